@@ -1,0 +1,23 @@
+"""graphc: a static-graph compiler with operator fusion for plain NumPy functions."""
+
+from graphc import errors, ops
+from graphc.api import compile, evaluate, parse, trace
+from graphc.ir import Graph
+from graphc.trace.trace import Spec
+from graphc.transforms import cond, grad, value_and_grad
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Graph",
+    "Spec",
+    "compile",
+    "cond",
+    "errors",
+    "evaluate",
+    "grad",
+    "ops",
+    "parse",
+    "trace",
+    "value_and_grad",
+]

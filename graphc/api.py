@@ -1,0 +1,130 @@
+"""The public functions: compile, trace, evaluate, parse."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, overload
+
+import numpy as np
+
+from graphc import errors
+from graphc.compiled import Compiled, Options, leaf_names
+from graphc.ir import Graph
+from graphc.trace import tree
+from graphc.trace.scope import user_loc
+from graphc.trace.trace import trace as trace_function
+
+TARGETS = ("cpu",)
+
+
+@overload
+def compile(fn: Callable[..., Any], **options: Any) -> Compiled: ...
+@overload
+def compile(fn: None = None, **options: Any) -> Callable[[Callable[..., Any]], Compiled]: ...
+def compile(
+    fn: Callable[..., Any] | None = None,
+    *,
+    target: str = "cpu",
+    threads: int | None = None,
+    fastmath: bool = False,
+    donate: tuple[str, ...] = (),
+    check_nan: bool = False,
+) -> Any:
+    """Compile a NumPy function; also a decorator, with or without options.
+
+    The result is called like `fn`, with NumPy arrays (f32, f64, i32, i64, bool), numbers, and
+    tuples, lists, dicts, dataclasses and named tuples of them, and gives NumPy arrays in `fn`'s own
+    structure.  It compiles on the first call with each signature: the shapes and dtypes of arrays,
+    the structure of arguments, the value of bools, strings and other objects.  Numbers are inputs,
+    not part of the signature.  An array argument that `fn` assigns to in place is updated in place.
+
+    target    "cpu"
+    threads   how many threads a step uses; this version runs on 1 (or None: the same)
+    fastmath  allow reassociation and contraction in the user's arithmetic: faster sums, results
+              that are no longer IEEE's to the last bit
+
+    `donate` and `check_nan` are not available in this version and must keep their defaults.
+
+    Raises `graphc.errors.ArgumentError` for an option that is not available; on a call, the error
+    of `graphc.errors` that says what cannot be compiled, with the line.
+
+    >>> import numpy as np, graphc as gc
+    >>> @gc.compile
+    ... def f(x, y):
+    ...     return np.exp(x) + y
+    >>> f(np.zeros(3), 1.0)
+    array([2., 2., 2.])
+    """
+    options = {"target": target, "threads": threads, "donate": donate, "check_nan": check_nan}
+    _check_options(options)
+    if fn is None:
+        return functools.partial(
+            compile, target=target, threads=threads, fastmath=fastmath, donate=donate
+        )
+    if not callable(fn):
+        raise errors.ArgumentError(
+            f"compile takes a function, not {type(fn).__name__}", user_loc()
+        )
+    return Compiled(fn, Options(target, fastmath))
+
+
+_AVAILABLE: dict[str, tuple[Any, ...]] = {
+    "target": TARGETS,
+    "threads": (None, 1),
+    "donate": ((), None),
+    "check_nan": (False,),
+}
+"""Option -> the values that this version honours."""
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    for name, allowed in _AVAILABLE.items():
+        if options[name] not in allowed:
+            listed = " or ".join(map(repr, allowed))
+            raise errors.ArgumentError(
+                f"compile: {name}={options[name]!r} is not available; use {listed}", user_loc()
+            )
+
+
+def trace(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:
+    """The graph of `fn` for arguments of the given types; nothing is compiled.
+
+    Arguments are arrays, numbers, `graphc.Spec`s, or trees of them.
+
+    >>> import numpy as np, graphc as gc
+    >>> print(gc.trace(lambda x: np.exp(x), gc.Spec((3,), "f64")).eqns[0].op.name)
+    exp
+    """
+    function = fn._function if isinstance(fn, Compiled) else fn
+    leaves = tree.flatten((args, kwargs))[0]
+    names = leaf_names(function, args, kwargs)
+    return trace_function(function, args, kwargs, names, list(range(len(leaves)))).graph
+
+
+def evaluate(graph: Graph, *arrays: Any) -> tuple[np.ndarray, ...]:
+    """Run a graph in the NumPy reference interpreter; see `graphc.runtime.reference.evaluate`.
+
+    >>> import numpy as np, graphc as gc
+    >>> graph = gc.trace(lambda x: x * 2.0, gc.Spec((2,), "f64"))
+    >>> gc.evaluate(graph, np.array([1.0, 2.0]))
+    (array([2., 4.]),)
+    """
+    from graphc.runtime.reference import evaluate as run
+
+    return run(graph, *arrays)
+
+
+def parse(text: str) -> Graph:
+    """The graph that `str(graph)` printed.
+
+    Raises `graphc.errors.ParseError` with line and column, or a `graphc.errors.VerifyError`.
+
+    >>> import graphc as gc
+    >>> text = str(gc.trace(lambda x: x + 1.0, gc.Spec((2,), "f64")))
+    >>> str(gc.parse(text)) == text
+    True
+    """
+    from graphc.text import parse as parse_text
+
+    return parse_text(text)

@@ -1,0 +1,190 @@
+"""Building graphs: a `Builder` collects equations, a `Value` is an atom inside one builder.
+
+Gradient rules, passes and the tracer all emit equations through here, so that every equation's
+output types come from the op's own `infer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from graphc import errors
+from graphc.ir import (
+    INTS,
+    NO_ATTRS,
+    OPS,
+    Atom,
+    Dense,
+    Eqn,
+    Graph,
+    Lit,
+    Loc,
+    Op,
+    Type,
+    Var,
+    map_subgraphs,
+)
+
+
+def literal(value: Any, type: Type) -> Lit:
+    """`value` rounded to `type.dtype` and repeated over `type.shape`."""
+    with np.errstate(over="ignore"):
+        rounded = type.numpy_dtype.type(value).item()
+    return Lit(rounded, type)
+
+
+class Value:
+    """An atom inside a builder, with arithmetic: the language in which gradient rules are written.
+
+    Operands have equal dtype and shape; a Python number is a literal of the other's type.
+    NumPy's promotion and broadcasting belong to the tracer, not to this class.
+    """
+
+    __slots__ = ("atom", "builder")
+    __array_ufunc__ = None
+
+    def __init__(self, builder: Builder, atom: Atom):
+        self.builder = builder
+        self.atom = atom
+
+    @property
+    def type(self) -> Type:
+        return self.atom.type
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.atom.type.shape
+
+    @property
+    def dtype(self) -> str:
+        return self.atom.type.dtype
+
+    def literal(self, number: bool | int | float) -> Value:
+        """`number` with this value's dtype and shape."""
+        return Value(self.builder, literal(number, self.type))
+
+    def __add__(self, other: Any) -> Value:
+        return OPS["add"](self, other)
+
+    def __radd__(self, other: Any) -> Value:
+        return OPS["add"](other, self)
+
+    def __sub__(self, other: Any) -> Value:
+        return OPS["subtract"](self, other)
+
+    def __rsub__(self, other: Any) -> Value:
+        return OPS["subtract"](other, self)
+
+    def __mul__(self, other: Any) -> Value:
+        return OPS["multiply"](self, other)
+
+    def __rmul__(self, other: Any) -> Value:
+        return OPS["multiply"](other, self)
+
+    def __truediv__(self, other: Any) -> Value:
+        return OPS["divide"](self, other)
+
+    def __rtruediv__(self, other: Any) -> Value:
+        return OPS["divide"](other, self)
+
+    def __neg__(self) -> Value:
+        return OPS["negative"](self)
+
+
+class Builder:
+    """A graph under construction."""
+
+    def __init__(self, name: str = "main"):
+        self.name = name
+        self.params: list[Var] = []
+        self.eqns: list[Eqn] = []
+        self.loc: Loc | None = None
+
+    def param(self, type: Type, hint: str = "") -> Value:
+        var = Var(type, hint)
+        self.params.append(var)
+        return Value(self, var)
+
+    def literal(self, number: bool | int | float, type: Type) -> Value:
+        return Value(self, literal(number, type))
+
+    def constant(self, array: np.ndarray) -> Value:
+        """An array as a value; an array of equal elements becomes a literal."""
+        dense = Dense(array)
+        if dense.array.size and _is_uniform(dense.array):
+            return Value(self, Lit(dense.array.flat[0].item(), dense.type))
+        return self.emit(OPS["constant"], (), {"value": dense})[0]
+
+    def value(self, atom: Atom) -> Value:
+        return Value(self, atom)
+
+    def apply(self, op: Op, ins: Sequence[Any], attrs: dict[str, Any]) -> Any:
+        """Emit `op`; the single output, or a tuple where there are none or several.
+
+        A number becomes a literal of the last value's type: in `where(p, x, 0.0)` that of x.
+        """
+        like = next(value for value in reversed(ins) if isinstance(value, Value))
+        values = [v if isinstance(v, Value) else like.literal(v) for v in ins]
+        outs = self.emit(op, tuple(v.atom for v in values), attrs)
+        return outs[0] if len(outs) == 1 else outs
+
+    def emit(
+        self, op: Op, ins: Sequence[Atom], attrs: dict[str, Any] | None = None, hint: str = ""
+    ) -> tuple[Value, ...]:
+        """Append one equation with the output types that the op infers."""
+        attrs = attrs or {}
+        types = op.infer(*(atom.type for atom in ins), **attrs)
+        outs = tuple(Var(type, hint) for type in types)
+        frozen = MappingProxyType(dict(attrs)) if attrs else NO_ATTRS
+        self.eqns.append(Eqn(op, tuple(ins), outs, frozen, self.loc))
+        return tuple(Value(self, out) for out in outs)
+
+    def inline(self, graph: Graph, args: Sequence[Atom]) -> tuple[Atom, ...]:
+        """Copy the equations of `graph` with its parameters replaced by `args`; its results."""
+        if len(args) != len(graph.params):
+            raise errors.ArityError(f"{graph.name} takes {len(graph.params)} values, not {len(args)}")
+        names: dict[Var, Atom] = dict(zip(graph.params, args, strict=True))
+        for eqn in graph.eqns:
+            self.copy(eqn, names)
+        return tuple(rename(atom, names) for atom in graph.outs)
+
+    def copy(self, eqn: Eqn, names: dict[Var, Atom]) -> None:
+        """Append `eqn` with fresh outputs, its inputs read through `names`, which is extended."""
+        outs = tuple(Var(out.type, out.hint) for out in eqn.outs)
+        names.update(zip(eqn.outs, outs, strict=True))
+        ins = tuple(rename(atom, names) for atom in eqn.ins)
+        self.eqns.append(map_subgraphs(fresh, eqn).replace(ins=ins, outs=outs))
+
+    def finish(self, outs: Sequence[Atom], updates: Sequence[tuple[int, int]] = ()) -> Graph:
+        return Graph(
+            self.name, tuple(self.params), tuple(self.eqns), tuple(outs), tuple(updates)
+        )
+
+
+def rename(atom: Atom, names: dict[Var, Atom]) -> Atom:
+    """What `atom` is called after a renaming of variables."""
+    return names.get(atom, atom) if isinstance(atom, Var) else atom
+
+
+def fresh(graph: Graph) -> Graph:
+    """A copy of `graph` in which every variable is new, so that it may stand beside the original."""
+    builder = Builder(graph.name)
+    params = [builder.param(param.type, param.hint).atom for param in graph.params]
+    outs = builder.inline(graph, params)
+    return builder.finish(outs, graph.updates)
+
+
+def _is_uniform(array: np.ndarray) -> bool:
+    flat = array.reshape(-1).view(f"V{array.itemsize}")
+    return flat.size == 1 or bool((flat == flat[0]).all())
+
+
+def zero_of(dtype: str) -> bool | int | float:
+    """The number zero as a Python value of the kind that `dtype` holds."""
+    if dtype == "bool":
+        return False
+    return 0 if dtype in INTS else 0.0

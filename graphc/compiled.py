@@ -1,0 +1,264 @@
+"""Compiled functions: a cache of steps by signature, and the way from call to step and back."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphc import errors
+from graphc.ir import Graph
+from graphc.trace import tree
+from graphc.trace.control import converted
+from graphc.trace.scope import is_tracing, user_loc
+from graphc.trace.trace import Spec, Traced, trace
+
+if TYPE_CHECKING:
+    from graphc.report import Report
+    from graphc.runtime.step import Step
+
+STAGES = ("traced", "optimized", "fused")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `compile` was asked for."""
+
+    target: str = "cpu"
+    fastmath: bool = False
+
+
+@dataclass
+class Specialised:
+    """One traced signature: its graphs at each stage, and its step once it is needed."""
+
+    traced: Traced
+    options: Options
+    graphs: dict[str, Graph]
+    pass_ms: dict[str, float]
+    trace_ms: float
+    compile_ms: float = 0.0
+    step: Step | None = None
+
+    def ready(self) -> Step:
+        """The step, compiled on first use."""
+        if self.step is None:
+            from graphc.runtime.step import Step
+
+            start = time.perf_counter()
+            self.step = Step(self.graphs["fused"], self.options.fastmath)
+            self.compile_ms = (time.perf_counter() - start) * 1e3
+        return self.step
+
+    def holds_for(self, leaves: Sequence[Any]) -> bool:
+        """Whether the arguments have the values that the trace was specialised to."""
+        return all(
+            leaves[index] == fixed.value for index, fixed in self.traced.specialisations
+        )
+
+
+class Compiled:
+    """A function that runs as machine code; made by `graphc.compile`."""
+
+    def __init__(self, function: Callable[..., Any], options: Options = Options()):
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._options = options
+        self._cache: dict[Any, list[Specialised]] = {}
+        self._lock = threading.RLock()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if is_tracing():
+            return converted(self._function)(*args, **kwargs)
+        leaves, structure = tree.flatten((args, kwargs))
+        entry = self._lookup(leaves, structure, args, kwargs)
+        return _run(entry, leaves)
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def graph(self, *args: Any, stage: str = "optimized", **kwargs: Any) -> Graph:
+        """The graph for these arguments (arrays or `Spec`s) at a stage of the pipeline.
+
+        stage  "traced", "optimized" or "fused"
+
+        Raises `graphc.errors.ArgumentError` for another stage.
+        """
+        if stage not in STAGES:
+            raise errors.ArgumentError(
+                f"no stage {stage!r}; choose from {', '.join(STAGES)}", user_loc()
+            )
+        return self._entry(args, kwargs).graphs[stage]
+
+    def explain(self, *args: Any, **kwargs: Any) -> Report:
+        """What the compiler does with these arguments (arrays or `Spec`s): see `Report`.
+
+        Compiles, but does not run.
+        """
+        from graphc.report import make_report
+
+        return make_report(self._entry(args, kwargs))
+
+    def _entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Specialised:
+        leaves, structure = tree.flatten((args, kwargs))
+        return self._lookup(leaves, structure, args, kwargs)
+
+    # ---- the cache -------------------------------------------------------------------------------
+
+    def _lookup(
+        self,
+        leaves: list[Any],
+        structure: tree.Structure,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Specialised:
+        key = (structure, tuple(map(_kind, leaves)), _sharing(leaves))
+        for entry in self._cache.get(key, ()):
+            if entry.holds_for(leaves):
+                return entry
+        with self._lock:
+            for entry in self._cache.get(key, ()):
+                if entry.holds_for(leaves):
+                    return entry
+            entry = self._specialise(leaves, args, kwargs)
+            self._cache.setdefault(key, []).append(entry)
+            return entry
+
+    def _specialise(
+        self, leaves: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Specialised:
+        from graphc.passes import pipeline
+
+        start = time.perf_counter()
+        names = leaf_names(self._function, args, kwargs)
+        traced = trace(self._function, args, kwargs, names, _first_of_each(leaves))
+        trace_ms = (time.perf_counter() - start) * 1e3
+        stages, pass_ms = pipeline.compile_stages(traced.graph)
+        graphs = {"traced": traced.graph, **stages}
+        return Specialised(traced, self._options, graphs, pass_ms, trace_ms)
+
+
+def _kind(leaf: Any) -> Any:
+    """What of an argument is part of the signature."""
+    if isinstance(leaf, np.ndarray):
+        return (leaf.dtype, leaf.shape)
+    if isinstance(leaf, Spec):
+        return (leaf.type.numpy_dtype, leaf.shape)
+    return type(leaf)
+
+
+def _sharing(leaves: Sequence[Any]) -> tuple[int, ...] | None:
+    """Which arguments are the same array, or None where all differ."""
+    arrays = [id(leaf) for leaf in leaves if isinstance(leaf, np.ndarray)]
+    return None if len(set(arrays)) == len(arrays) else tuple(_first_of_each(leaves))
+
+
+def _first_of_each(leaves: Sequence[Any]) -> list[int]:
+    """For each leaf the position of the first one that is the same array."""
+    first: dict[int, int] = {}
+    return [
+        first.setdefault(id(leaf), i) if isinstance(leaf, np.ndarray) else i
+        for i, leaf in enumerate(leaves)
+    ]
+
+
+def leaf_names(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> list[str]:
+    """What to call each leaf of the arguments in messages and graphs: `params['w']`.
+
+    Raises `errors.ArgumentError` if the arguments do not fit the function's signature.
+    """
+    given = _argument_names(function, args, kwargs)
+    names: list[str] = []
+    for name, value in zip(given, (*args, *kwargs.values()), strict=True):
+        names += tree.paths(tree.flatten(value)[1], name)
+    return names
+
+
+def _argument_names(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> list[str]:
+    try:
+        signature = inspect.signature(function)
+    except (ValueError, TypeError):
+        return [*(f"arg{i}" for i in range(len(args))), *kwargs]
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        name = getattr(function, "__name__", "the function")
+        raise errors.ArgumentError(
+            f"{name}{signature}: {error}; call it with the arguments of its definition", user_loc()
+        ) from None
+    positional = [
+        p.name
+        for p in signature.parameters.values()
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    rest = [f"args[{i}]" for i in range(len(args) - len(positional))]
+    return [*positional[: len(args)], *rest, *kwargs]
+
+
+# ---- running ------------------------------------------------------------------------------------------
+
+
+def _run(entry: Specialised, leaves: Sequence[Any]) -> Any:
+    graph = entry.graphs["fused"]
+    arrays = [
+        _as_array(leaf, param.type.numpy_dtype)
+        for leaf, param in zip(leaves, graph.params, strict=True)
+    ]
+    step = entry.ready()
+    for i in step.program.updated:
+        _expect_writable(leaves, i)
+    results = step(arrays)
+    for i in step.program.updated:
+        if arrays[i] is not leaves[i]:
+            leaves[i][...] = arrays[i]
+    returned = [
+        leaves[r.index] if r.is_argument else _as_result(results[r.index])
+        for r in entry.traced.results
+    ]
+    return tree.unflatten(entry.traced.structure, returned)
+
+
+def _as_array(leaf: Any, dtype: np.dtype) -> np.ndarray:
+    """The argument as aligned memory in row-major order: itself, or a copy."""
+    if isinstance(leaf, Spec):
+        raise errors.ArgumentError(
+            "a Spec stands for an array that is not there yet; call the function with arrays",
+            user_loc(),
+        )
+    if isinstance(leaf, np.ndarray) and leaf.flags.c_contiguous and leaf.flags.aligned:
+        return leaf
+    return np.array(leaf, dtype, order="C")
+
+
+def _as_result(array: np.ndarray) -> Any:
+    return array if array.shape else array[()]
+
+
+def _expect_writable(leaves: Sequence[Any], updated: int) -> None:
+    """An argument that the step assigns to must be writable, and in no other argument's memory."""
+    target = leaves[updated]
+    if not target.flags.writeable:
+        raise errors.ReadOnlyError(
+            f"argument {updated} is assigned to, but the array is read-only; pass a copy", user_loc()
+        )
+    for other in leaves:
+        if isinstance(other, np.ndarray) and other is not target:
+            if np.may_share_memory(target, other) and np.shares_memory(target, other):
+                raise errors.ArgumentError(
+                    f"argument {updated} is assigned to and overlaps the memory of another"
+                    " argument; pass a copy of one of them",
+                    user_loc(),
+                )
+
+
+

@@ -1,0 +1,224 @@
+"""Every error that graphc raises, each a class of its own.
+
+A message says what is wrong, where (the user's file and line), and what to do.  The classes also
+derive from the built-in exception that Python or NumPy would have raised in the same place, so
+that existing `except IndexError` clauses keep their meaning.
+"""
+
+from __future__ import annotations
+
+
+class GraphcError(Exception):
+    """The base of all of graphc's errors.
+
+    `loc` is the user's source line that the message speaks of, where there is one.
+    """
+
+    def __init__(self, message: str, loc: object = None):
+        self.loc = loc
+        super().__init__(f"{loc}: {message}" if loc is not None else message)
+
+
+# ---- types -------------------------------------------------------------------------------------
+
+
+class ShapeError(GraphcError, ValueError):
+    """Shapes that do not fit the operation."""
+
+
+class DTypeError(GraphcError, TypeError):
+    """A dtype that the operation, or graphc, does not take."""
+
+
+class AttributeValueError(GraphcError, ValueError):
+    """A parameter of an operation (an axis, a step) outside of what it may be."""
+
+
+class ArityError(GraphcError, TypeError):
+    """An operation or graph given the wrong number of values."""
+
+
+# ---- run time ----------------------------------------------------------------------------------
+
+
+class IndexOutOfRangeError(GraphcError, IndexError):
+    """An index outside its axis, found while a compiled step ran."""
+
+
+class CheckFailedError(GraphcError, ValueError):
+    """A run-time check other than an index failed inside a compiled step."""
+
+
+# ---- tracing ---------------------------------------------------------------------------------------
+
+
+class LeakedValueError(GraphcError, RuntimeError):
+    """A traced value used outside of the function or branch that made it."""
+
+
+class ConcreteValueError(GraphcError, TypeError):
+    """A traced value used where Python or a library needs a number known while tracing."""
+
+
+class UnsupportedFunctionError(GraphcError, TypeError):
+    """A NumPy function, or an argument of one, that graphc cannot trace."""
+
+
+class UnsupportedAttributeError(GraphcError, AttributeError):
+    """An ndarray attribute or method that a traced array does not have."""
+
+
+class UnsupportedIndexError(GraphcError, IndexError):
+    """A form of indexing that graphc cannot trace."""
+
+
+class DataDependentShapeError(GraphcError, ValueError):
+    """A result whose shape depends on the values of the data."""
+
+
+class ReadOnlyError(GraphcError, ValueError):
+    """An assignment to an array that cannot be written: a broadcast view, a constant."""
+
+
+class ArgumentError(GraphcError, TypeError):
+    """Arguments that do not fit the function, its annotations or its options."""
+
+
+class BranchMismatchError(GraphcError, TypeError):
+    """The branches of a conditional give values of different structure, shape or dtype."""
+
+
+class OneSidedNameError(GraphcError, NameError):
+    """A name is read that only one branch of a traced conditional defined."""
+
+
+class GradientError(GraphcError, TypeError):
+    """Something that has no gradient: not a scalar, not floating point."""
+
+
+# ---- reading the source ----------------------------------------------------------------------------
+
+
+class NoSourceError(GraphcError, OSError):
+    """A function whose source cannot be read, or is no longer what the function runs."""
+
+
+class UnsupportedSyntaxError(GraphcError, NotImplementedError):
+    """A function written in a form that graphc cannot convert."""
+
+
+class AmbiguousTruthError(GraphcError, ValueError):
+    """The truth of an array with more than one element."""
+
+
+# ---- text and verification ----
+
+
+class ParseError(GraphcError, ValueError):
+    """Text that is not a graph.
+
+    `line` and `column` (both from 1) are the place in the text, `source` is that line of it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        loc: object = None,
+        *,
+        line: int = 0,
+        column: int = 0,
+        source: str = "",
+    ):
+        self.line = line
+        self.column = column
+        self.source = source
+        super().__init__(message, loc)
+
+
+class VerifyError(GraphcError, ValueError):
+    """A graph that breaks a rule of the language; each rule has a class below this one.
+
+    `equation` is the offending equation as text (or the graph's first or last line, where the
+    fault lies in a parameter or a result), `context` the lines around it with that one marked.
+    """
+
+    def __init__(self, message: str, loc: object = None, equation: str = "", context: str = ""):
+        self.equation = equation
+        self.context = context
+        super().__init__(message + context, loc)
+
+
+class UnboundVariableError(VerifyError):
+    """A variable read where nothing before has defined it."""
+
+
+class CapturedVariableError(VerifyError):
+    """A held graph that reads a variable of the graph around it: graphs are closed."""
+
+
+class ReboundVariableError(VerifyError):
+    """A variable defined twice."""
+
+
+class AtomKindError(VerifyError):
+    """An input or result that is neither a `Var` nor a `Lit`."""
+
+
+class InputCountError(VerifyError):
+    """An equation with more or fewer inputs than its op takes."""
+
+
+class OutputTypeError(VerifyError):
+    """Outputs whose number or types are not what the op infers."""
+
+
+class UnknownOpError(VerifyError):
+    """An op that is not in the registry."""
+
+
+class AttributeNameError(VerifyError):
+    """An attribute that the op needs and does not have, or has and does not know."""
+
+
+class AttributeKindError(VerifyError):
+    """An attribute value of a kind that graphs cannot hold (a list, a NumPy scalar)."""
+
+
+class TypeRuleError(VerifyError):
+    """Input types or attribute values that the op's own type rule refuses."""
+
+
+class ElementwiseShapeError(VerifyError):
+    """An elementwise op whose operands differ in shape."""
+
+
+class CondPredicateError(VerifyError):
+    """A `cond` whose predicate is not bool[]."""
+
+
+class CondRegionError(VerifyError):
+    """A `cond` whose branches do not fit its operands, its results or each other."""
+
+
+class UpdateIndexError(VerifyError):
+    """An update of a parameter, or by a result, that the graph does not have."""
+
+
+class UpdateTypeError(VerifyError):
+    """An update whose result is not of the parameter's type."""
+
+
+class DuplicateUpdateError(VerifyError):
+    """A parameter that two results update."""
+
+
+class LiteralValueError(VerifyError):
+    """A literal whose value its dtype cannot hold."""
+
+
+class UnknownDTypeError(VerifyError):
+    """A dtype that the language does not have."""
+
+
+class DimensionError(VerifyError):
+    """A dimension that is not a whole number from 0 upwards."""

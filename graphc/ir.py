@@ -1,0 +1,278 @@
+"""The intermediate representation: what a graph is.
+
+A graph is in A-normal form: every intermediate value has a name (`Var`), every operation is one
+equation (`Eqn`), and a `Graph` is closed: it reads its own parameters and nothing else.  All of it
+is frozen.  Equations that hold graphs (`cond`, `fused`) keep them among their attributes, so that
+every pass recurses by the same helper, `map_subgraphs`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+NUMPY_DTYPES: Mapping[str, np.dtype] = MappingProxyType(
+    {
+        "f32": np.dtype(np.float32),
+        "f64": np.dtype(np.float64),
+        "i32": np.dtype(np.int32),
+        "i64": np.dtype(np.int64),
+        "bool": np.dtype(np.bool_),
+    }
+)
+"""Every dtype of the language and the NumPy dtype that it means."""
+
+DTYPE_NAMES: Mapping[np.dtype, str] = MappingProxyType({v: k for k, v in NUMPY_DTYPES.items()})
+
+FLOATS = frozenset({"f32", "f64"})
+INTS = frozenset({"i32", "i64"})
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """The dtype (`"f32"`) and shape of a value.  Prints as `f32[64,1000]`."""
+
+    dtype: str
+    shape: tuple[int, ...] = ()
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def numpy_dtype(self) -> np.dtype:
+        return NUMPY_DTYPES[self.dtype]
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.numpy_dtype.itemsize
+
+    def with_shape(self, shape: tuple[int, ...]) -> Type:
+        return Type(self.dtype, tuple(shape))
+
+    def with_dtype(self, dtype: str) -> Type:
+        return Type(dtype, self.shape)
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Loc:
+    """A place in the user's source: the file as it is printed, and the line, counted from 1."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Var:
+    """A value with a name.  Two variables are equal only if they are the same object.
+
+    `hint` is what the user called it; the printer uses it where it is free.
+    """
+
+    type: Type
+    hint: str = ""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Lit:
+    """A number known to the compiler, repeated over a whole shape: `Lit(0.5, f32[64,10])`.
+
+    Compares by dtype, shape and bits: 0.0 and -0.0 differ, and NaN equals itself.
+    """
+
+    value: bool | int | float
+    type: Type
+
+    def key(self) -> tuple[object, ...]:
+        value = self.value
+        return (value.hex() if isinstance(value, float) else value, self.type)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Lit) and self.key() == other.key()
+
+    def __hash__(self) -> int:
+        return hash(self.key())
+
+
+Atom = Var | Lit
+
+
+class Dense:
+    """An array constant inside a graph: a private, read-only copy.  Compares by bits."""
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: np.ndarray):
+        copy = np.array(array, order="C", copy=True)
+        copy.flags.writeable = False
+        self.array = copy
+
+    @property
+    def type(self) -> Type:
+        return Type(DTYPE_NAMES[self.array.dtype], self.array.shape)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Dense)
+            and self.type == other.type
+            and self.array.tobytes() == other.array.tobytes()
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.array.tobytes()))
+
+    def __repr__(self) -> str:
+        return f"Dense({self.type})"
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """One operation, defined once; every part of graphc reads this definition.
+
+    infer      `infer(*types, **attrs)` -> the output types; raises a `graphc.errors` class.
+    reference  `reference(*arrays, **attrs)` -> the value, in NumPy: the living definition.
+               An op with several outputs returns a tuple; one without outputs returns `()`.
+    vjp        `vjp(g, out, *ins, **attrs)` on `graphc.build.Value`s -> one cotangent (or None)
+               for each input.  None where the op has no gradient (integers, booleans).
+    elementwise  inputs and output have one shape, and element i of the output needs only
+               elements i of the inputs.
+    effect     what it does beside its value ("check": may raise), or None.  An equation with an
+               effect is never dropped, duplicated or moved into or out of a conditional.
+    """
+
+    name: str
+    infer: Callable[..., tuple[Type, ...]]
+    reference: Callable[..., Any]
+    vjp: Callable[..., tuple[Any, ...]] | None = None
+    elementwise: bool = False
+    effect: str | None = None
+    doc: str = ""
+
+    def __repr__(self) -> str:
+        return f"Op({self.name})"
+
+    def __call__(self, *ins: Any, **attrs: Any) -> Any:
+        """Emit this op on `graphc.build.Value`s, into the builder of the first of them.
+
+        Python numbers among `ins` become literals of the type of the last value.
+        """
+        first = next(value for value in ins if hasattr(value, "builder"))
+        return first.builder.apply(self, ins, attrs)
+
+
+OPS: dict[str, Op] = {}
+"""Every op by name.  Filled when `graphc.ops` is imported, and constant from then on."""
+
+
+def register(op: Op) -> Op:
+    if op.name in OPS:
+        raise ValueError(f"op {op.name} is defined twice")
+    OPS[op.name] = op
+    return op
+
+
+NO_ATTRS: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Eqn:
+    """`outs = op(ins, **attrs)`, from the user's line `loc`."""
+
+    op: Op
+    ins: tuple[Atom, ...]
+    outs: tuple[Var, ...]
+    attrs: Mapping[str, Any] = field(default_factory=lambda: NO_ATTRS)
+    loc: Loc | None = None
+
+    @property
+    def out(self) -> Var:
+        """The output of an equation that has exactly one."""
+        (out,) = self.outs
+        return out
+
+    def replace(self, **changes: Any) -> Eqn:
+        return dataclasses.replace(self, **changes)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Graph:
+    """Parameters, equations in order, results.
+
+    `updates` names results that are written back to a parameter when the step has run:
+    `(i, j)` says that result j is the new value of parameter i (`w -= 0.1 * g`).
+    """
+
+    name: str
+    params: tuple[Var, ...]
+    eqns: tuple[Eqn, ...]
+    outs: tuple[Atom, ...]
+    updates: tuple[tuple[int, int], ...] = field(default=())
+
+    def replace(self, **changes: Any) -> Graph:
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def in_types(self) -> tuple[Type, ...]:
+        return tuple(param.type for param in self.params)
+
+    @property
+    def out_types(self) -> tuple[Type, ...]:
+        return tuple(out.type for out in self.outs)
+
+    def __str__(self) -> str:
+        from graphc.text import print_graph
+
+        return print_graph(self)
+
+    def to_networkx(self) -> Any:
+        """The graph as a `networkx.MultiDiGraph`, one node an equation, one edge a value."""
+        from graphc.draw import to_networkx
+
+        return to_networkx(self)
+
+
+def subgraphs(eqn: Eqn) -> Iterator[tuple[str, Graph]]:
+    """The graphs that an equation holds, by attribute name."""
+    for name, value in eqn.attrs.items():
+        if isinstance(value, Graph):
+            yield name, value
+
+
+def map_subgraphs(change: Callable[[Graph], Graph], eqn: Eqn) -> Eqn:
+    """The equation with `change` applied to each graph that it holds."""
+    changed = {name: change(graph) for name, graph in subgraphs(eqn)}
+    if not changed:
+        return eqn
+    return eqn.replace(attrs=MappingProxyType({**eqn.attrs, **changed}))
+
+
+def all_eqns(graph: Graph) -> Iterator[Eqn]:
+    """Every equation, those of held graphs after the equation that holds them."""
+    for eqn in graph.eqns:
+        yield eqn
+        for _, inner in subgraphs(eqn):
+            yield from all_eqns(inner)
+
+
+def has_effect(eqn: Eqn) -> bool:
+    """Whether the equation, or one in a graph that it holds, has an effect."""
+    if eqn.op.effect is not None:
+        return True
+    return any(has_effect(inner) for _, graph in subgraphs(eqn) for inner in graph.eqns)

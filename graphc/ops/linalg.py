@@ -1,0 +1,49 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphc import errors
+from graphc.build import Value
+from graphc.ir import FLOATS, INTS, Op, Type, register
+from graphc.ops.elementwise import expect_dtype
+from graphc.ops.shape import transpose
+
+
+def _infer_matmul(a: Type, b: Type) -> tuple[Type, ...]:
+    expect_dtype("matmul", a, FLOATS | INTS)
+    fits = (
+        a.dtype == b.dtype
+        and a.rank == b.rank >= 2
+        and a.shape[:-2] == b.shape[:-2]
+        and a.shape[-1] == b.shape[-2]
+    )
+    if not fits:
+        raise errors.ShapeError(f"matmul: {a} does not multiply {b}")
+    return (a.with_shape((*a.shape[:-1], b.shape[-1])),)
+
+
+def _swap_last(x: Value) -> Value:
+    rank = len(x.shape)
+    swapped: Value = transpose(x, axes=(*range(rank - 2), rank - 1, rank - 2))
+    return swapped
+
+
+def _matmul_vjp(g: Value, out: Value, a: Value, b: Value) -> tuple[Any, ...]:
+    if a.dtype not in FLOATS:
+        return (None, None)
+    return (matmul(g, _swap_last(b)), matmul(_swap_last(a), g))
+
+
+matmul = register(
+    Op(
+        "matmul",
+        _infer_matmul,
+        np.matmul,
+        _matmul_vjp,
+        doc="Products of the last two axes; leading axes are equal and pair the matrices up.",
+    )
+)

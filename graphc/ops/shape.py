@@ -1,0 +1,295 @@
+"""Operations that move elements without changing them.
+
+`reshape`, `transpose`, `broadcast` and `slice` are views: they cost nothing on a value that is in
+memory.  `pad`, `concatenate` and `update_slice` write a new array; `iota` and `constant` make one.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc import errors
+from graphc.build import Value
+from graphc.ir import FLOATS, INTS, NUMPY_DTYPES, Dense, Op, Type, register
+from graphc.ops.reduce import sum as reduce_sum
+
+
+def _check(ok: bool, message: str) -> None:
+    if not ok:
+        raise errors.ShapeError(message)
+
+
+# ---- reshape, transpose ----------------------------------------------------------------------------
+
+
+def _infer_reshape(x: Type, *, shape: tuple[int, ...]) -> tuple[Type, ...]:
+    result = x.with_shape(shape)
+    _check(
+        result.size == x.size and all(n >= 0 for n in shape),
+        f"reshape: {x} has {x.size} elements, shape {tuple(shape)} has {result.size}",
+    )
+    return (result,)
+
+
+reshape = register(
+    Op(
+        "reshape",
+        _infer_reshape,
+        lambda x, shape: np.reshape(x, shape),
+        lambda g, out, x, *, shape: (reshape(g, shape=x.shape),),
+    )
+)
+
+
+def _infer_transpose(x: Type, *, axes: tuple[int, ...]) -> tuple[Type, ...]:
+    _check(sorted(axes) == list(range(x.rank)), f"transpose: axes {axes} do not permute {x}")
+    return (x.with_shape(tuple(x.shape[axis] for axis in axes)),)
+
+
+def _inverse(axes: Sequence[int]) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.argsort(axes))
+
+
+transpose = register(
+    Op(
+        "transpose",
+        _infer_transpose,
+        lambda x, axes: np.transpose(x, axes),
+        lambda g, out, x, *, axes: (transpose(g, axes=_inverse(axes)),),
+    )
+)
+
+# ---- broadcast ---------------------------------------------------------------------------------------
+
+
+def _infer_broadcast(
+    x: Type, *, shape: tuple[int, ...], axes: tuple[int, ...]
+) -> tuple[Type, ...]:
+    _check(
+        len(axes) == x.rank and list(axes) == sorted(set(axes)),
+        f"broadcast: {x} needs {x.rank} increasing axes, not {axes}",
+    )
+    for size, axis in zip(x.shape, axes, strict=True):
+        _check(
+            0 <= axis < len(shape) and size in (1, shape[axis]),
+            f"broadcast: {x} does not fit shape {tuple(shape)} at axes {axes}",
+        )
+    return (x.with_shape(shape),)
+
+
+def _broadcast_reference(
+    x: np.ndarray, shape: tuple[int, ...], axes: tuple[int, ...]
+) -> np.ndarray:
+    spread = [1] * len(shape)
+    for size, axis in zip(x.shape, axes, strict=True):
+        spread[axis] = size
+    return np.broadcast_to(np.reshape(x, spread), shape)
+
+
+def _broadcast_vjp(
+    g: Value, out: Value, x: Value, *, shape: tuple[int, ...], axes: tuple[int, ...]
+) -> tuple[Any, ...]:
+    kept = {axis for size, axis in zip(x.shape, axes, strict=True) if size == shape[axis]}
+    summed = tuple(axis for axis in range(len(shape)) if axis not in kept)
+    partial = reduce_sum(g, axes=summed) if summed else g
+    return (partial if partial.shape == x.shape else reshape(partial, shape=x.shape),)
+
+
+broadcast = register(
+    Op(
+        "broadcast",
+        _infer_broadcast,
+        _broadcast_reference,
+        _broadcast_vjp,
+        doc="Axis i of the input becomes axis axes[i] of the result; a size of 1 is repeated.",
+    )
+)
+
+# ---- slice, update_slice -------------------------------------------------------------------------------
+
+Ints = tuple[int, ...]
+
+
+def _expect_window(name: str, whole: Ints, starts: Ints, sizes: Ints, steps: Ints) -> None:
+    """Every element that the window names lies inside `whole`."""
+    _check(
+        len(starts) == len(sizes) == len(steps) == len(whole),
+        f"{name}: needs a start, a size and a step for each of {len(whole)} axes",
+    )
+    for extent, start, size, step in zip(whole, starts, sizes, steps, strict=True):
+        last = start + (size - 1) * step
+        inside = size == 0 or (0 <= start < extent and 0 <= last < extent)
+        _check(
+            step != 0 and size >= 0 and inside,
+            f"{name}: start {start}, size {size}, step {step} leave an axis of {extent}",
+        )
+
+
+def window(starts: Ints, sizes: Ints, steps: Ints) -> tuple[builtins.slice, ...]:
+    """The NumPy slices that read the given window."""
+    slices = []
+    for start, size, step in zip(starts, sizes, steps, strict=True):
+        stop: int | None = start + size * step
+        if size == 0:
+            start = stop = 0
+        elif stop is not None and stop < 0:  # a negative step that runs to the first element
+            stop = None
+        slices.append(builtins.slice(start, stop, step))
+    return tuple(slices)
+
+
+def _infer_slice(x: Type, *, starts: Ints, sizes: Ints, steps: Ints) -> tuple[Type, ...]:
+    _expect_window("slice", x.shape, starts, sizes, steps)
+    return (x.with_shape(sizes),)
+
+
+def _slice_vjp(
+    g: Value, out: Value, x: Value, *, starts: Ints, sizes: Ints, steps: Ints
+) -> tuple[Any, ...]:
+    if all(step == 1 for step in steps):
+        after = tuple(
+            n - start - size for n, start, size in zip(x.shape, starts, sizes, strict=True)
+        )
+        return (pad(g, low=starts, high=after, value=0.0),)
+    return (update_slice(x.literal(0.0), g, starts=starts, steps=steps),)
+
+
+slice = register(
+    Op(
+        "slice",
+        _infer_slice,
+        lambda x, starts, sizes, steps: x[window(starts, sizes, steps)],
+        _slice_vjp,
+        doc="Element i of an axis is element starts + i * steps of the input; steps may be < 0.",
+    )
+)
+
+
+def _infer_update_slice(x: Type, v: Type, *, starts: Ints, steps: Ints) -> tuple[Type, ...]:
+    _expect_window("update_slice", x.shape, starts, v.shape, steps)
+    if v.dtype != x.dtype:
+        raise errors.DTypeError(f"update_slice: {x} cannot take values of {v}")
+    return (x,)
+
+
+def _update_slice_reference(
+    x: np.ndarray, v: np.ndarray, starts: Ints, steps: Ints
+) -> np.ndarray:
+    result = np.array(x)
+    result[window(starts, v.shape, steps)] = v
+    return result
+
+
+def _update_slice_vjp(
+    g: Value, out: Value, x: Value, v: Value, *, starts: Ints, steps: Ints
+) -> tuple[Any, ...]:
+    kept = update_slice(g, v.literal(0.0), starts=starts, steps=steps)
+    return (kept, slice(g, starts=starts, sizes=v.shape, steps=steps))
+
+
+update_slice = register(
+    Op(
+        "update_slice",
+        _infer_update_slice,
+        _update_slice_reference,
+        _update_slice_vjp,
+        doc="x with the window that begins at `starts` and has v's shape replaced by v.",
+    )
+)
+
+# ---- pad, concatenate ------------------------------------------------------------------------------------
+
+
+def _infer_pad(
+    x: Type, *, low: Ints, high: Ints, value: bool | int | float
+) -> tuple[Type, ...]:
+    _check(
+        len(low) == len(high) == x.rank and all(n >= 0 for n in (*low, *high)),
+        f"pad: widths {low}, {high} do not fit {x}",
+    )
+    return (
+        x.with_shape(tuple(a + n + b for a, n, b in zip(low, x.shape, high, strict=True))),
+    )
+
+
+def _pad_reference(
+    x: np.ndarray, low: Ints, high: Ints, value: bool | int | float
+) -> np.ndarray:
+    return np.pad(x, list(zip(low, high, strict=True)), constant_values=value)
+
+
+def _pad_vjp(
+    g: Value, out: Value, x: Value, *, low: Ints, high: Ints, value: bool | int | float
+) -> tuple[Any, ...]:
+    return (slice(g, starts=low, sizes=x.shape, steps=(1,) * len(low)),)
+
+
+pad = register(Op("pad", _infer_pad, _pad_reference, _pad_vjp))
+
+
+def _infer_concatenate(*xs: Type, axis: int) -> tuple[Type, ...]:
+    _check(bool(xs) and 0 <= axis < xs[0].rank, f"concatenate: no axis {axis}")
+    first = xs[0]
+    for x in xs:
+        rest = x.shape[:axis] + x.shape[axis + 1 :]
+        _check(
+            x.dtype == first.dtype and rest == first.shape[:axis] + first.shape[axis + 1 :],
+            f"concatenate: {x} does not continue {first} along axis {axis}",
+        )
+    total = builtins.sum(x.shape[axis] for x in xs)
+    return (first.with_shape((*first.shape[:axis], total, *first.shape[axis + 1 :])),)
+
+
+def _concatenate_vjp(g: Value, out: Value, *xs: Value, axis: int) -> tuple[Any, ...]:
+    parts, at = [], 0
+    for x in xs:
+        starts = tuple(at if i == axis else 0 for i in range(len(x.shape)))
+        parts.append(slice(g, starts=starts, sizes=x.shape, steps=(1,) * len(x.shape)))
+        at += x.shape[axis]
+    return tuple(parts)
+
+
+concatenate = register(
+    Op(
+        "concatenate",
+        _infer_concatenate,
+        lambda *xs, axis: np.concatenate(xs, axis=axis),
+        _concatenate_vjp,
+    )
+)
+
+# ---- making arrays ---------------------------------------------------------------------------------------
+
+
+def _infer_iota(*, shape: Ints, axis: int, dtype: str) -> tuple[Type, ...]:
+    _check(0 <= axis < len(shape), f"iota: no axis {axis} in shape {tuple(shape)}")
+    if dtype not in INTS | FLOATS:
+        raise errors.DTypeError(f"iota: takes an integer or float dtype, not {dtype}")
+    return (Type(dtype, tuple(shape)),)
+
+
+def _iota_reference(shape: Ints, axis: int, dtype: str) -> np.ndarray:
+    spread = [1] * len(shape)
+    spread[axis] = shape[axis]
+    steps = np.arange(shape[axis], dtype=NUMPY_DTYPES[dtype])
+    return np.broadcast_to(steps.reshape(spread), shape)
+
+
+iota = register(
+    Op("iota", _infer_iota, _iota_reference, None, doc="The index along `axis`, as a value.")
+)
+
+
+def _infer_constant(*, value: Dense) -> tuple[Type, ...]:
+    return (value.type,)
+
+
+constant = register(Op("constant", _infer_constant, lambda value: value.array, None))
+
+VIEWS = frozenset({reshape, transpose, broadcast, slice})
+"""Ops whose result is a rearranged reading of their input."""
+

@@ -1,0 +1,224 @@
+"""Where traced equations go: the stack of open scopes, and the storage behind traced arrays.
+
+A `Scope` is a graph under construction: the whole function, or one branch of a conditional.  Its
+graph is closed: reading a value of an enclosing scope makes it an operand (`captures`).  A
+`Storage` is what a NumPy array is: memory that several names and views share and that assignment
+changes.  While a scope is open it journals the storages that it writes, so that a branch can be
+traced and then undone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import graphc
+from graphc import errors
+from graphc.build import Builder, Value
+from graphc.ir import Atom, Lit, Loc, Type, Var
+
+
+@dataclass(frozen=True)
+class Specialisation:
+    """An argument whose value the trace needed, so that the compiled step holds for it alone."""
+
+    argument: str
+    value: Any
+    cause: str
+    loc: Loc | None
+
+    def __str__(self) -> str:
+        return f"{self.argument} = {self.value!r}: {self.cause} at {self.loc}"
+
+
+@dataclass
+class Session:
+    """What is known of one trace as a whole."""
+
+    specialisations: dict[int, Specialisation] = field(default_factory=dict)
+
+
+class Storage:
+    """The memory of a traced array.  `atom` is what it holds now, an atom of `scope`.
+
+    `aliases` are the arrays, any of which a conditional may have chosen to be this one: as long as
+    one of them is alive, assignment to this one would have to change it, too.
+    """
+
+    __slots__ = ("__weakref__", "aliases", "atom", "mutable", "scope")
+
+    def __init__(
+        self,
+        atom: Atom,
+        scope: Scope,
+        mutable: bool,
+        aliases: tuple[weakref.ref[Storage], ...] = (),
+    ):
+        self.atom = atom
+        self.scope = scope
+        self.mutable = mutable
+        self.aliases = aliases
+
+    @property
+    def is_ambiguous(self) -> bool:
+        return any(alias() is not None for alias in self.aliases)
+
+    @property
+    def type(self) -> Type:
+        return self.atom.type
+
+
+class Scope:
+    """One graph under construction, and what it reads of the scopes around it."""
+
+    def __init__(self, name: str, session: Session, parent: Scope | None = None):
+        self.builder = Builder(name)
+        self.session = session
+        self.parent = parent
+        self.captures: dict[Var, Value] = {}
+        self.written: dict[Storage, tuple[Atom, Scope]] = {}
+        self.closed = False
+
+    def read(self, storage: Storage) -> Value:
+        """What `storage` holds, as a value of this scope."""
+        return self.builder.value(self.resolve(storage.atom, storage.scope))
+
+    def resolve(self, atom: Atom, owner: Scope) -> Atom:
+        """`atom` of the scope `owner`, made an operand of this scope where it is another's."""
+        if owner is self or isinstance(atom, Lit):
+            return atom
+        if atom in self.captures:
+            return self.captures[atom].atom
+        if self.parent is None or owner.closed:
+            raise errors.LeakedValueError(
+                "a traced value is used after the function or branch that made it has ended;"
+                " return it from there instead of keeping it in a variable of another scope",
+                user_loc(),
+            )
+        self.parent.resolve(atom, owner)
+        self.captures[atom] = self.builder.param(atom.type, atom.hint)
+        return self.captures[atom].atom
+
+    def outer(self, var: Var) -> Atom:
+        """What the parent scope calls `var`, which this scope captured."""
+        assert self.parent is not None
+        captures = self.parent.captures
+        return captures[var].atom if var in captures else var
+
+    def write(self, storage: Storage, value: Value) -> None:
+        """Change what `storage` holds, remembering what it held when this scope began."""
+        if storage.scope is not self:
+            self.written.setdefault(storage, (storage.atom, storage.scope))
+        storage.atom, storage.scope = value.atom, self
+
+    def undo_writes(self) -> dict[Storage, Value]:
+        """Restore every storage of an enclosing scope; what this scope had put there."""
+        changed = {}
+        for storage, (atom, owner) in self.written.items():
+            changed[storage] = self.builder.value(storage.atom)
+            storage.atom, storage.scope = atom, owner
+        return changed
+
+
+class _Stack(threading.local):
+    def __init__(self) -> None:
+        self.scopes: list[Scope] = []
+
+
+_stack = _Stack()
+
+
+def is_tracing() -> bool:
+    """Whether a trace is under way in this thread."""
+    return bool(_stack.scopes)
+
+
+def current() -> Scope:
+    """The innermost open scope, with its builder set to the user's current line."""
+    if not _stack.scopes:
+        raise errors.LeakedValueError(
+            "a traced value is used outside of the function that was traced;"
+            " return it from the function instead",
+            user_loc(),
+        )
+    scope = _stack.scopes[-1]
+    scope.builder.loc = user_loc()
+    return scope
+
+
+@contextmanager
+def open_scope(name: str, session: Session | None = None) -> Iterator[Scope]:
+    """A new innermost scope.  Without a session it belongs to the trace that is under way."""
+    parent = None if session is not None else _stack.scopes[-1]
+    if session is None:
+        assert parent is not None
+        session = parent.session
+    scope = Scope(name, session, parent)
+    _stack.scopes.append(scope)
+    try:
+        yield scope
+    finally:
+        _stack.scopes.pop()
+        scope.closed = True
+
+
+@contextmanager
+def reenter(scope: Scope) -> Iterator[Scope]:
+    """A scope that has ended, open once more: to add what its results need."""
+    _stack.scopes.append(scope)
+    scope.closed = False
+    try:
+        yield scope
+    finally:
+        _stack.scopes.pop()
+        scope.closed = True
+
+
+# ---- the user's line -------------------------------------------------------------------------------
+
+
+def _package_roots() -> tuple[str, ...]:
+    """The folders whose frames are not the user's: graphc's own (also when installed in place)."""
+    here = os.path.dirname(os.path.abspath(graphc.__file__))
+    beside = os.path.dirname(here)
+    siblings = [os.path.join(beside, name) for name in ("passes", "runtime")]
+    return tuple(os.path.join(path, "") for path in (here, *siblings, os.path.dirname(np.__file__)))
+
+
+_ROOTS = _package_roots()
+_shown: dict[str, str | None] = {}
+"""How a file is shown in messages, None for a file that is not the user's: a cache by file name."""
+
+
+def shown_file(filename: str) -> str | None:
+    """The path of a user's file, relative to the working directory where it lies inside it."""
+    if filename not in _shown:
+        _shown[filename] = _show(filename)
+    return _shown[filename]
+
+
+def _show(filename: str) -> str | None:
+    path = os.path.abspath(filename)
+    if path.startswith(_ROOTS) or filename.startswith("<frozen"):
+        return None
+    here = os.path.join(os.getcwd(), "")
+    return path[len(here) :] if path.startswith(here) else filename
+
+
+def user_loc() -> Loc | None:
+    """The innermost line of the call stack that is not graphc's own."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        shown = shown_file(frame.f_code.co_filename)
+        if shown is not None:
+            return Loc(shown, frame.f_lineno)
+        frame = frame.f_back  # type: ignore[assignment]
+    return None

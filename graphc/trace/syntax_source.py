@@ -1,0 +1,242 @@
+"""From a function to the syntax tree that it was made of.
+
+The whole file is parsed and the function is looked up in it by line and name: its text is never
+cut out and dedented, which would break multi-line strings.  What was found is compiled and
+compared with the code of the function, so that a file edited since its import is noticed, and so
+that the right one of several lambdas on a line is taken.
+"""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import linecache
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from graphc.trace.syntax_names import outer_parts, own_names
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+
+FACTORY = "__graphc_factory__"
+FUNCTION = "__graphc_function__"
+
+_FUTURE_FLAGS = sum(
+    getattr(__future__, name).compiler_flag for name in __future__.all_feature_names
+)
+
+
+class SourceMissing(Exception):
+    """The source of a function cannot be used; the message says why."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A function in its file: its syntax, and what of the file its compilation depends on.
+
+    The name of the class around it mangles `__x`, and a method call on a module that the file
+    imports compiles to other instructions than one on an object.
+    """
+
+    node: FunctionNode
+    class_name: str | None
+    imports: tuple[str, ...]
+
+
+def find(code: types.CodeType, module: dict[str, Any]) -> Found:
+    """The syntax that `code`, of a function in `module`, was compiled from.
+
+    The tree is shared between calls and must not be changed.
+    """
+    filename = code.co_filename
+    linecache.checkcache(filename)
+    lines = linecache.getlines(filename, module)
+    if not lines:
+        raise SourceMissing(f"there is no source file {filename!r}")
+    candidates = _functions(filename, lines).get((code.co_name, code.co_firstlineno), [])
+    if any(name.startswith("@py") for name in code.co_names) and len(candidates) == 1:
+        return candidates[0]  # pytest has rewritten the asserts in it, so that its code differs
+    compiled = [(found, _recompile(found, code)) for found in candidates]
+    same = [(found, again) for found, again in compiled if _same_code(again, code)]
+    if not same:
+        raise SourceMissing(
+            f"line {code.co_firstlineno} of {filename!r} does not hold the code that runs;"
+            " the file has changed since it was imported, or an import hook rewrites it"
+        )
+    # Lambdas that differ in nothing but their place are told apart by their columns.
+    exact = [pair for pair in same if _positions(pair[1]) == _positions(code)]
+    return (exact or same)[0][0]
+
+
+# ---- files -----------------------------------------------------------------------------------------
+
+_Index = dict[tuple[str, int], list[Found]]
+
+_indexes: dict[str, tuple[list[str], _Index]] = {}
+"""The functions of each file by name and first line, and the lines that they were parsed from.
+
+`linecache` keeps one list of lines until the size or time of the file changes."""
+
+
+def _functions(filename: str, lines: list[str]) -> _Index:
+    known = _indexes.get(filename)
+    if known is None or known[0] is not lines:
+        known = _indexes[filename] = (lines, _index(filename, lines))
+    return known[1]
+
+
+def _index(filename: str, lines: list[str]) -> _Index:
+    try:
+        tree = ast.parse("".join(lines), filename)
+    except SyntaxError as error:
+        raise SourceMissing(f"{filename!r} is not Python as it stands: {error}") from None
+    index: _Index = {}
+    for found in _walk(tree):
+        name = getattr(found.node, "name", "<lambda>")
+        index.setdefault((name, _first_line(found.node)), []).append(found)
+    return index
+
+
+def _first_line(node: FunctionNode) -> int:
+    """Where Python says that a function begins: at its first decorator."""
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    return min(part.lineno for part in (node, *decorators))
+
+
+def _walk(tree: ast.AST) -> Iterator[Found]:
+    imports = tuple(_imports(tree))
+    waiting: list[tuple[ast.AST, str | None]] = [(tree, None)]
+    while waiting:
+        node, class_name = waiting.pop()
+        if isinstance(node, FunctionNode):
+            yield Found(node, class_name, imports)
+        if isinstance(node, ast.ClassDef):
+            class_name = node.name
+        waiting.extend((child, class_name) for child in ast.iter_child_nodes(node))
+
+
+def _imports(node: ast.AST) -> Iterator[str]:
+    """The names that a module imports, outside of its functions and classes."""
+    if isinstance(node, ast.alias) and node.name != "*":
+        yield from own_names(node)
+    for part in outer_parts(node):
+        yield from _imports(part)
+
+
+# ---- compiling one function ------------------------------------------------------------------------
+
+
+def _recompile(found: Found, code: types.CodeType) -> types.CodeType:
+    """The code of the function in `found`, unchanged, where `code` was compiled."""
+    return compile_function(bare(found.node), found, code, ())
+
+
+def bare(node: FunctionNode) -> FunctionNode:
+    """A copy of a function without what runs when it is defined, rather than when it is called."""
+    node = _copy(node)
+    node.lineno = _first_line(node)
+    node.args.defaults = []
+    node.args.kw_defaults = [None] * len(node.args.kwonlyargs)
+    arguments = node.args
+    for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+        argument.annotation = None
+    for star in (arguments.vararg, arguments.kwarg):
+        if star is not None:
+            star.annotation = None
+    if not isinstance(node, ast.Lambda):
+        node.name = FUNCTION
+        node.decorator_list = []
+        node.returns = None
+        if hasattr(node, "type_params"):
+            node.type_params = []
+    return node
+
+
+def _copy(value: Any) -> Any:
+    """`copy.deepcopy` of a syntax tree, several times as fast."""
+    if isinstance(value, ast.AST):
+        new = type(value).__new__(type(value))
+        new.__dict__.update((name, _copy(part)) for name, part in vars(value).items())
+        return new
+    return [_copy(part) for part in value] if isinstance(value, list) else value
+
+
+def compile_function(
+    node: FunctionNode, found: Found, like: types.CodeType, extra: tuple[str, ...]
+) -> types.CodeType:
+    """Compile a bare function as if it stood at `found`, where `like` was compiled.
+
+    Its free variables, and the names `extra`, are parameters of a factory around it, which is
+    compiled but never run; every other name is global, as it was.
+    """
+    free = [name for name in like.co_freevars if name.isidentifier()]
+    inner: ast.stmt = ast.Expr(node) if isinstance(node, ast.Lambda) else node
+    factory = definition(FACTORY)
+    factory.args.args = [ast.arg(name) for name in (*free, *extra)]
+    factory.body = [inner]
+    if found.class_name is not None:
+        factory.body = list(_inside_class(inner, found.class_name, free))
+    imports: list[ast.stmt] = [ast.Import([ast.alias(name)]) for name in found.imports]
+    module = ast.fix_missing_locations(ast.Module([*imports, factory], []))
+    flags = like.co_flags & _FUTURE_FLAGS
+    code: types.CodeType
+    code = compile(module, like.co_filename, "exec", flags=flags, dont_inherit=True)
+    for _ in range(2 if found.class_name is None else 3):
+        code = next(const for const in code.co_consts if isinstance(const, types.CodeType))
+    return code
+
+
+def _inside_class(node: ast.stmt, class_name: str, free: list[str]) -> Iterator[ast.stmt]:
+    if class_name not in free:
+        yield ast.Global([class_name])
+    holder = ast.parse(f"class {class_name}: pass").body[0]
+    assert isinstance(holder, ast.ClassDef)
+    holder.body = [node]
+    yield holder
+
+
+def definition(name: str) -> ast.FunctionDef:
+    """`def name(): pass`."""
+    # Parsed, not built, because the required fields differ between versions of Python.
+    definition = ast.parse(f"def {name}(): pass").body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    return definition
+
+
+# ---- comparing code --------------------------------------------------------------------------------
+
+_COMPARED = (
+    "co_argcount",
+    "co_posonlyargcount",
+    "co_kwonlyargcount",
+    "co_varnames",
+    "co_cellvars",
+    "co_freevars",
+    "co_names",
+    "co_code",
+)
+
+
+def _same_code(one: types.CodeType, other: types.CodeType) -> bool:
+    """Whether two code objects do the same, names and places apart."""
+    return (
+        all(getattr(one, name) == getattr(other, name) for name in _COMPARED)
+        and len(one.co_consts) == len(other.co_consts)
+        and all(map(_same_constant, one.co_consts, other.co_consts))
+    )
+
+
+def _same_constant(one: object, other: object) -> bool:
+    if isinstance(one, types.CodeType) and isinstance(other, types.CodeType):
+        return _same_code(one, other)
+    if isinstance(one, str) and isinstance(other, str) and FUNCTION in one:
+        return True  # the qualified name of a class defined inside the function
+    if isinstance(one, frozenset):
+        return one == other  # its order of printing is arbitrary
+    return type(one) is type(other) and repr(one) == repr(other)
+
+
+def _positions(code: types.CodeType) -> list[tuple[int | None, ...]]:
+    return list(code.co_positions())

@@ -1,0 +1,252 @@
+"""From a Python function and example arguments to a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphc import errors
+from graphc.build import Value
+from graphc.ir import DTYPE_NAMES, NUMPY_DTYPES, Graph, Type
+from graphc.trace import control, tree
+from graphc.trace.scope import (
+    Scope,
+    Session,
+    Specialisation,
+    Storage,
+    current,
+    open_scope,
+    user_loc,
+)
+from graphc.trace.tracer import Argument, Tracer, is_python_scalar, lift
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The shape and dtype of an array that is not there yet.
+
+    shape  a tuple of sizes
+    dtype  "f32", "f64", "i32", "i64" or "bool", or anything that NumPy takes as such a dtype
+
+    Raises `graphc.errors.ShapeError` for a size that is not a whole number >= 0 and
+    `graphc.errors.DTypeError` for another dtype.
+
+    >>> import graphc as gc
+    >>> gc.Spec((64, 1000), "f32")
+    Spec('f32[64,1000]')
+    """
+
+    shape: tuple[int, ...]
+    dtype: Any = "f32"
+
+    __graphc_leaf__ = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", _known_shape(self.shape))
+        object.__setattr__(self, "dtype", _known_dtype(self.dtype))
+
+    @property
+    def type(self) -> Type:
+        return Type(self.dtype, self.shape)
+
+    def __repr__(self) -> str:
+        return f"Spec({str(self.type)!r})"
+
+
+def _known_shape(shape: Any) -> tuple[int, ...]:
+    sizes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+    for size in sizes:
+        if not isinstance(size, (int, np.integer)) or isinstance(size, bool) or size < 0:
+            raise errors.ShapeError(
+                f"a shape is made of whole numbers >= 0, not {size!r}; give the size", user_loc()
+            )
+    return tuple(int(size) for size in sizes)
+
+
+def _known_dtype(dtype: Any) -> str:
+    if isinstance(dtype, str) and dtype in NUMPY_DTYPES:
+        return dtype
+    try:
+        return DTYPE_NAMES[np.dtype(dtype)]
+    except (TypeError, KeyError):
+        raise errors.DTypeError(
+            f"no dtype {dtype!r}; choose from {', '.join(NUMPY_DTYPES)}", user_loc()
+        ) from None
+
+
+@dataclass(frozen=True)
+class LeafType:
+    """What is known of an argument before its value is: its type, and what kind of object it is."""
+
+    type: Type
+    kind: str
+    """"array", "scalar" (a NumPy scalar) or "python" (a Python int or float)."""
+
+
+def leaf_type(leaf: Any, name: str) -> LeafType:
+    """The type of an argument.  Raises `errors.DTypeError` for a dtype that graphc lacks."""
+    if isinstance(leaf, Spec):
+        return LeafType(leaf.type, "array")
+    if is_python_scalar(leaf):
+        return LeafType(Type("i64" if isinstance(leaf, int) else "f64"), "python")
+    array = np.asarray(leaf)
+    if array.dtype not in DTYPE_NAMES:
+        listed = ", ".join(str(dtype) for dtype in DTYPE_NAMES)
+        raise errors.DTypeError(
+            f"argument {name} has dtype {array.dtype}; graphc takes {listed}", user_loc()
+        )
+    kind = "array" if isinstance(leaf, np.ndarray) else "scalar"
+    return LeafType(Type(DTYPE_NAMES[array.dtype], array.shape), kind)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One leaf of what the function returned: a result of the graph, or an argument itself."""
+
+    index: int
+    is_argument: bool = False
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A traced function: its graph, and how results go back into the function's own structure."""
+
+    graph: Graph
+    results: tuple[Result, ...]
+    structure: tree.Structure
+    specialisations: tuple[tuple[int, Specialisation], ...]
+    """The arguments (by position among the leaves) whose values the trace depends on."""
+
+
+def trace(
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    names: Sequence[str],
+    aliases: Sequence[int],
+) -> Traced:
+    """Trace `function` on arguments of the given kind; only their types enter the graph.
+
+    `names` are the names of the leaves for messages; `aliases[i]` is the first leaf that is the
+    same array as leaf i, so that an assignment to one is seen through the other.
+    """
+    leaves, structure = tree.flatten((tuple(args), dict(kwargs)))
+    session = Session()
+    with open_scope(_graph_name(function), session) as scope:
+        tracers = _parameters(scope, leaves, names, aliases)
+        given_args, given_kwargs = tree.unflatten(structure, tracers)
+        target = control.converted(function)
+        returned = target(*given_args, **given_kwargs)
+        return _finish(scope, session, tracers, returned)
+
+
+def _graph_name(function: Any) -> str:
+    name = getattr(function, "__name__", type(function).__name__)
+    return name if name.isidentifier() else "main"
+
+
+def _parameters(
+    scope: Scope, leaves: Sequence[Any], names: Sequence[str], aliases: Sequence[int]
+) -> list[Tracer]:
+    tracers: list[Tracer] = []
+    for i, (leaf, name) in enumerate(zip(leaves, names, strict=True)):
+        known = leaf_type(leaf, name)
+        param = scope.builder.param(known.type, _hint(name))
+        if aliases[i] != i:
+            tracers.append(tracers[aliases[i]])
+            continue
+        value = leaf if known.kind == "python" else None
+        tracers.append(
+            Tracer(
+                Storage(param.atom, scope, mutable=known.kind == "array"),
+                known.type.shape,
+                weak=known.kind == "python",
+                argument=Argument(i, name, value),
+            )
+        )
+    return tracers
+
+
+def _hint(name: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in name).strip("_")
+
+
+def _finish(scope: Scope, session: Session, tracers: list[Tracer], returned: Any) -> Traced:
+    """Results first, then the new values of the arguments that were assigned to."""
+    leaves, structure = tree.flatten(returned)
+    storages = {id(tracer.storage): i for i, tracer in reversed(list(enumerate(tracers)))}
+    outs, results = [], []
+    for leaf in leaves:
+        argument = _returned_argument(leaf, tracers, storages)
+        if argument is not None:
+            results.append(Result(argument, is_argument=True))
+        else:
+            results.append(Result(len(outs)))
+            outs.append(lift(leaf).value().atom)
+    updates = []
+    for i, tracer in enumerate(tracers):
+        atom = scope.read(tracer.storage).atom
+        if atom is not scope.builder.params[i] and storages[id(tracer.storage)] == i:
+            updates.append((i, len(outs)))
+            outs.append(atom)
+    graph = scope.builder.finish(outs, updates)
+    return Traced(graph, tuple(results), structure, tuple(session.specialisations.items()))
+
+
+def _returned_argument(
+    leaf: Any, tracers: list[Tracer], storages: dict[int, int]
+) -> int | None:
+    """The argument that `leaf` is, where the function returns an array that it was given."""
+    if not isinstance(leaf, Tracer) or leaf.views or id(leaf.storage) not in storages:
+        return None
+    index = storages[id(leaf.storage)]
+    return index if tracers[index].storage.mutable else None
+
+
+# ---- graphs as values: tracing a function inside of a trace -------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Inner:
+    """A function traced inside of a trace: its graph over `operands`, atoms of the outer scope."""
+
+    graph: Graph
+    operands: tuple[Value, ...]
+    structure: tree.Structure
+    writes: tuple[Storage, ...]
+    changed: tuple[int, ...]
+
+
+def trace_inner(
+    name: str, inputs: Sequence[Tracer], run: Callable[[list[Tracer]], Any]
+) -> Inner:
+    """Trace `run` on copies of `inputs`, the first parameters of the graph.
+
+    The graph's results are the leaves that `run` returned, then what it left in arrays of the
+    scopes around it (`writes`), then in those of its inputs that it assigned to (`changed`).
+    """
+    outer = [x.value() for x in inputs]
+    with open_scope(name) as scope:
+        params = [scope.builder.param(value.type) for value in outer]
+        copies = [
+            Tracer(Storage(p.atom, scope, bool(x.shape)), x.shape, weak=x.weak)
+            for p, x in zip(params, inputs, strict=True)
+        ]
+        leaves, structure = tree.flatten(run(copies))
+        outs = [lift(leaf).value().atom for leaf in leaves]
+        written = scope.undo_writes()
+        changed = [i for i, c in enumerate(copies) if c.storage.atom is not params[i].atom]
+        outs += [value.atom for value in written.values()]
+        outs += [scope.read(copies[i].storage).atom for i in changed]
+    operands = [*(value.atom for value in outer), *(scope.outer(var) for var in scope.captures)]
+    builder = current().builder
+    return Inner(
+        scope.builder.finish(outs),
+        tuple(builder.value(atom) for atom in operands),
+        structure,
+        tuple(written),
+        tuple(changed),
+    )

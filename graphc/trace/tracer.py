@@ -1,0 +1,410 @@
+"""The traced array: behaves as a NumPy array does, and records equations instead of computing.
+
+A `Tracer` is a view (mostly the trivial one) of a `Storage`.  NumPy functions reach it through
+`__array_ufunc__` and `__array_function__` and are looked up in the table of `numpy_api`; operators
+and methods go the same way, so that each function is written once.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from graphc import errors
+from graphc.build import Value
+from graphc.ir import DTYPE_NAMES, FLOATS, Lit, Type
+from graphc.ops import elementwise
+from graphc.trace import scope as scopes
+from graphc.trace.scope import Scope, Specialisation, Storage, user_loc
+from graphc.trace.views import View
+
+
+class Argument:
+    """Which argument of the traced function a tracer stands for, and its value where known."""
+
+    __slots__ = ("index", "name", "value")
+
+    def __init__(self, index: int, name: str, value: Any = None):
+        self.index = index
+        self.name = name
+        self.value = value
+
+
+class Tracer:
+    """A traced array or number."""
+
+    __slots__ = ("_cache", "argument", "dtype_name", "shape", "storage", "views", "weak")
+    __graphc_leaf__ = True
+    __array_priority__ = 1000
+    __hash__ = None  # type: ignore[assignment]  # as ndarray
+
+    def __init__(
+        self,
+        storage: Storage,
+        shape: tuple[int, ...],
+        views: tuple[View, ...] = (),
+        weak: bool = False,
+        argument: Argument | None = None,
+    ):
+        self.storage = storage
+        self.shape = shape
+        self.views = views
+        self.weak = weak
+        self.argument = argument
+        self.dtype_name = storage.type.dtype
+        self._cache: tuple[Any, Scope, Value] | None = None
+
+    # ---- what it is ----------------------------------------------------------------------------
+
+    @property
+    def type(self) -> Type:
+        return Type(self.dtype_name, self.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.type.numpy_dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return self.type.size
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.type.nbytes
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether NumPy or Python would have a scalar here, which assignment does not change."""
+        return not self.shape and not self.storage.mutable
+
+    def __repr__(self) -> str:
+        return f"Traced({self.type})"
+
+    # ---- reading and writing ---------------------------------------------------------------------
+
+    def value(self) -> Value:
+        """What the array holds now, as a value of the current scope."""
+        scope = scopes.current()
+        atom = self.storage.atom
+        if self._cache is not None and self._cache[0] is atom and self._cache[1] is scope:
+            return self._cache[2]
+        value = scope.read(self.storage)
+        for view in self.views:
+            value = view.get(value)
+        self._cache = (atom, scope, value)
+        return value
+
+    def store(self, new: Value) -> None:
+        """Make the array hold `new` (of this array's type), through its views."""
+        if not self.storage.mutable:
+            raise errors.ReadOnlyError(
+                f"{self!r} is a number or a constant and cannot be assigned to;"
+                " make an array of it first (np.array(x))",
+                user_loc(),
+            )
+        if self.storage.is_ambiguous:
+            raise errors.ReadOnlyError(
+                "this array may be either of two others, chosen by a traced condition, so that"
+                " assigning to it in place would have to change one of them; use x = x + y, or"
+                " .copy() it first",
+                user_loc(),
+            )
+        scope = scopes.current()
+        below = [scope.read(self.storage)]
+        for view in self.views[:-1]:
+            below.append(view.get(below[-1]))
+        for view, base in zip(reversed(self.views), reversed(below[: len(self.views)])):
+            new = view.put(base, new)
+        scope.write(self.storage, new)
+
+    def view(self, view: View, shape: tuple[int, ...]) -> Tracer:
+        """A tracer that reads and writes this array through one more view."""
+        return Tracer(self.storage, shape, (*self.views, view), argument=self.argument)
+
+    # ---- what Python may not know while tracing -----------------------------------------------------
+
+    def __bool__(self) -> bool:
+        raise errors.ConcreteValueError(
+            "the truth of a traced value is not known while tracing: use it in an `if` statement or"
+            " a conditional expression of the traced function, or call gc.cond; if this is library"
+            " code, pass it a plain Python value",
+            user_loc(),
+        )
+
+    def _number(self, wanted: str) -> Any:
+        """The value of an integer argument: the trace then holds for this value alone."""
+        argument = self.argument
+        if argument is None or argument.value is None or not isinstance(argument.value, int):
+            raise errors.ConcreteValueError(
+                f"{wanted} of a traced value {self.type} is not known while tracing; keep it an"
+                " array, or pass it as a plain Python argument whose value fixes the graph",
+                user_loc(),
+            )
+        scopes.current().session.specialisations.setdefault(
+            argument.index,
+            Specialisation(
+                argument.name, argument.value, f"{wanted} was needed while tracing", user_loc()
+            ),
+        )
+        return argument.value
+
+    def __index__(self) -> int:
+        return int(self._number("the integer value"))
+
+    def __int__(self) -> int:
+        return int(self._number("int()"))
+
+    def __float__(self) -> float:
+        return float(self._number("float()"))
+
+    def __complex__(self) -> complex:
+        return complex(self._number("complex()"))
+
+    def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
+        raise errors.ConcreteValueError(
+            f"a traced value {self.type} cannot become a NumPy array while tracing: this function"
+            " does not go through NumPy's dispatch, or assigns a traced value into an ordinary"
+            " array; start from a traced array (np.zeros_like(x)), or use np.stack or np.where",
+            user_loc(),
+        )
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of unsized object")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self.shape:
+            raise TypeError("iteration over a 0-d array")
+        return (self[i] for i in range(self.shape[0]))
+
+    # ---- NumPy's protocols -----------------------------------------------------------------------
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        from graphc.trace import numpy_api
+
+        return numpy_api.call_ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        from graphc.trace import numpy_api
+
+        return numpy_api.call_function(func, args, kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        from graphc.trace import numpy_api
+
+        method = numpy_api.METHODS.get(name)
+        if method is not None:
+            return lambda *args, **kwargs: method(self, *args, **kwargs)
+        if name.startswith("__"):
+            raise AttributeError(name)
+        known = (*numpy_api.METHODS, "T", "shape", "dtype", "ndim", "size", "at")
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"; the nearest that works is .{near[0]}" if near else ""
+        raise errors.UnsupportedAttributeError(
+            f"a traced array has no attribute .{name}{hint}", user_loc()
+        )
+
+    @property
+    def T(self) -> Tracer:
+        return self.transpose()  # type: ignore[no-any-return]
+
+    @property
+    def real(self) -> Tracer:
+        return self
+
+    def __getitem__(self, index: Any) -> Any:
+        from graphc.trace import indexing
+
+        return indexing.get_item(self, index)
+
+    def __setitem__(self, index: Any, new: Any) -> None:
+        from graphc.trace import indexing
+
+        indexing.set_item(self, index, new)
+
+
+# ---- making tracers ----------------------------------------------------------------------------------
+
+
+def wrap(value: Value, weak: bool = False) -> Tracer:
+    """A computed value as a traced array; without axes it is a scalar, as in NumPy."""
+    scope = scopes.current()
+    return Tracer(Storage(value.atom, scope, mutable=bool(value.shape)), value.shape, weak=weak)
+
+
+def is_python_scalar(x: Any) -> bool:
+    return type(x) in (bool, int, float)
+
+
+def lift(x: Any) -> Tracer:
+    """Anything that NumPy takes as an array, as a tracer of the current scope."""
+    if isinstance(x, Tracer):
+        return x
+    scope = scopes.current()
+    if is_python_scalar(x):
+        dtype = {bool: "bool", int: "i64", float: "f64"}[type(x)]
+        return wrap(scope.builder.literal(x, Type(dtype)), weak=dtype != "bool")
+    if isinstance(x, (list, tuple)) and _holds_tracer(x):
+        return _stack([lift(part) for part in x])
+    array = np.asarray(x)
+    if array.dtype not in DTYPE_NAMES:
+        raise errors.DTypeError(
+            f"graphc has no dtype {array.dtype}; convert it with .astype to one of"
+            f" {', '.join(str(d) for d in DTYPE_NAMES)}",
+            user_loc(),
+        )
+    value = scope.builder.constant(array)
+    return Tracer(Storage(value.atom, scope, mutable=False), array.shape)
+
+
+def _holds_tracer(parts: Any) -> bool:
+    return any(
+        isinstance(part, Tracer) or (isinstance(part, (list, tuple)) and _holds_tracer(part))
+        for part in parts
+    )
+
+
+def _stack(parts: list[Tracer]) -> Tracer:
+    from graphc.trace import numpy_api
+
+    result: Tracer = numpy_api.stack(parts)
+    return result
+
+
+# ---- operators -----------------------------------------------------------------------------------------
+
+
+def _python_result(left: Any, right: Any, result: Any) -> Any:
+    """Python numbers stay weakly typed under operators: `2 * n + 1` promotes nothing."""
+    weak = all(is_python_scalar(x) or (isinstance(x, Tracer) and x.weak) for x in (left, right))
+    if weak and result.dtype_name != "bool":
+        result.weak = True
+    return result
+
+
+def _binary(ufunc: Any, swapped: bool = False) -> Callable[[Tracer, Any], Any]:
+    def operator(self: Tracer, other: Any) -> Any:
+        if not _is_operand(other):
+            return NotImplemented
+        left, right = (other, self) if swapped else (self, other)
+        return _python_result(left, right, ufunc(left, right))
+
+    return operator
+
+
+def _is_operand(x: Any) -> bool:
+    return isinstance(x, (Tracer, np.ndarray, np.generic, bool, int, float, list, tuple))
+
+
+def _in_place(ufunc: Any) -> Callable[[Tracer, Any], Any]:
+    def operator(self: Tracer, other: Any) -> Any:
+        if self.is_scalar:
+            return _python_result(self, other, ufunc(self, other))
+        return ufunc(self, other, out=self)
+
+    return operator
+
+
+def _unary(ufunc: Any) -> Callable[[Tracer], Any]:
+    return lambda self: _python_result(self, self, ufunc(self))
+
+
+_BINARY = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "truediv": np.true_divide,
+    "floordiv": np.floor_divide,
+    "mod": np.remainder,
+    "pow": np.power,
+    "matmul": np.matmul,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+    "xor": np.bitwise_xor,
+    "lshift": np.left_shift,
+    "rshift": np.right_shift,
+}
+_COMPARE = {
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+    "eq": np.equal,
+    "ne": np.not_equal,
+}
+_UNARY = {"neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.invert}
+
+for _name, _ufunc in _BINARY.items():
+    setattr(Tracer, f"__{_name}__", _binary(_ufunc))
+    setattr(Tracer, f"__r{_name}__", _binary(_ufunc, swapped=True))
+    setattr(Tracer, f"__i{_name}__", _in_place(_ufunc))
+for _name, _ufunc in _COMPARE.items():
+    setattr(Tracer, f"__{_name}__", _binary(_ufunc))
+for _name, _ufunc in _UNARY.items():
+    setattr(Tracer, f"__{_name}__", _unary(_ufunc))
+
+
+def _divmod(self: Tracer, other: Any) -> tuple[Any, Any]:
+    return self // other, self % other
+
+
+def _round(self: Tracer, digits: int | None = None) -> Any:
+    return np.round(self, digits or 0)
+
+
+Tracer.__divmod__ = _divmod  # type: ignore[attr-defined]
+Tracer.__round__ = _round  # type: ignore[attr-defined]
+
+
+# ---- promotion --------------------------------------------------------------------------------------------
+
+
+def promoted_dtype(operands: list[Tracer]) -> str:
+    """NumPy 2's result dtype; a weak operand counts as the Python number that it stands for."""
+    stand_ins = [_stand_in(x) for x in operands]
+    if all(is_python_scalar(x) for x in stand_ins):
+        stand_ins = [x.dtype for x in operands]
+    dtype = np.result_type(*stand_ins)
+    return known_dtype(dtype)
+
+
+def _stand_in(x: Tracer) -> Any:
+    if not x.weak:
+        return x.dtype
+    return 0.0 if x.dtype_name in FLOATS else 0
+
+
+def known_dtype(dtype: Any) -> str:
+    """graphc's name for a NumPy dtype.  Raises `errors.DTypeError` where it has none."""
+    resolved = np.dtype(dtype)
+    if resolved not in DTYPE_NAMES:
+        raise errors.DTypeError(
+            f"the result would be {resolved}, which graphc does not have; convert the operands"
+            " with .astype first",
+            user_loc(),
+        )
+    return DTYPE_NAMES[resolved]
+
+
+def cast_to(value: Value, dtype: str) -> Value:
+    """`value` as `dtype`; a literal is converted on the spot."""
+    if value.dtype == dtype:
+        return value
+    if isinstance(value.atom, Lit) and dtype in FLOATS:
+        return value.builder.literal(value.atom.value, value.type.with_dtype(dtype))
+    result: Value = elementwise.cast(value, dtype=dtype)
+    return result
+
+

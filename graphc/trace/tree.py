@@ -1,0 +1,135 @@
+"""Trees of values: tuples, lists, dicts, named tuples, dataclasses and None, nested at will.
+
+`flatten` separates a tree into its leaves and its structure; `Structure.unflatten` puts new leaves
+in.  A leaf is an array, a NumPy scalar, a Python int or float, or a traced value.  Everything else
+(bool, str, None, enums, other objects) is part of the structure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """The place of a leaf."""
+
+
+@dataclass(frozen=True, slots=True)
+class Static:
+    """An object that is part of the structure; compared by value where it can be."""
+
+    value: Any
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Static) or type(self.value) is not type(other.value):
+            return False
+        return self.value is other.value or (self._by_value() and self.value == other.value)
+
+    def __hash__(self) -> int:
+        return hash(self.value) if self._by_value() else id(self.value)
+
+    def _by_value(self) -> bool:
+        return isinstance(self.value, Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A container: its type, the names of its parts, and the structure of each part."""
+
+    kind: type
+    keys: tuple[Any, ...]
+    parts: tuple[Structure, ...]
+
+
+Structure = Leaf | Static | Node
+LEAF = Leaf()
+
+
+def is_leaf(value: Any) -> bool:
+    """Whether a value is data rather than structure."""
+    if isinstance(value, (bool, np.bool_)):
+        return isinstance(value, np.bool_)
+    return isinstance(value, (int, float, np.ndarray, np.generic)) or hasattr(
+        type(value), "__graphc_leaf__"
+    )
+
+
+def flatten(tree: Any) -> tuple[list[Any], Structure]:
+    """The leaves of `tree` from left to right, and its structure."""
+    leaves: list[Any] = []
+    return leaves, _flatten(tree, leaves)
+
+
+def _flatten(tree: Any, leaves: list[Any]) -> Structure:
+    if is_leaf(tree):
+        leaves.append(tree)
+        return LEAF
+    keys = _keys(tree)
+    if keys is None:
+        return Static(tree)
+    return Node(type(tree), keys, tuple(_flatten(_part(tree, key), leaves) for key in keys))
+
+
+def _keys(tree: Any) -> tuple[Any, ...] | None:
+    """The names of a container's parts, or None where `tree` is not a container."""
+    if isinstance(tree, dict):
+        return tuple(tree)
+    if isinstance(tree, (tuple, list)):
+        return tuple(range(len(tree)))
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        return tuple(field.name for field in dataclasses.fields(tree))
+    return None
+
+
+def _part(tree: Any, key: Any) -> Any:
+    return tree[key] if isinstance(tree, (dict, tuple, list)) else getattr(tree, key)
+
+
+def unflatten(structure: Structure, leaves: Sequence[Any]) -> Any:
+    """The tree with the given structure and leaves."""
+    return _unflatten(structure, iter(leaves))
+
+
+def _unflatten(structure: Structure, leaves: Iterator[Any]) -> Any:
+    if isinstance(structure, Leaf):
+        return next(leaves)
+    if isinstance(structure, Static):
+        return structure.value
+    parts = [_unflatten(part, leaves) for part in structure.parts]
+    return _make(structure.kind, structure.keys, parts)
+
+
+def _make(kind: type, keys: tuple[Any, ...], parts: list[Any]) -> Any:
+    if issubclass(kind, dict):
+        return kind(zip(keys, parts, strict=True))
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return kind(*parts)
+    if issubclass(kind, (tuple, list)):
+        return kind(parts)
+    made = object.__new__(kind)
+    for key, part in zip(keys, parts, strict=True):
+        object.__setattr__(made, key, part)
+    return made
+
+
+def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
+    """The tree with `function` applied to each leaf."""
+    leaves, structure = flatten(tree)
+    return unflatten(structure, [function(leaf) for leaf in leaves])
+
+
+def paths(structure: Structure, prefix: str = "") -> Iterator[str]:
+    """How each leaf is written in Python, from left to right: `[0]['w']`, `.weights`."""
+    if isinstance(structure, Leaf):
+        yield prefix
+    elif isinstance(structure, Node):
+        dotted = dataclasses.is_dataclass(structure.kind) or hasattr(structure.kind, "_fields")
+        names = getattr(structure.kind, "_fields", structure.keys)
+        for name, part in zip(names, structure.parts, strict=True):
+            yield from paths(part, prefix + (f".{name}" if dotted else f"[{name!r}]"))

@@ -1,0 +1,261 @@
+"""NumPy's ufuncs as graphc ops: one table from ufunc to op and the rule for its operands' dtypes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphc import errors
+from graphc.build import Value
+from graphc.ir import FLOATS, INTS, Lit
+from graphc.ops import elementwise as ew
+from graphc.ops import index as index_ops
+from graphc.ops import shape as shape_ops
+from graphc.trace.scope import user_loc
+from graphc.trace.tracer import Tracer, cast_to, promoted_dtype, wrap
+
+# ---- broadcasting -----------------------------------------------------------------------------------
+
+
+def broadcast_to(value: Value, shape: tuple[int, ...]) -> Value:
+    """`value` repeated to `shape` by NumPy's rules."""
+    if value.shape == shape:
+        return value
+    if isinstance(value.atom, Lit):
+        return value.builder.literal(value.atom.value, value.type.with_shape(shape))
+    offset = len(shape) - len(value.shape)
+    axes = tuple(range(offset, len(shape)))
+    result: Value = shape_ops.broadcast(value, shape=shape, axes=axes)
+    return result
+
+
+def broadcast_shapes(name: str, operands: list[Tracer]) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(*(x.shape for x in operands))
+    except ValueError:
+        listed = ", ".join(str(x.type) for x in operands)
+        raise errors.ShapeError(
+            f"{name}: the shapes of {listed} do not broadcast together; sizes must be equal or 1,"
+            " counted from the last axis",
+            user_loc(),
+        ) from None
+
+
+def unify(name: str, operands: list[Tracer], dtype: str) -> list[Value]:
+    """The operands with one dtype and one shape."""
+    shape = broadcast_shapes(name, operands)
+    return [broadcast_to(cast_to(x.value(), dtype), shape) for x in operands]
+
+
+# ---- dtype rules: what the operands are converted to ----------------------------------------------------
+
+
+def _as_numbers(name: str, operands: list[Tracer]) -> str:
+    dtype = promoted_dtype(operands)
+    if dtype == "bool":
+        raise errors.DTypeError(
+            f"{name} of booleans has no meaning here; convert them with .astype first", user_loc()
+        )
+    return dtype
+
+
+def _as_floats(name: str, operands: list[Tracer]) -> str:
+    dtype = _as_numbers(name, operands)
+    return dtype if dtype in FLOATS else "f64"
+
+
+def _as_any(name: str, operands: list[Tracer]) -> str:
+    return promoted_dtype(operands)
+
+
+def _as_booleans(name: str, operands: list[Tracer]) -> str:
+    return "bool"
+
+
+def _as_bits(name: str, operands: list[Tracer]) -> str:
+    dtype = promoted_dtype(operands)
+    if dtype in FLOATS:
+        raise errors.DTypeError(f"{name} takes integers or booleans, not {dtype}", user_loc())
+    return dtype
+
+
+def _as_ints(name: str, operands: list[Tracer]) -> str:
+    dtype = _as_bits(name, operands)
+    return "i64" if dtype == "bool" else dtype
+
+
+Rule = Callable[[str, list[Tracer]], str]
+Emit = Callable[..., Any]
+
+
+def _add(x: Value, y: Value) -> Any:
+    return ew.logical_or(x, y) if x.dtype == "bool" else ew.add(x, y)
+
+
+def _multiply(x: Value, y: Value) -> Any:
+    return ew.logical_and(x, y) if x.dtype == "bool" else ew.multiply(x, y)
+
+
+def _power(x: Value, y: Value) -> Any:
+    if x.dtype in INTS:
+        _check_exponent(y)
+    return ew.power(x, y)
+
+
+def _check_exponent(y: Value) -> None:
+    """NumPy refuses negative integer powers of integers."""
+    message = "Integers to negative integer powers are not allowed."
+    if isinstance(y.atom, Lit):
+        if y.atom.value < 0:
+            raise errors.CheckFailedError(message, user_loc())
+        return
+    index_ops.check(
+        ew.greater_equal(y, 0), cast_to(y, "i64"), error="ValueError", message=message
+    )
+
+
+def _hypot(x: Value, y: Value) -> Any:
+    """sqrt(x*x + y*y), scaled by the larger so that no square overflows."""
+    big = ew.maximum(ew.abs(x), ew.abs(y))
+    small = ew.minimum(ew.abs(x), ew.abs(y))
+    ratio = ew.where(ew.equal(big, 0.0), big, small / big)
+    scaled = big * ew.sqrt(ew.square(ratio) + 1.0)
+    infinite = ew.logical_or(ew.isinf(x), ew.isinf(y))
+    return ew.where(infinite, x.literal(float("inf")), scaled)
+
+
+def _logaddexp(x: Value, y: Value) -> Any:
+    """max + log1p(exp(min - max)); equal infinities must not give NaN."""
+    big, small = ew.maximum(x, y), ew.minimum(x, y)
+    gap = ew.where(ew.equal(x, y), x.literal(0.0), small - big)
+    return big + ew.log1p(ew.exp(gap))
+
+
+def _not(x: Value) -> Any:
+    return ew.logical_not(x) if x.dtype == "bool" else ew.bitwise_not(x)
+
+
+def _fmax(x: Value, y: Value) -> Any:
+    return ew.where(ew.isnan(x), y, ew.where(ew.isnan(y), x, ew.maximum(x, y)))
+
+
+def _fmin(x: Value, y: Value) -> Any:
+    return ew.where(ew.isnan(x), y, ew.where(ew.isnan(y), x, ew.minimum(x, y)))
+
+
+def _identity(x: Value) -> Any:
+    return x
+
+
+def _scaled(factor: float) -> Emit:
+    return lambda x: x * factor
+
+
+def _of_floats(op: Emit, otherwise: bool) -> Emit:
+    """isnan and its like: a constant for integers and booleans."""
+
+    def emit(x: Value) -> Any:
+        if x.dtype in FLOATS:
+            return op(x)
+        return x.builder.literal(otherwise, x.type.with_dtype("bool"))
+
+    return emit
+
+
+def _abs(x: Value) -> Any:
+    return x if x.dtype == "bool" else ew.abs(x)
+
+
+UFUNCS: dict[Any, tuple[Rule, Emit]] = {
+    np.add: (_as_any, _add),
+    np.subtract: (_as_numbers, ew.subtract),
+    np.multiply: (_as_any, _multiply),
+    np.true_divide: (_as_floats, ew.divide),
+    np.floor_divide: (_as_numbers, ew.floor_divide),
+    np.remainder: (_as_numbers, ew.mod),
+    np.power: (_as_numbers, _power),
+    np.float_power: (lambda name, operands: "f64", ew.power),
+    np.negative: (_as_numbers, ew.negative),
+    np.positive: (_as_numbers, _identity),
+    np.absolute: (_as_any, _abs),
+    np.fabs: (_as_floats, ew.abs),
+    np.sign: (_as_numbers, ew.sign),
+    np.square: (_as_numbers, ew.square),
+    np.reciprocal: (_as_floats, ew.reciprocal),
+    np.sqrt: (_as_floats, ew.sqrt),
+    np.cbrt: (_as_floats, ew.cbrt),
+    np.exp: (_as_floats, ew.exp),
+    np.exp2: (_as_floats, ew.exp2),
+    np.expm1: (_as_floats, ew.expm1),
+    np.log: (_as_floats, ew.log),
+    np.log1p: (_as_floats, ew.log1p),
+    np.log2: (_as_floats, ew.log2),
+    np.log10: (_as_floats, ew.log10),
+    np.logaddexp: (_as_floats, _logaddexp),
+    np.hypot: (_as_floats, _hypot),
+    np.sin: (_as_floats, ew.sin),
+    np.cos: (_as_floats, ew.cos),
+    np.tan: (_as_floats, ew.tan),
+    np.arcsin: (_as_floats, ew.arcsin),
+    np.arccos: (_as_floats, ew.arccos),
+    np.arctan: (_as_floats, ew.arctan),
+    np.arctan2: (_as_floats, ew.arctan2),
+    np.sinh: (_as_floats, ew.sinh),
+    np.cosh: (_as_floats, ew.cosh),
+    np.tanh: (_as_floats, ew.tanh),
+    np.arcsinh: (_as_floats, ew.arcsinh),
+    np.arccosh: (_as_floats, ew.arccosh),
+    np.arctanh: (_as_floats, ew.arctanh),
+    np.deg2rad: (_as_floats, _scaled(np.pi / 180)),
+    np.radians: (_as_floats, _scaled(np.pi / 180)),
+    np.rad2deg: (_as_floats, _scaled(180 / np.pi)),
+    np.degrees: (_as_floats, _scaled(180 / np.pi)),
+    np.maximum: (_as_any, ew.maximum),
+    np.minimum: (_as_any, ew.minimum),
+    np.fmax: (_as_floats, _fmax),
+    np.fmin: (_as_floats, _fmin),
+    np.floor: (_as_numbers, ew.floor),
+    np.ceil: (_as_numbers, ew.ceil),
+    np.rint: (_as_floats, ew.round),
+    np.trunc: (_as_numbers, ew.trunc),
+    np.less: (_as_any, ew.less),
+    np.less_equal: (_as_any, ew.less_equal),
+    np.greater: (_as_any, ew.greater),
+    np.greater_equal: (_as_any, ew.greater_equal),
+    np.equal: (_as_any, ew.equal),
+    np.not_equal: (_as_any, ew.not_equal),
+    np.logical_and: (_as_booleans, ew.logical_and),
+    np.logical_or: (_as_booleans, ew.logical_or),
+    np.logical_xor: (_as_booleans, ew.logical_xor),
+    np.logical_not: (_as_booleans, ew.logical_not),
+    np.bitwise_and: (_as_bits, ew.bitwise_and),
+    np.bitwise_or: (_as_bits, ew.bitwise_or),
+    np.bitwise_xor: (_as_bits, ew.bitwise_xor),
+    np.invert: (_as_bits, _not),
+    np.left_shift: (_as_ints, ew.left_shift),
+    np.right_shift: (_as_ints, ew.right_shift),
+    np.isnan: (_as_any, _of_floats(ew.isnan, False)),
+    np.isinf: (_as_any, _of_floats(ew.isinf, False)),
+    np.isfinite: (_as_any, _of_floats(ew.isfinite, True)),
+    np.conjugate: (_as_any, _identity),
+}
+"""NumPy ufunc -> (the dtype its operands are converted to, what it emits on them)."""
+
+NAMED_UFUNCS: dict[str, tuple[Rule, Emit]] = {
+    "erf": (_as_floats, ew.erf),
+    "expit": (_as_floats, ew.sigmoid),
+}
+"""scipy.special's ufuncs, by name, so that scipy need not be imported to recognise them."""
+
+
+def emit_ufunc(ufunc: Any, operands: list[Tracer], dtype: str | None = None) -> Tracer | None:
+    """The result of a ufunc, or None where the table does not have it."""
+    row = UFUNCS.get(ufunc) or NAMED_UFUNCS.get(getattr(ufunc, "__name__", ""))
+    if row is None:
+        return None
+    rule, emit = row
+    name = ufunc.__name__
+    chosen = dtype or rule(name, operands)
+    return wrap(emit(*unify(name, operands, chosen)))

@@ -1,0 +1,116 @@
+"""Views of traced arrays: what NumPy's basic indexing, `.T` and `reshape` give.
+
+A view reads (`get`) from the array below it and writes back into it (`put`), so that assignment
+through a view changes the array that it views, as in NumPy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphc import errors
+from graphc.build import Value
+from graphc.ops import shape as shape_ops
+
+Ints = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SliceView:
+    """A window with a step for each axis."""
+
+    starts: Ints
+    sizes: Ints
+    steps: Ints
+
+    def get(self, base: Value) -> Value:
+        result: Value = shape_ops.slice(
+            base, starts=self.starts, sizes=self.sizes, steps=self.steps
+        )
+        return result
+
+    def put(self, base: Value, new: Value) -> Value:
+        result: Value = shape_ops.update_slice(base, new, starts=self.starts, steps=self.steps)
+        return result
+
+    def apply(self, dummy: np.ndarray) -> np.ndarray:
+        return dummy[shape_ops.window(self.starts, self.sizes, self.steps)]
+
+
+@dataclass(frozen=True)
+class ReshapeView:
+    """Another shape for the same elements in the same order."""
+
+    before: Ints
+    after: Ints
+
+    def get(self, base: Value) -> Value:
+        result: Value = shape_ops.reshape(base, shape=self.after)
+        return result
+
+    def put(self, base: Value, new: Value) -> Value:
+        result: Value = shape_ops.reshape(new, shape=self.before)
+        return result
+
+    def apply(self, dummy: np.ndarray) -> np.ndarray:
+        return dummy.reshape(self.after, copy=False)
+
+
+@dataclass(frozen=True)
+class TransposeView:
+    """Axis i of the view is axis axes[i] of the array below."""
+
+    axes: Ints
+
+    def get(self, base: Value) -> Value:
+        result: Value = shape_ops.transpose(base, axes=self.axes)
+        return result
+
+    def put(self, base: Value, new: Value) -> Value:
+        result: Value = shape_ops.transpose(new, axes=tuple(map(int, np.argsort(self.axes))))
+        return result
+
+    def apply(self, dummy: np.ndarray) -> np.ndarray:
+        return dummy.transpose(self.axes)
+
+
+@dataclass(frozen=True)
+class BroadcastView:
+    """Elements repeated along axes; read-only, as in NumPy."""
+
+    shape: Ints
+
+    def get(self, base: Value) -> Value:
+        offset = len(self.shape) - len(base.shape)
+        axes = tuple(range(offset, len(self.shape)))
+        result: Value = shape_ops.broadcast(base, shape=self.shape, axes=axes)
+        return result
+
+    def put(self, base: Value, new: Value) -> Value:
+        raise errors.ReadOnlyError(
+            "assignment destination is read-only: it is a broadcast view; assign to a copy"
+        )
+
+    def apply(self, dummy: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(dummy, self.shape)
+
+
+View = SliceView | ReshapeView | TransposeView | BroadcastView
+
+
+def reshape_is_view(shape: Ints, views: tuple[View, ...], new_shape: Ints) -> bool:
+    """Whether NumPy reshapes such a view of a contiguous array without copying.
+
+    Asked of NumPy itself, on an array with the same strides over a single byte: no element is read.
+    """
+    contiguous = tuple(int(n) for n in np.cumprod((1, *shape[:0:-1]))[::-1]) if shape else ()
+    dummy = np.lib.stride_tricks.as_strided(np.empty(1, np.bool_), shape, contiguous)
+    try:
+        for view in views:
+            dummy = view.apply(dummy)
+        dummy.reshape(new_shape, copy=False)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,194 @@
+"""Functions of functions: gradients, and the explicit form of the conditional.
+
+Inside a traced function they add equations to the trace.  On their own they compile and run.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from graphc import errors
+from graphc.ir import FLOATS
+from graphc.trace import control, tree
+from graphc.trace.scope import current, is_tracing, user_loc
+from graphc.trace.trace import Inner, trace_inner
+from graphc.trace.tracer import Tracer, lift, wrap
+
+
+class _Transform:
+    """A function derived from another; outside of a trace it compiles itself on first use."""
+
+    def __init__(self, function: Callable[..., Any], inline: Callable[..., Any]):
+        functools.update_wrapper(self, function)
+        self._inline = inline
+        self._compiled: Callable[..., Any] | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if is_tracing():
+            return self._inline(args, kwargs)
+        if self._compiled is None:
+            from graphc.compiled import Compiled
+
+            self._compiled = Compiled(self)
+        return self._compiled(*args, **kwargs)
+
+
+def value_and_grad(
+    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+) -> Callable[..., Any]:
+    """A function that gives `fn`'s value and its gradient, `(value, gradient)`.
+
+    fn       returns a floating-point scalar; with `has_aux`, a pair of it and anything else
+    argnums  which positional arguments to differentiate by: an int, or a tuple of them, for which
+             the gradient is a tuple.  Such an argument is an array of floats or a tree of them;
+             its gradient has the same structure, shapes and dtypes.
+
+    At a kink a cotangent is shared: `np.maximum(x, y)` gives each operand half where they tie,
+    a reduction with `max` divides it among the elements that tie, and `abs` has slope 0 at 0.
+
+    Raises `graphc.errors.GradientError` if the value is not a floating-point scalar or an argument
+    is not floating point.
+
+    >>> import numpy as np, graphc as gc
+    >>> gc.value_and_grad(lambda x: np.sum(x * x))(np.array([1.0, 2.0]))
+    (np.float64(5.0), array([2., 4.]))
+    """
+
+    def inline(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return _differentiate(fn, argnums, has_aux, args, kwargs)
+
+    return _Transform(fn, inline)
+
+
+def grad(
+    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+) -> Callable[..., Any]:
+    """A function that gives the gradient of `fn`; see `value_and_grad`.
+
+    With `has_aux`, it gives `(gradient, aux)`.
+
+    >>> import numpy as np, graphc as gc
+    >>> gc.grad(gc.grad(lambda x: x**3))(2.0)
+    np.float64(12.0)
+    """
+
+    def inline(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        value, gradient = _differentiate(fn, argnums, has_aux, args, kwargs)
+        return (gradient, value[1]) if has_aux else gradient
+
+    return _Transform(fn, inline)
+
+
+def _differentiate(
+    fn: Callable[..., Any],
+    argnums: int | Sequence[int],
+    has_aux: bool,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    positions = _positions(argnums, len(args))
+    leaves, structure = tree.flatten([args[i] for i in positions])
+    inputs = [_as_input(leaf) for leaf in leaves]
+
+    def run(copies: list[Tracer]) -> Any:
+        replaced = dict(zip(positions, tree.unflatten(structure, copies), strict=True))
+        given = [replaced.get(i, arg) for i, arg in enumerate(args)]
+        return _loss_first(control.converted(fn)(*given, **kwargs), has_aux)
+
+    inner = trace_inner(getattr(fn, "__name__", "function"), inputs, run)
+    values, gradients = _inline_gradient(inner, inputs)
+    result = tree.unflatten(inner.structure, values)
+    trees = tree.unflatten(structure, gradients)
+    value = tuple(result) if has_aux else result[0]
+    return value, (trees[0] if isinstance(argnums, int) else tuple(trees))
+
+
+def _positions(argnums: int | Sequence[int], count: int) -> list[int]:
+    given = [argnums] if isinstance(argnums, int) else list(argnums)
+    for position in given:
+        if not isinstance(position, int) or not -count <= position < count:
+            raise errors.ArgumentError(
+                f"argnums={argnums!r}: the function was called with {count} positional arguments,"
+                " numbered from 0; pass the differentiated ones by position",
+                user_loc(),
+            )
+    return [position % count for position in given]
+
+
+def _as_input(leaf: Any) -> Tracer:
+    x = lift(leaf)
+    if x.dtype_name not in FLOATS:
+        raise errors.GradientError(
+            f"gradients exist for floating-point arguments, not for {x.type}; convert it with"
+            " .astype, or leave it out of argnums",
+            user_loc(),
+        )
+    return x
+
+
+def _loss_first(returned: Any, has_aux: bool) -> Any:
+    """What the function returned as a tree whose first leaf is the loss."""
+    if has_aux and not (isinstance(returned, tuple) and len(returned) == 2):
+        raise errors.GradientError(
+            "with has_aux=True the function returns a pair (value, aux)", user_loc()
+        )
+    loss, aux = returned if has_aux else (returned, None)
+    if not tree.is_leaf(loss):
+        raise errors.GradientError(
+            f"the gradient needs a function that returns a number, not a {type(loss).__name__};"
+            " for further results use has_aux=True",
+            user_loc(),
+        )
+    x = lift(loss)
+    if x.shape or x.dtype_name not in FLOATS:
+        raise errors.GradientError(
+            f"the gradient needs a floating-point scalar, the function returns {x.type};"
+            " reduce it first (np.sum, np.mean)",
+            user_loc(),
+        )
+    return [x, aux] if has_aux else [x]
+
+
+def _inline_gradient(inner: Inner, inputs: Sequence[Tracer]) -> tuple[list[Tracer], list[Tracer]]:
+    """The results of the traced function, and the gradients by `inputs`."""
+    from graphc.passes.autodiff import gradient
+
+    graph = gradient(inner.graph, range(len(inputs)))
+    scope = current()
+    outs = scope.builder.inline(graph, [value.atom for value in inner.operands])
+    values = [scope.builder.value(atom) for atom in outs]
+    first_grad = len(values) - len(inputs)
+    first_changed = first_grad - len(inner.changed)
+    first_write = first_changed - len(inner.writes)
+    for storage, value in zip(inner.writes, values[first_write:first_changed], strict=True):
+        scope.write(storage, value)
+    for i, value in zip(inner.changed, values[first_changed:first_grad], strict=True):
+        inputs[i].store(value)
+    return (
+        [wrap(value) for value in values[:first_write]],
+        [wrap(value) for value in values[first_grad:]],
+    )
+
+
+def cond(
+    pred: Any, then: Callable[..., Any], otherwise: Callable[..., Any], *operands: Any
+) -> Any:
+    """`then(*operands) if pred else otherwise(*operands)`, as one conditional of the graph.
+
+    The explicit spelling of what an `if` on a traced value becomes.  Both functions return trees of
+    the same structure, shapes and dtypes; only the one that is taken runs, and only its gradient.
+    With an ordinary `pred` it is ordinary Python.
+
+    Raises `graphc.errors.BranchMismatchError` if the results differ in structure or type.
+
+    >>> import numpy as np, graphc as gc
+    >>> f = gc.compile(lambda x: gc.cond(x > 0, np.sqrt, np.negative, x))
+    >>> f(4.0), f(-4.0)
+    (np.float64(2.0), np.float64(4.0))
+    """
+    if not isinstance(pred, Tracer):
+        return then(*operands) if pred else otherwise(*operands)
+    first, second = control.converted(then), control.converted(otherwise)
+    return control.choose(pred, lambda: first(*operands), lambda: second(*operands))

@@ -1,0 +1,168 @@
+"""Fusion: equations that run as one kernel become one `fused` equation.
+
+Before:  m = max(x, axes=(1,)); b = broadcast(m); d = subtract(x, b); e = exp(d); ...
+After:   y = fused(x, kind="loop", domain=(64,1000), reduce=(1,)) body(...) { m = max(x) ... }
+
+Sound because a group is convex (no path leads out of it and back in), pure, and keeps the order of
+its equations; `groups.py` says which groups are one loop nest.  What is free as a view of memory
+stays outside of the kernels.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from types import MappingProxyType
+
+from graphc.build import rename
+from graphc.ir import Atom, Eqn, Graph, Lit, Var, has_effect, map_subgraphs
+from graphc.ops import control
+from graphc.passes.groups import AxisMap, Group, Grouping, find_groups, is_soft
+
+
+Unit = tuple[Group | None, list[int]]
+"""The equations of a kernel, or one equation that is none."""
+
+
+def fuse(graph: Graph) -> Graph:
+    """The graph with its kernels as `fused` equations, inside conditionals too."""
+    graph = graph.replace(eqns=tuple(map_subgraphs(fuse, eqn) for eqn in graph.eqns))
+    grouping = find_groups(graph)
+    needed = _readers(graph)
+    units: list[Unit] = []
+    for group in grouping.groups.values():
+        members = sorted(group.members)
+        free = _peel(graph, members, needed) if group.kind in ("loop", "matmul") else set()
+        rest = [i for i in members if i not in free]
+        is_kernel = bool(group.kind) and bool(rest)
+        if rest:
+            units.append((group if is_kernel else None, rest))
+        units.extend((None, [i]) for i in sorted(free))
+    eqns = [_as_eqn(graph, grouping, unit, needed) for unit in units]
+    written = {graph.outs[result] for _, result in graph.updates}
+    return graph.replace(eqns=tuple(_in_order(eqns, written)))
+
+
+def _readers(graph: Graph) -> dict[Var, set[int]]:
+    """The positions of the equations that read each value; the graph's own results are at -1."""
+    readers: dict[Var, set[int]] = {}
+    for position, eqn in enumerate(graph.eqns):
+        for atom in eqn.ins:
+            if isinstance(atom, Var):
+                readers.setdefault(atom, set()).add(position)
+    for atom in graph.outs:
+        if isinstance(atom, Var):
+            readers.setdefault(atom, set()).add(-1)
+    return readers
+
+
+def _peel(graph: Graph, members: Sequence[int], readers: dict[Var, set[int]]) -> set[int]:
+    """Broadcasts and unit reshapes at the rim of a group: outside of it they are free views.
+
+    A view whose result the group does not read, or whose operand it does not make.
+    """
+    inside = set(members)
+    made = {out: i for i in members for out in graph.eqns[i].outs}
+    changed = True
+    while changed:
+        changed = False
+        for i in list(inside):
+            eqn = graph.eqns[i]
+            if not is_soft(eqn):
+                continue
+            source = eqn.ins[0]
+            from_outside = isinstance(source, Lit) or made.get(source) not in inside
+            if from_outside or inside.isdisjoint(readers.get(eqn.out, ())):
+                inside.discard(i)
+                changed = True
+    return set(members) - inside
+
+
+def _as_eqn(
+    graph: Graph, grouping: Grouping, unit: Unit, readers: dict[Var, set[int]]
+) -> Eqn:
+    group, members = unit
+    if group is None:
+        return graph.eqns[members[0]]
+    maps = tuple(grouping.maps.get(i, ()) for i in members)
+    return outline(graph, group, maps, members, readers)
+
+
+def outline(
+    graph: Graph,
+    group: Group,
+    maps: tuple[AxisMap, ...],
+    members: Sequence[int],
+    readers: dict[Var, set[int]],
+) -> Eqn:
+    """The equations at `members` as one `fused` equation over a closed body."""
+    eqns = [graph.eqns[i] for i in members]
+    inside = set(members)
+    made = {out for eqn in eqns for out in eqn.outs}
+    operands = list(
+        dict.fromkeys(
+            atom for eqn in eqns for atom in eqn.ins if isinstance(atom, Var) and atom not in made
+        )
+    )
+    results = [out for eqn in eqns for out in eqn.outs if readers.get(out, set()) - inside]
+    names: dict[Var, Atom] = {var: Var(var.type, var.hint) for var in (*operands, *made)}
+    body = Graph(
+        "body",
+        tuple(_var(names, var) for var in operands),
+        tuple(
+            eqn.replace(
+                ins=tuple(rename(atom, names) for atom in eqn.ins),
+                outs=tuple(_var(names, out) for out in eqn.outs),
+            )
+            for eqn in eqns
+        ),
+        tuple(names[out] for out in results),
+    )
+    attrs = {
+        "body": body,
+        "kind": group.kind,
+        "domain": group.domain,
+        "reduce": tuple(sorted(group.reduce)),
+        "maps": maps,
+    }
+    loc = next((eqn.loc for eqn in reversed(eqns) if eqn.loc is not None), None)
+    return Eqn(control.fused, tuple(operands), tuple(results), MappingProxyType(attrs), loc)
+
+
+def _var(names: dict[Var, Atom], var: Var) -> Var:
+    renamed = names[var]
+    assert isinstance(renamed, Var)
+    return renamed
+
+
+def _in_order(eqns: Sequence[Eqn], written: set[Atom]) -> list[Eqn]:
+    """The equations sorted so that each follows what it reads, and effects keep their order.
+
+    Kernels that make the new value of a parameter (`written`) come as late as they can: when
+    nothing reads the old value any more, they may write it in place.
+    """
+    made = {out: i for i, eqn in enumerate(eqns) for out in eqn.outs}
+    waits_for = [
+        {made[atom] for atom in eqn.ins if isinstance(atom, Var) and atom in made} for eqn in eqns
+    ]
+    effects = [i for i, eqn in enumerate(eqns) if has_effect(eqn)]
+    for before, after in zip(effects, effects[1:]):
+        waits_for[after].add(before)
+    followers: list[list[int]] = [[] for _ in eqns]
+    for i, sources in enumerate(waits_for):
+        for source in sources:
+            followers[source].append(i)
+    missing = [len(sources) for sources in waits_for]
+    keys = [(not written.isdisjoint(eqn.outs), i) for i, eqn in enumerate(eqns)]
+    ready = [key for key, count in zip(keys, missing, strict=True) if count == 0]
+    heapq.heapify(ready)
+    ordered = []
+    while ready:
+        _, i = heapq.heappop(ready)
+        ordered.append(eqns[i])
+        for follower in followers[i]:
+            missing[follower] -= 1
+            if missing[follower] == 0:
+                heapq.heappush(ready, keys[follower])
+    assert len(ordered) == len(eqns), "a fused group is not convex"
+    return ordered

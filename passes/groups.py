@@ -1,0 +1,305 @@
+"""Which equations run as one loop nest: the grouping behind `fuse`.
+
+A loop group has a *domain* (the sizes it loops over, those of 1 left out) and the domain axes that
+its reductions combine.  Each equation has an *axis map*: which domain axis each axis of its result
+runs along (None for size 1); a reduction has the map of its input.  Two groups become one if the
+axes of one can be laid onto the axes of the other so that the value between them runs along the
+same axes in both, and if no path leads out of the merged group and back in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from graphc.ir import Eqn, Graph, Type, Var
+from graphc.ops import linalg, shape
+from graphc.ops.reduce import REDUCTIONS
+
+AxisMap = tuple[int | None, ...]
+
+STANDALONE = {"concatenate", "pad", "update_slice", "take", "scatter_add"}
+"""Ops with a loop nest of their own, which nothing joins yet."""
+
+
+@dataclass
+class Group:
+    """Equations (by position) that run as one kernel."""
+
+    kind: str
+    members: list[int]
+    domain: tuple[int, ...]
+    reduce: frozenset[int]
+    ids: int
+    ancestors: int = 0
+    descendants: int = 0
+
+
+def natural_map(type: Type) -> AxisMap:
+    """The axes of a value, numbered without those of size 1."""
+    axes: list[int | None] = []
+    for size in type.shape:
+        axes.append(None if size == 1 else sum(axis is not None for axis in axes))
+    return tuple(axes)
+
+
+def natural_domain(type: Type) -> tuple[int, ...]:
+    return tuple(size for size in type.shape if size != 1)
+
+
+def is_unit_reshape(eqn: Eqn) -> bool:
+    """A reshape that only adds or drops axes of size 1."""
+    return eqn.op is shape.reshape and natural_domain(eqn.ins[0].type) == natural_domain(
+        eqn.out.type
+    )
+
+
+def is_soft(eqn: Eqn) -> bool:
+    """Free as a view of memory, and also possible inside of a loop nest."""
+    return eqn.op is shape.broadcast or is_unit_reshape(eqn)
+
+
+def is_loop_eqn(eqn: Eqn) -> bool:
+    return eqn.op.elementwise or eqn.op in REDUCTIONS or eqn.op is shape.iota or is_soft(eqn)
+
+
+def result_map(eqn: Eqn, own: AxisMap) -> AxisMap:
+    """The axis map of the result of an equation whose own map is `own`."""
+    if eqn.op in REDUCTIONS:
+        return tuple(axis for i, axis in enumerate(own) if i not in eqn.attrs["axes"])
+    return own
+
+
+def operand_map(eqn: Eqn, own: AxisMap, operand: Type) -> AxisMap:
+    """The axis map that an operand has in an equation whose own map is `own`."""
+    if eqn.op is shape.broadcast:
+        return tuple(
+            None if size == 1 else own[axis]
+            for size, axis in zip(operand.shape, eqn.attrs["axes"], strict=True)
+        )
+    if eqn.op is shape.reshape:
+        axes = iter([axis for axis in own if axis is not None])
+        return tuple(None if size == 1 else next(axes) for size in operand.shape)
+    return own
+
+
+class Grouping:
+    """The groups of a graph's equations, merged step by step."""
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self.group_of: list[int] = []
+        self.groups: dict[int, Group] = {}
+        self.maps: dict[int, AxisMap] = {}
+        self.producer: dict[Var, int] = {}
+        self.readers: dict[Var, list[int]] = {}
+
+    # ---- starting ------------------------------------------------------------------------------
+
+    def add(self, position: int, eqn: Eqn) -> None:
+        """A group for one equation, after the groups of everything that it reads."""
+        group = self._single(position, eqn)
+        self.groups[position] = group
+        self.group_of.append(position)
+        for atom in eqn.ins:
+            if isinstance(atom, Var) and atom in self.producer:
+                self.readers[atom].append(position)
+                before = self.groups[self.group_of[self.producer[atom]]]
+                group.ancestors |= before.ancestors | before.ids
+        for other in self._members_of_mask(group.ancestors):
+            self.groups[other].descendants |= group.ids
+        for out in eqn.outs:
+            self.producer[out] = position
+            self.readers[out] = []
+
+    def _single(self, position: int, eqn: Eqn) -> Group:
+        ids = 1 << position
+        if eqn.op is linalg.matmul:
+            self.maps[position] = natural_map(eqn.out.type)
+            return Group("matmul", [position], natural_domain(eqn.out.type), frozenset(), ids)
+        if not is_loop_eqn(eqn):
+            kind = eqn.op.name if eqn.op.name in STANDALONE else ""
+            return Group(kind, [position], (), frozenset(), ids)
+        looped = eqn.ins[0].type if eqn.op in REDUCTIONS else eqn.out.type
+        own = natural_map(looped)
+        self.maps[position] = own
+        reduced = eqn.attrs["axes"] if eqn.op in REDUCTIONS else ()
+        axes = frozenset(axis for i in reduced if (axis := own[i]) is not None)
+        return Group("loop", [position], natural_domain(looped), axes, ids)
+
+    def _members_of_mask(self, mask: int) -> Iterator[int]:
+        """The groups named by a bit mask of positions."""
+        seen = set()
+        while mask:
+            low = mask & -mask
+            mask ^= low
+            root = self.group_of[low.bit_length() - 1]
+            if root not in seen:
+                seen.add(root)
+                yield root
+
+    # ---- merging -------------------------------------------------------------------------------
+
+    def merge_producers(self, position: int, eqn: Eqn) -> None:
+        """Join the groups of the equation's operands to its own, where that is possible."""
+        if position not in self.maps or eqn.op is linalg.matmul:
+            return
+        for atom in eqn.ins:
+            if isinstance(atom, Var) and atom in self.producer:
+                self._merge_along(atom, position, eqn)
+
+    def _merge_along(self, value: Var, position: int, eqn: Eqn) -> None:
+        source = self.producer[value]
+        a, b = self.group_of[source], self.group_of[position]
+        if a == b or source not in self.maps or self._makes_cycle(a, b):
+            return
+        in_a = result_map(self.graph.eqns[source], self.maps[source])
+        in_b = operand_map(eqn, self.maps[position], value.type)
+        layout = _lay_together(self.groups[a], self.groups[b], in_a, in_b)
+        if layout is not None and self._maps_agree(a, b, *layout):
+            self._merge(a, b, *layout)
+
+    def _maps_agree(
+        self, a: int, b: int, onto_a: Sequence[int], onto_b: Sequence[int]
+    ) -> bool:
+        """Whether every value that b reads of a runs along the same axes in both."""
+        return all(
+            _moved(result_map(self.graph.eqns[source], self.maps[source]), onto_a)
+            == _moved(operand_map(self.graph.eqns[reader], self.maps[reader], value.type), onto_b)
+            for value, source, reader in self._between(a, b)
+        )
+
+    def _between(self, a: int, b: int) -> Iterator[tuple[Var, int, int]]:
+        """Each value that group a makes and group b reads; found from the smaller of the two."""
+        first, second = self.groups[a], self.groups[b]
+        if len(first.members) <= len(second.members):
+            for source in first.members:
+                for value in self.graph.eqns[source].outs:
+                    for reader in self.readers[value]:
+                        if self.group_of[reader] == b:
+                            yield value, source, reader
+            return
+        for reader in second.members:
+            for atom in self.graph.eqns[reader].ins:
+                if isinstance(atom, Var) and self.group_of[self.producer.get(atom, reader)] == a:
+                    yield atom, self.producer[atom], reader
+
+    def _makes_cycle(self, a: int, b: int) -> bool:
+        first, second = self.groups[a], self.groups[b]
+        between = (first.descendants & second.ancestors) | (second.descendants & first.ancestors)
+        return bool(between & ~(first.ids | second.ids))
+
+    def _merge(self, a: int, b: int, onto_a: Sequence[int], onto_b: Sequence[int]) -> None:
+        """Merge group b into group a; `onto_*` are where the axes of each lie in the new domain."""
+        first, second = self.groups[a], self.groups[b]
+        bigger = first if len(first.domain) >= len(second.domain) else second
+        domain = bigger.domain
+        for group, onto in ((first, onto_a), (second, onto_b)):
+            for member in group.members:
+                self.maps[member] = _moved(self.maps[member], onto)
+        first.reduce = frozenset(onto_a[i] for i in first.reduce) | frozenset(
+            onto_b[i] for i in second.reduce
+        )
+        first.kind = "matmul" if "matmul" in (first.kind, second.kind) else "loop"
+        first.domain = domain
+        first.members += second.members
+        first.ids |= second.ids
+        first.ancestors = (first.ancestors | second.ancestors) & ~first.ids
+        first.descendants = (first.descendants | second.descendants) & ~first.ids
+        for member in second.members:
+            self.group_of[member] = a
+        del self.groups[b]
+        for other in self._members_of_mask(first.descendants):
+            self.groups[other].ancestors |= first.ancestors | first.ids
+        for other in self._members_of_mask(first.ancestors):
+            self.groups[other].descendants |= first.descendants | first.ids
+
+    def merge_siblings(self) -> None:
+        """Join loop groups that read the same value over the same domain: one pass over it."""
+        readers: dict[tuple[Var, tuple[int, ...]], list[int]] = {}
+        for position, eqn in enumerate(self.graph.eqns):
+            root = self.group_of[position]
+            if position not in self.maps or self.groups[root].kind != "loop":
+                continue
+            for atom in eqn.ins:
+                if isinstance(atom, Var) and self._is_outside(atom, root):
+                    key = (atom, self.groups[root].domain)
+                    readers.setdefault(key, []).append(position)
+        for (value, _), positions in readers.items():
+            for position in positions[1:]:
+                self._merge_readers(value, positions[0], position)
+
+    def _is_outside(self, value: Var, root: int) -> bool:
+        return value not in self.producer or self.group_of[self.producer[value]] != root
+
+    def _merge_readers(self, value: Var, one: int, other: int) -> None:
+        a, b = self.group_of[one], self.group_of[other]
+        if a == b or self._makes_cycle(a, b):
+            return
+        first, second = self.groups[a], self.groups[b]
+        maps = [
+            operand_map(self.graph.eqns[i], self.maps[i], value.type) for i in (one, other)
+        ]
+        full = len({axis for axis in maps[0] if axis is not None}) == len(first.domain)
+        if full and maps[0] == maps[1] and _reductions_agree(first, second):
+            same = range(len(first.domain))
+            if first.domain == second.domain and all(
+                self._maps_agree(x, y, same, same) for x, y in ((a, b), (b, a))
+            ):
+                self._merge(a, b, same, same)
+
+
+def _moved(axes: AxisMap, onto: Sequence[int]) -> AxisMap:
+    return tuple(None if axis is None else onto[axis] for axis in axes)
+
+
+def _reductions_agree(a: Group, b: Group) -> bool:
+    return not a.reduce or not b.reduce or a.reduce == b.reduce
+
+
+def _lay_together(
+    a: Group, b: Group, in_a: AxisMap, in_b: AxisMap
+) -> tuple[Sequence[int], Sequence[int]] | None:
+    """How the axes of a and b lie in a common domain, or None where there is none.
+
+    The value between them must run along the same axes in both.  The group with fewer axes is laid
+    onto the other; it may then have no reductions, whose axes would no longer be the domain's.
+    """
+    if "" in (a.kind, b.kind) or a.kind in STANDALONE or b.kind in STANDALONE:
+        return None
+    same = range(len(a.domain))
+    if a.domain == b.domain and in_a == in_b:
+        if not _reductions_agree(a, b):
+            return None
+        if "matmul" in (a.kind, b.kind) and (a.kind == b.kind or a.reduce or b.reduce):
+            return None
+        return same, same
+    pairs = {(i, j) for i, j in zip(in_a, in_b, strict=True) if i is not None and j is not None}
+    if len(a.domain) < len(b.domain):
+        onto = _embedding(a, b, {i: j for i, j in pairs})
+        return None if onto is None else (onto, range(len(b.domain)))
+    if len(b.domain) < len(a.domain):
+        onto = _embedding(b, a, {j: i for i, j in pairs})
+        return None if onto is None else (same, onto)
+    return None
+
+
+def _embedding(small: Group, big: Group, axes: dict[int, int]) -> Sequence[int] | None:
+    """Where each axis of `small` lies in `big`."""
+    if small.reduce or small.kind == "matmul" or len(axes) != len(small.domain):
+        return None
+    if big.kind == "matmul" and small.domain:
+        return None
+    onto = [axes[i] for i in range(len(small.domain))]
+    increasing = all(i < j for i, j in zip(onto, onto[1:]))
+    return onto if increasing else None
+
+
+def find_groups(graph: Graph) -> Grouping:
+    """The groups of a graph, each of them convex: its kernels can be put in an order."""
+    grouping = Grouping(graph)
+    for position, eqn in enumerate(graph.eqns):
+        grouping.add(position, eqn)
+        grouping.merge_producers(position, eqn)
+    grouping.merge_siblings()
+    return grouping

@@ -1,0 +1,225 @@
+"""The kernel IR: loop nests over named buffers.
+
+A `Kernel` is what one fused equation becomes before it is machine code.  It is independent of the
+target: loops are marked as vector loops, but not how wide.  `str(kernel)` is for reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from graphc.ir import Lit
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Memory that a kernel is given a pointer to."""
+
+    name: str
+    dtype: str
+    size: int
+    """How many elements the kernel may touch, counted from the pointer."""
+    role: str
+    """"in", "out" or "scratch" (contents last for one run of the kernel)."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """An element of a buffer as a function of the loop indices: offset + sum(index * stride)."""
+
+    buffer: int
+    offset: int
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Name:
+    """A value inside a kernel."""
+
+    number: int
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"t{self.number}"
+
+
+Operand = Name | Lit
+
+
+@dataclass(frozen=True)
+class Load:
+    """`out = access`; with `index`, the element `index * index_stride` further on."""
+
+    out: Name
+    access: Access
+    index: Operand | None = None
+    index_stride: int = 0
+
+
+@dataclass(frozen=True)
+class Compute:
+    """`out = op(ins)` by the scalar table."""
+
+    out: Name
+    op: str
+    ins: tuple[Operand, ...]
+    attrs: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Index:
+    """`out` = the loop index along an axis."""
+
+    out: Name
+    axis: int
+
+
+@dataclass(frozen=True)
+class Store:
+    """`access = value`"""
+
+    access: Access
+    value: Operand
+
+
+@dataclass(frozen=True)
+class AddAt:
+    """`access[index * index_stride] += value`, one element after the other."""
+
+    access: Access
+    index: Operand
+    index_stride: int
+    value: Operand
+
+
+@dataclass(frozen=True)
+class Accumulator:
+    """`out` = the values combined over the loop that holds it."""
+
+    out: Name
+    combine: str
+    value: Operand
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Nested loops over `axes`, outermost first.  In a vector loop the last axis runs in vectors."""
+
+    axes: tuple[int, ...]
+    vector: bool
+    body: tuple[Statement, ...]
+    accumulators: tuple[Accumulator, ...] = ()
+
+
+@dataclass(frozen=True)
+class Product:
+    """The matrix product left @ right at the current batch indices, tile by tile.
+
+    `epilogue` runs over each finished tile; it reads the product as `out`.
+    """
+
+    out: Name
+    left: Access
+    right: Access
+    rows: int
+    inner: int
+    columns: int
+    left_strides: tuple[int, int]
+    right_strides: tuple[int, int]
+    row_axis: int | None
+    column_axis: int | None
+    epilogue: tuple[Statement, ...]
+
+
+Statement = Load | Compute | Index | Store | AddAt | Loop | Product
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel: its buffers (the order of its pointer arguments), loop sizes and statements."""
+
+    name: str
+    domain: tuple[int, ...]
+    buffers: tuple[Buffer, ...]
+    body: tuple[Statement, ...]
+
+    def __str__(self) -> str:
+        head = ", ".join(f"{b.role} {b.name}: {b.dtype}[{b.size}]" for b in self.buffers)
+        lines = [f"kernel {self.name}({head}) {{"]
+        lines += _lines(self, self.body, "  ")
+        return "\n".join([*lines, "}"])
+
+
+def accesses(statements: tuple[Statement, ...]) -> Iterator[Access]:
+    """Every access below `statements`."""
+    for statement in statements:
+        if isinstance(statement, (Load, Store, AddAt)):
+            yield statement.access
+        elif isinstance(statement, Loop):
+            yield from accesses(statement.body)
+        elif isinstance(statement, Product):
+            yield statement.left
+            yield statement.right
+            yield from accesses(statement.epilogue)
+
+
+# ---- printing ----------------------------------------------------------------------------------------
+
+
+def _lines(kernel: Kernel, statements: tuple[Statement, ...], indent: str) -> Iterator[str]:
+    for statement in statements:
+        if isinstance(statement, Loop):
+            for accumulator in statement.accumulators:
+                yield f"{indent}{accumulator.out} = {accumulator.combine} over:"
+            ranges = ", ".join(f"i{axis} < {kernel.domain[axis]}" for axis in statement.axes)
+            kind = "vector for" if statement.vector else "for"
+            yield f"{indent}{kind} {ranges} {{"
+            yield from _lines(kernel, statement.body, indent + "  ")
+            for accumulator in statement.accumulators:
+                yield f"{indent}  {accumulator.out} <- {_operand(accumulator.value)}"
+            yield indent + "}"
+        elif isinstance(statement, Product):
+            yield (
+                f"{indent}{statement.out} = tiles of {_access(kernel, statement.left)} @"
+                f" {_access(kernel, statement.right)}"
+                f" ({statement.rows} x {statement.inner} x {statement.columns}) {{"
+            )
+            yield from _lines(kernel, statement.epilogue, indent + "  ")
+            yield indent + "}"
+        else:
+            yield indent + _line(kernel, statement)
+
+
+def _line(kernel: Kernel, statement: Statement) -> str:
+    match statement:
+        case Load(out, access, index, stride):
+            at = "" if index is None else f" + {_operand(index)}*{stride}"
+            return f"{out} = load {_access(kernel, access)}{at}"
+        case Compute(out, op, ins, attrs):
+            parts = [*map(_operand, ins), *(f"{k}={v}" for k, v in attrs)]
+            return f"{out} = {op}({', '.join(parts)})"
+        case Index(out, axis):
+            return f"{out} = i{axis}"
+        case Store(access, value):
+            return f"store {_access(kernel, access)} = {_operand(value)}"
+        case AddAt(access, index, stride, value):
+            where = f"{_access(kernel, access)} + {_operand(index)}*{stride}"
+            return f"add {where} += {_operand(value)}"
+    raise TypeError(statement)
+
+
+def _operand(operand: Operand) -> str:
+    return str(operand.value) if isinstance(operand, Lit) else str(operand)
+
+
+def _access(kernel: Kernel, access: Access) -> str:
+    terms = [
+        f"i{axis}" if stride == 1 else f"i{axis}*{stride}"
+        for axis, stride in enumerate(access.strides)
+        if stride
+    ]
+    if access.offset or not terms:
+        terms.append(str(access.offset))
+    return f"{kernel.buffers[access.buffer].name}[{' + '.join(terms)}]"

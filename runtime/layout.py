@@ -1,0 +1,112 @@
+"""Where the elements of a value lie in a buffer: an offset and a stride for each axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphc.ir import Eqn
+from graphc.ops import shape as shape_ops
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Element i, j, ... is at offset + i*strides[0] + j*strides[1] + ..., counted in elements."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int = 0
+
+    @property
+    def is_contiguous(self) -> bool:
+        return self.offset == 0 and self.same_strides_as(contiguous(self.shape))
+
+    def same_strides_as(self, other: Layout) -> bool:
+        """Whether both step alike along every axis that has more than one element."""
+        return all(
+            a == b for n, a, b in zip(self.shape, self.strides, other.strides, strict=True) if n > 1
+        )
+
+
+def contiguous(shape: tuple[int, ...]) -> Layout:
+    """Row-major order without gaps."""
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= size
+    return Layout(shape, tuple(reversed(strides)))
+
+
+def view(eqn: Eqn, layout: Layout) -> Layout | None:
+    """The layout of a view equation's result on the memory of its operand; None if it has none."""
+    if eqn.op is shape_ops.transpose:
+        axes = eqn.attrs["axes"]
+        return Layout(
+            tuple(layout.shape[a] for a in axes),
+            tuple(layout.strides[a] for a in axes),
+            layout.offset,
+        )
+    if eqn.op is shape_ops.slice:
+        return _sliced(layout, **eqn.attrs)
+    if eqn.op is shape_ops.broadcast:
+        return _broadcast(layout, **eqn.attrs)
+    if eqn.op is shape_ops.reshape:
+        return _reshaped(layout, eqn.attrs["shape"])
+    return None
+
+
+def _sliced(
+    layout: Layout, starts: tuple[int, ...], sizes: tuple[int, ...], steps: tuple[int, ...]
+) -> Layout:
+    offset = layout.offset + sum(a * b for a, b in zip(starts, layout.strides, strict=True))
+    strides = tuple(a * b for a, b in zip(steps, layout.strides, strict=True))
+    return Layout(tuple(sizes), strides, offset)
+
+
+def _broadcast(layout: Layout, shape: tuple[int, ...], axes: tuple[int, ...]) -> Layout:
+    strides = [0] * len(shape)
+    for size, stride, axis in zip(layout.shape, layout.strides, axes, strict=True):
+        strides[axis] = 0 if size == 1 else stride
+    return Layout(tuple(shape), tuple(strides), layout.offset)
+
+
+def _reshaped(layout: Layout, shape: tuple[int, ...]) -> Layout | None:
+    """Runs of old axes that lie without gaps become runs of new axes of the same total size."""
+    if 0 in shape:
+        return Layout(tuple(shape), (0,) * len(shape), layout.offset)
+    old = [(n, s) for n, s in zip(layout.shape, layout.strides, strict=True) if n != 1]
+    strides: list[int] = []
+    at = 0
+    group: list[int] = []
+    for size in shape:
+        if size == 1:
+            group.append(1)
+            continue
+        group.append(size)
+        total, end, run = 1, at, 1
+        for n in group:
+            total *= n
+        while run < total and end < len(old):
+            run *= old[end][0]
+            end += 1
+        if run != total:
+            continue
+        part = _split(old[at:end], group)
+        if part is None:
+            return None
+        strides += part
+        at, group = end, []
+    strides += [0] * len(group) if all(n == 1 for n in group) else []
+    return Layout(tuple(shape), tuple(strides), layout.offset) if len(strides) == len(shape) else None
+
+
+def _split(old: list[tuple[int, int]], sizes: list[int]) -> list[int] | None:
+    """Strides of new axes over old ones, which must follow each other without gaps."""
+    for (_, outer), (n, inner) in zip(old, old[1:]):
+        if outer != n * inner:
+            return None
+    step = old[-1][1] if old else 0
+    strides = []
+    for size in reversed(sizes):
+        strides.append(step if size != 1 else 0)
+        step *= size
+    return strides[::-1]

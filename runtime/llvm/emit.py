@@ -1,0 +1,487 @@
+"""From the kernel IR to LLVM functions for a CPU.
+
+Vector loops run in vectors of `lanes` elements, with masked loads and stores at the end of a row.
+A value that is the same for all lanes stays a scalar until it meets a vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from graphc.ir import Lit
+from graphc.runtime.kernel import (
+    Access,
+    Accumulator,
+    AddAt,
+    Compute,
+    Index,
+    Kernel,
+    Load,
+    Loop,
+    Operand,
+    Product,
+    Statement,
+    Store,
+    accesses,
+)
+from graphc.runtime.llvm.builder import (
+    Function,
+    Module,
+    Reg,
+    constant,
+    lane_constants,
+)
+from graphc.runtime.llvm.gemm import MatmulShape, Tile, emit_matmul, workspace_bytes
+from graphc.runtime.llvm.jit import HostTarget
+from graphc.runtime.llvm.math import ELEMS, SCALARS
+
+UNROLL = 4
+"""Vectors that a reduction adds up side by side, so that additions need not wait for each other."""
+
+COMBINE = {
+    "sum": "add",
+    "prod": "multiply",
+    "max": "maximum",
+    "min": "minimum",
+    "any": "logical_or",
+    "all": "logical_and",
+}
+"""Reduction -> the row of the scalar table that combines two values."""
+
+INFINITY = float("inf")
+IDENTITY = {
+    # -0.0 is the identity of addition: 0.0 would turn a sum of negative zeros positive.
+    "sum": {"f": -0.0, "i": 0, "b": False},
+    "prod": {"f": 1.0, "i": 1, "b": True},
+    "max": {"f": -INFINITY, "i": None, "b": False},
+    "min": {"f": INFINITY, "i": None, "b": True},
+    "any": {"b": False},
+    "all": {"b": True},
+}
+INT_RANGE = {"i32": (-(2**31), 2**31 - 1), "i64": (-(2**63), 2**63 - 1)}
+
+
+def identity(combine: str, dtype: str, is_empty: bool) -> bool | int | float:
+    """What a reduction starts from."""
+    if is_empty and combine == "sum":
+        return 0
+    if dtype in INT_RANGE and combine in ("max", "min"):
+        return INT_RANGE[dtype][combine == "min"]
+    value = IDENTITY[combine][dtype[0]]
+    assert value is not None
+    return value
+
+
+def memory_elem(dtype: str) -> str:
+    """The LLVM type of an element in memory: a bool is a byte there."""
+    return "i8" if dtype == "bool" else ELEMS[dtype]
+
+
+def lanes_for(kernel: Kernel, target: HostTarget) -> int:
+    """One full register of the widest dtype that the kernel touches."""
+    widest = max((8 if b.dtype in ("f64", "i64") else 4 for b in kernel.buffers), default=4)
+    return target.vector_bytes // widest
+
+
+def product_shape(kernel: Kernel, product: Product) -> MatmulShape:
+    dtype = kernel.buffers[product.left.buffer].dtype
+    return MatmulShape(
+        product.rows,
+        product.inner,
+        product.columns,
+        dtype,
+        product.left_strides,
+        product.right_strides,
+    )
+
+
+def workspace_size(kernel: Kernel, target: HostTarget) -> int:
+    """The bytes of 64-byte aligned working memory that a kernel needs."""
+    return max(
+        (workspace_bytes(product_shape(kernel, p), target) for p in _products(kernel.body)),
+        default=0,
+    )
+
+
+def _products(statements: Sequence[Statement]) -> Iterator[Product]:
+    for statement in statements:
+        if isinstance(statement, Product):
+            yield statement
+        elif isinstance(statement, Loop):
+            yield from _products(statement.body)
+
+
+def emit_kernel(module: Module, kernel: Kernel, target: HostTarget, flags: str = "") -> None:
+    """Add the function of a kernel: a pointer for each buffer, then one to its workspace."""
+    parameters = [Reg(f"%b{i}", "ptr") for i in range(len(kernel.buffers))]
+    parameters.append(Reg("%work", "ptr"))
+    f = Function(module, kernel.name, parameters, flags=flags)
+    _Emitter(f, kernel, target).emit()
+    f.line("ret void")
+    module.add(f)
+
+
+class _Emitter:
+    """The state of emitting one kernel: what is bound at the current point."""
+
+    def __init__(self, f: Function, kernel: Kernel, target: HostTarget):
+        self.f = f
+        self.kernel = kernel
+        self.target = target
+        self.width = lanes_for(kernel, target)
+        self.values: dict[int, Reg] = {}
+        self.pointers: dict[Access, Reg] = {}
+        self.indices: dict[int, Reg] = {}
+        self.lanes = 1
+        self.vector_axis: int | None = None
+        self.mask: Reg | None = None
+
+    def emit(self) -> None:
+        for access in accesses(self.kernel.body):
+            base = self.f.parameters[access.buffer]
+            self.pointers[access] = self._advance(access, base, constant(access.offset, "i64"))
+        self.block(self.kernel.body)
+
+    def block(self, statements: Sequence[Statement]) -> None:
+        for statement in statements:
+            self.statement(statement)
+
+    def statement(self, statement: Statement) -> None:
+        match statement:
+            case Load():
+                self.values[statement.out.number] = self.load(statement)
+            case Compute():
+                self.values[statement.out.number] = self.compute(statement)
+            case Index(out, axis):
+                self.values[out.number] = self.index(axis)
+            case Store(access, value):
+                self.store(access, self.operand(value))
+            case AddAt():
+                self.add_at(statement)
+            case Loop():
+                self.loop(statement)
+            case Product():
+                self.product(statement)
+
+    # ---- values --------------------------------------------------------------------------------
+
+    def operand(self, operand: Operand) -> Reg:
+        if isinstance(operand, Lit):
+            return constant(operand.value, ELEMS[operand.type.dtype])
+        return self.values[operand.number]
+
+    def compute(self, statement: Compute) -> Reg:
+        ins = [self.operand(x) for x in statement.ins]
+        lanes = max((x.lanes for x in ins), default=1)
+        ins = [self.f.splat(x, lanes) for x in ins]
+        return SCALARS[statement.op](self.f, *ins, **dict(statement.attrs))
+
+    def index(self, axis: int) -> Reg:
+        if axis != self.vector_axis:
+            return self.indices[axis]
+        return self.f.add(self.f.splat(self.indices[axis], self.lanes), self.lane_numbers())
+
+    def lane_numbers(self) -> Reg:
+        return lane_constants(range(self.lanes), "i64")
+
+    # ---- memory --------------------------------------------------------------------------------
+
+    def _advance(self, access: Access, pointer: Reg, elements: Reg) -> Reg:
+        elem = memory_elem(self.kernel.buffers[access.buffer].dtype)
+        return self.f.offset(pointer, elem, elements)
+
+    def _vector_stride(self, access: Access) -> int:
+        return 0 if self.vector_axis is None else access.strides[self.vector_axis]
+
+    def load(self, statement: Load) -> Reg:
+        access = statement.access
+        dtype = self.kernel.buffers[access.buffer].dtype
+        elem = memory_elem(dtype)
+        pointer = self.pointers[access]
+        stride = self._vector_stride(access)
+        if statement.index is not None:
+            index = self.operand(statement.index)
+            steps = self.f.mul(index, self.f.const(statement.index_stride, index))
+            if index.lanes > 1:
+                return self._as_value(self._gather(pointer, elem, steps, stride), dtype)
+            pointer = self.f.offset(pointer, elem, steps)
+        if self.lanes == 1 or stride == 0:
+            raw = self.f.load(pointer, elem)
+        elif stride != 1:
+            raw = self._gather(pointer, elem, constant(0, "i64", self.lanes), stride)
+        elif self.mask is not None:
+            raw = self.f.masked_load(pointer, elem, self.lanes, self.mask)
+        else:
+            raw = self.f.load(pointer, elem, self.lanes)
+        return self._as_value(raw, dtype)
+
+    def _as_value(self, raw: Reg, dtype: str) -> Reg:
+        return self.f.icmp("ne", raw, self.f.const(0, raw)) if dtype == "bool" else raw
+
+    def _addresses(self, pointer: Reg, elem: str, steps: Reg, stride: int) -> Reg:
+        """One address for each lane: `steps` elements, and `stride` more from lane to lane."""
+        lanes = self.lanes
+        along = lane_constants([lane * stride for lane in range(lanes)], "i64")
+        offsets = self.f.add(self.f.splat(steps, lanes), along)
+        text = f"getelementptr {elem}, ptr {pointer.text}, {offsets.typed}"
+        return self.f.let(text, "ptr", lanes)
+
+    def _all_lanes(self) -> Reg:
+        return self.mask if self.mask is not None else constant(1, "i1", self.lanes)
+
+    def _gather(self, pointer: Reg, elem: str, steps: Reg, stride: int) -> Reg:
+        addresses = self._addresses(pointer, elem, steps, stride)
+        return self.f.gather(addresses, elem, self._all_lanes())
+
+    def store(self, access: Access, value: Reg) -> None:
+        dtype = self.kernel.buffers[access.buffer].dtype
+        pointer = self.pointers[access]
+        stride = self._vector_stride(access)
+        if self.lanes == 1 or stride == 0:
+            self.f.store(self._as_memory(self.f.extract(value, 0), dtype), pointer)
+            return
+        raw = self._as_memory(self.f.splat(value, self.lanes), dtype)
+        if stride != 1:
+            steps = constant(0, "i64", self.lanes)
+            addresses = self._addresses(pointer, raw.elem, steps, stride)
+            self.f.scatter(raw, addresses, self._all_lanes())
+        elif self.mask is not None:
+            self.f.masked_store(raw, pointer, self.mask)
+        else:
+            self.f.store(raw, pointer)
+
+    def _as_memory(self, value: Reg, dtype: str) -> Reg:
+        return self.f.convert("zext", value, "i8") if dtype == "bool" else value
+
+    def add_at(self, statement: AddAt) -> None:
+        """Read, add, write: never in lanes that may meet in one element."""
+        access = statement.access
+        index = self.operand(statement.index)
+        elem = memory_elem(self.kernel.buffers[access.buffer].dtype)
+        steps = self.f.mul(index, self.f.const(statement.index_stride, index))
+        base = self.pointers[access]
+        self.pointers[access] = self.f.offset(base, elem, steps)
+        old = self.load(Load(statement.index, access))  # type: ignore[arg-type]
+        value = self.operand(statement.value)
+        lanes = max(old.lanes, value.lanes)
+        total = SCALARS["add"](self.f, self.f.splat(old, lanes), self.f.splat(value, lanes))
+        self.store(access, total)
+        self.pointers[access] = base
+
+    # ---- loops ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def bound(self, axis: int, index: Reg, statements: Sequence[Statement]) -> Iterator[None]:
+        """Inside, `axis` has the given index and every pointer below is advanced to it."""
+        pointers, indices = self.pointers, self.indices
+        self.pointers, self.indices = dict(pointers), {**indices, axis: index}
+        for access in dict.fromkeys(accesses(tuple(statements))):
+            stride = access.strides[axis]
+            if stride:
+                steps = index if stride == 1 else self.f.mul(index, constant(stride, "i64"))
+                self.pointers[access] = self._advance(access, pointers[access], steps)
+        yield
+        self.pointers, self.indices = pointers, indices
+
+    @contextmanager
+    def vectors(self, axis: int, mask: Reg | None) -> Iterator[None]:
+        """Inside, values along `axis` are vectors."""
+        saved = self.lanes, self.vector_axis, self.mask
+        self.lanes, self.vector_axis, self.mask = self.width, axis, mask
+        yield
+        self.lanes, self.vector_axis, self.mask = saved
+
+    def loop(self, loop: Loop) -> None:
+        totals = self.start(loop)
+        empty = any(self.kernel.domain[axis] == 0 for axis in loop.axes)
+        if not empty:
+            totals = self.nested(loop, loop.axes, totals)
+        across = loop.vector and bool(loop.accumulators)
+        for accumulator, total in zip(loop.accumulators, totals, strict=True):
+            value = self.across_lanes(accumulator.combine, total) if across else total
+            self.values[accumulator.out.number] = value
+
+    def start(self, loop: Loop) -> list[Reg]:
+        lanes = self.width if loop.vector else self.lanes
+        empty = any(self.kernel.domain[axis] == 0 for axis in loop.axes)
+        return [
+            constant(identity(a.combine, a.out.dtype, empty), ELEMS[a.out.dtype], lanes)
+            for a in loop.accumulators
+        ]
+
+    def nested(self, loop: Loop, axes: Sequence[int], totals: list[Reg]) -> list[Reg]:
+        """Loops over `axes` around the body of `loop`; the accumulators after them."""
+        if not axes:
+            self.block(loop.body)
+            return [
+                self.combined(a, total) for a, total in zip(loop.accumulators, totals, strict=True)
+            ]
+        axis, rest = axes[0], axes[1:]
+        if loop.vector and not rest:
+            return self.vector_loop(loop, axis, totals)
+        zero, size = constant(0, "i64"), constant(self.kernel.domain[axis], "i64")
+        with self.f.loop(zero, size, 1, totals) as state, self.bound(axis, state.index, loop.body):
+            state.next = self.nested(loop, rest, state.carried)
+        return state.results
+
+    def combined(self, accumulator: Accumulator, total: Reg) -> Reg:
+        value = self.f.splat(self.operand(accumulator.value), total.lanes)
+        result = SCALARS[COMBINE[accumulator.combine]](self.f, total, value)
+        reduces_lanes = self.mask is not None and self.masks_totals
+        return self.f.select(self.mask, result, total) if reduces_lanes else result  # type: ignore[arg-type]
+
+    masks_totals = False
+    """Whether lanes outside of the mask must not enter the accumulators (they are combined later)."""
+
+    def vector_loop(self, loop: Loop, axis: int, totals: list[Reg]) -> list[Reg]:
+        size, width = self.kernel.domain[axis], self.width
+        unroll = UNROLL if loop.accumulators and size >= 2 * UNROLL * width else 1
+        step = unroll * width
+        main = size // step * step
+        if main:
+            totals = self.unrolled(loop, axis, totals, main, unroll)
+        rest = size - main
+        if not rest:
+            return totals
+        self.masks_totals = bool(loop.accumulators)
+        if rest < width:
+            mask = lane_constants([int(lane < rest) for lane in range(width)], "i1")
+            totals = self.one_vector(loop, axis, totals, constant(main, "i64"), mask)
+        else:
+            totals = self.masked_rest(loop, axis, totals, main)
+        self.masks_totals = False
+        return totals
+
+    def unrolled(
+        self, loop: Loop, axis: int, totals: list[Reg], main: int, unroll: int
+    ) -> list[Reg]:
+        """Full vectors, `unroll` at a time, each with accumulators of its own."""
+        fresh = self.start(loop)
+        carried = [*totals, *(fresh * (unroll - 1))]
+        count = len(totals)
+        zero, stop = constant(0, "i64"), constant(main, "i64")
+        with self.f.loop(zero, stop, unroll * self.width, carried) as state:
+            following = []
+            for i in range(unroll):
+                at = state.index
+                if i:
+                    at = self.f.add(at, constant(i * self.width, "i64"))
+                part = state.carried[i * count : (i + 1) * count]
+                following += self.one_vector(loop, axis, part, at, None)
+            state.next = following
+        results = state.results[:count]
+        for i in range(1, unroll):
+            part = state.results[i * count : (i + 1) * count]
+            results = [
+                SCALARS[COMBINE[a.combine]](self.f, x, y)
+                for a, x, y in zip(loop.accumulators, results, part, strict=True)
+            ]
+        return results
+
+    def masked_rest(self, loop: Loop, axis: int, totals: list[Reg], main: int) -> list[Reg]:
+        """The vectors after the unrolled part, the last of them partly masked."""
+        size = constant(self.kernel.domain[axis], "i64")
+        with self.f.loop(constant(main, "i64"), size, self.width, totals) as state:
+            mask = self.lanes_below(self.f.sub(size, state.index))
+            state.next = self.one_vector(loop, axis, state.carried, state.index, mask)
+        return state.results
+
+    def lanes_below(self, count: Reg) -> Reg:
+        """The mask of the lanes with a number less than `count`."""
+        numbers = lane_constants(range(self.width), "i32")
+        narrow = self.f.convert("trunc", count, "i32")
+        return self.f.icmp("slt", numbers, self.f.splat(narrow, self.width))
+
+    def one_vector(
+        self, loop: Loop, axis: int, totals: list[Reg], index: Reg, mask: Reg | None
+    ) -> list[Reg]:
+        with self.bound(axis, index, loop.body), self.vectors(axis, mask):
+            return self.nested(loop, (), totals)
+
+    def across_lanes(self, combine: str, total: Reg) -> Reg:
+        """The lanes of a vector combined into one value, half onto half."""
+        while total.lanes > 1:
+            low, high = (self._half(total, part) for part in (0, 1))
+            total = SCALARS[COMBINE[combine]](self.f, low, high)
+        return total
+
+    def _half(self, value: Reg, part: int) -> Reg:
+        half = value.lanes // 2
+        if half == 1:
+            return self.f.extract(value, part)
+        picks = ", ".join(f"i32 {part * half + i}" for i in range(half))
+        return self.f.let(
+            f"shufflevector {value.typed}, {value.type} poison, <{half} x i32> <{picks}>",
+            value.elem,
+            half,
+        )
+
+    # ---- matrix products -------------------------------------------------------------------------
+
+    def product(self, product: Product) -> None:
+        emit_matmul(
+            self.f,
+            product_shape(self.kernel, product),
+            self.pointers[product.left],
+            self.pointers[product.right],
+            self.epilogue(product),
+            self.target,
+            self.f.parameters[-1],
+        )
+
+    def epilogue(self, product: Product) -> Callable[[Function, Tile], None]:
+        """What runs over a finished tile: row by row, in masked vectors along the columns."""
+
+        def run(f: Function, tile: Tile) -> None:
+            with self.shifted(product.row_axis, tile.row, product.epilogue), self.shifted(
+                product.column_axis, tile.column, product.epilogue
+            ), f.loop(constant(0, "i64"), tile.rows, 1) as row:
+                pointer = f.offset(tile.pointer, self._elem(product), self._row_start(tile, row.index))
+                with self.shifted(product.row_axis, row.index, product.epilogue):
+                    self.tile_row(product, tile, pointer)
+
+        return run
+
+    def _elem(self, product: Product) -> str:
+        return ELEMS[product.out.dtype]
+
+    def _row_start(self, tile: Tile, row: Reg) -> Reg:
+        return self.f.mul(row, constant(tile.stride, "i64"))
+
+    def shifted(self, axis: int | None, index: Reg, statements: Sequence[Statement]):  # type: ignore[no-untyped-def]
+        """`bound`, but adding to an index that is bound already; nothing for an axis of size 1."""
+        if axis is None:
+            return _nothing()
+        known = self.indices.get(axis)
+        total = index if known is None else self.f.add(known, index)
+        return self._moved(axis, index, total, statements)
+
+    @contextmanager
+    def _moved(
+        self, axis: int, steps: Reg, total: Reg, statements: Sequence[Statement]
+    ) -> Iterator[None]:
+        with self.bound(axis, steps, statements):
+            self.indices[axis] = total
+            yield
+
+    def tile_row(self, product: Product, tile: Tile, pointer: Reg) -> None:
+        f = self.f
+        axis = product.column_axis
+        if axis is None:
+            self.values[product.out.number] = f.load(pointer, self._elem(product))
+            self.block(product.epilogue)
+            return
+        with f.loop(constant(0, "i64"), tile.columns, self.width) as column:
+            mask = self.lanes_below(f.sub(tile.columns, column.index))
+            at = f.offset(pointer, self._elem(product), column.index)
+            with self.shifted(axis, column.index, product.epilogue), self.vectors(axis, mask):
+                self.values[product.out.number] = f.masked_load(
+                    at, self._elem(product), self.width, mask
+                )
+                self.block(product.epilogue)
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield

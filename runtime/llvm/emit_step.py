@@ -1,0 +1,138 @@
+"""From a program to one LLVM module: a function for each distinct kernel, and the step.
+
+The step is `i64 step(ptr arguments, ptr arena, ptr failing_value)`; `arguments` holds a pointer for
+each argument, result and constant.  It gives 0, or 1 + the number of the check that failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphc.runtime.kernel import Kernel
+from graphc.runtime.llvm.builder import Function, Module, Reg, constant
+from graphc.runtime.llvm.emit import emit_kernel, memory_elem, workspace_size
+from graphc.runtime.llvm.jit import HostTarget
+from graphc.runtime.plan import Arena
+from graphc.runtime.program import Branch, Call, Fail, Item, Place, Program, Root
+
+
+def work_bytes(program: Program, target: HostTarget) -> int:
+    """The working memory behind the arena that the program's kernels share."""
+    return max((workspace_size(k, target) for k in kernels(program.items)), default=0)
+
+
+def kernels(items: Sequence[Item]) -> list[Kernel]:
+    """The kernels of a program, in order, those in branches too."""
+    found = []
+    for item in items:
+        if isinstance(item, Call):
+            found.append(item.kernel)
+        elif isinstance(item, Branch):
+            found += kernels([*item.then, *item.otherwise])
+    return found
+
+
+def emit_step(program: Program, arena: Arena, target: HostTarget, name: str, flags: str) -> str:
+    """LLVM IR text of the whole step, entry point `name`."""
+    module = Module()
+    parameters = [Reg("%arguments", "ptr"), Reg("%arena", "ptr"), Reg("%failing", "ptr")]
+    f = Function(module, name, parameters, "i64", linkage="")
+    emitter = _StepEmitter(f, program, arena, target, flags)
+    emitter.items(program.items)
+    f.line("ret i64 0")
+    module.add(f)
+    return str(module)
+
+
+class _StepEmitter:
+    def __init__(
+        self, f: Function, program: Program, arena: Arena, target: HostTarget, flags: str
+    ):
+        self.f = f
+        self.arena = arena
+        self.target = target
+        self.flags = flags
+        self.names: dict[str, str] = {}
+        self.pointers: dict[Root, Reg] = {}
+        results = [root for root in program.results if root is not None]
+        self.slots = {root: i for i, root in enumerate((*program.arguments, *results))}
+        self.first_constant = len(self.slots)
+        self.work = self._at(f.parameters[1], arena.nbytes)
+        for root in self.slots:
+            self.pointers[root] = self._slot(self.slots[root])
+
+    def _slot(self, number: int) -> Reg:
+        address = self.f.offset(self.f.parameters[0], "ptr", constant(number, "i64"))
+        return self.f.let(f"load ptr, ptr {address.text}, align 8", "ptr")
+
+    def _at(self, base: Reg, nbytes: int) -> Reg:
+        return self.f.offset(base, "i8", constant(nbytes, "i64"))
+
+    def pointer(self, root: Root) -> Reg:
+        if root.kind == "arena":
+            return self._at(self.f.parameters[1], self.arena.offsets[root])
+        if root.kind == "constant":
+            return self._slot(self.first_constant + root.number)
+        return self.pointers[root]
+
+    def place(self, place: Place) -> Reg:
+        elem = memory_elem(place.root.dtype)
+        offset = constant(place.layout.offset, "i64")
+        return self.f.offset(self.pointer(place.root), elem, offset)
+
+    def items(self, items: Sequence[Item]) -> None:
+        for item in items:
+            match item:
+                case Call():
+                    self.call(item)
+                case Branch():
+                    self.branch(item)
+                case Fail():
+                    self.fail(item)
+
+    def call(self, call: Call) -> None:
+        name = self.kernel(call.kernel)
+        pointers = [self.pointer(root) for root in call.roots]
+        self.f.call(name, [*pointers, self.work])
+
+    def kernel(self, kernel: Kernel) -> str:
+        """The function of a kernel; kernels that differ in nothing share one."""
+        key = str(kernel)
+        if key not in self.names:
+            self.names[key] = f"{kernel.name}_{len(self.names)}"
+            named = Kernel(self.names[key], kernel.domain, kernel.buffers, kernel.body)
+            emit_kernel(self.f.module, named, self.target, self.flags)
+        return self.names[key]
+
+    def branch(self, branch: Branch) -> None:
+        f = self.f
+        then, otherwise, after = (f.name_of(n) for n in ("then", "else", "joined"))
+        raw = f.load(self.place(branch.predicate), "i8")
+        f.branch_if(f.icmp("ne", raw, f.const(0, raw)), then, otherwise)
+        ends = []
+        for label, items, side in ((then, branch.then, 0), (otherwise, branch.otherwise, 1)):
+            f.label(label)
+            self.items(items)
+            ends.append(([self._chosen(c.then if side == 0 else c.otherwise)
+                          for c in branch.choices], f.block))
+            f.branch(after)
+        f.label(after)
+        for i, choice in enumerate(branch.choices):
+            incoming = [(pointers[i], block) for pointers, block in ends]
+            self.pointers[choice.root] = f.phi("ptr", 1, incoming)
+
+    def _chosen(self, source: tuple[Root, int]) -> Reg:
+        root, offset = source
+        return self.f.offset(
+            self.pointer(root), memory_elem(root.dtype), constant(offset, "i64")
+        )
+
+    def fail(self, fail: Fail) -> None:
+        f = self.f
+        failed, passed = f.name_of("failed"), f.name_of("passed")
+        raw = f.load(self.place(fail.failed), "i8")
+        f.branch_if(f.icmp("ne", raw, f.const(0, raw)), failed, passed)
+        f.label(failed)
+        f.store(f.load(self.place(fail.value), "i64"), f.parameters[2])
+        f.line(f"ret i64 {fail.number + 1}")
+        f.label(passed)

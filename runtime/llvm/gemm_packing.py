@@ -1,0 +1,155 @@
+"""Copying an operand of a matrix product to where micro-kernels read it fastest.
+
+Like micro-kernels, the copying functions are added to a module once, and serve every shape.
+"""
+
+from __future__ import annotations
+
+from graphc.runtime.llvm.builder import Function, Module, Reg, constant
+from graphc.runtime.llvm.gemm_kernels import (
+    MatmulShape,
+    at,
+    call,
+    counted,
+    index,
+    lanes_below,
+    shared,
+    strided,
+    take_lanes,
+    when,
+)
+
+
+def pack_kernel(module: Module, shape: MatmulShape, strides: tuple[int, int], lanes: int) -> Reg:
+    """A function that copies columns of a matrix into rows of `width` elements, side by side.
+
+    `width` is whole vectors; zeros fill it up.  The strides passed to it are in bytes.
+    """
+    along_k, along_columns = strides
+    layout = pack_rows if along_columns == 1 else pack_columns if along_k == 1 else pack_any
+    return layout(module, shape, lanes)
+
+
+PACK_NAMES = "p_source k_stride column_stride inner columns p_out width".split()
+
+
+def pack_rows(module: Module, shape: MatmulShape, lanes: int) -> Reg:
+    """Columns side by side already: copy a vector of each row."""
+    elem = shape.elem
+
+    def body(f: Function) -> None:
+        source, k_stride, _, inner, columns, out, width = f.parameters
+        row_bytes = f.mul(width, index(shape.size))
+        with f.loop(index(0), inner, 1, [source, out]) as down:
+            here, there = down.carried
+            with f.loop(index(0), width, lanes) as across:
+                mask = lanes_below(f, f.sub(columns, across.index), lanes)
+                value = f.masked_load(f.offset(here, elem, across.index), elem, lanes, mask)
+                f.store(value, f.offset(there, elem, across.index))
+            down.next = [at(f, here, k_stride), at(f, there, row_bytes)]
+
+    return shared(module, f"matmul_pack_rows_{shape.dtype}", PACK_NAMES, body)
+
+
+def pack_any(module: Module, shape: MatmulShape, lanes: int) -> Reg:
+    """Any strides: element by element, in rows cleared before."""
+    elem = shape.elem
+
+    def body(f: Function) -> None:
+        source, k_stride, column_stride, inner, columns, out, width = f.parameters
+        row_bytes = f.mul(width, index(shape.size))
+        with f.loop(index(0), inner, 1, [source, out]) as down:
+            here, there = down.carried
+            with f.loop(index(0), width, lanes) as across:
+                f.store(constant(0, elem, lanes), f.offset(there, elem, across.index))
+            with counted(f, index(0), columns, 1) as column:
+                value = f.load(at(f, here, f.mul(column, column_stride)), elem)
+                f.store(value, f.offset(there, elem, column))
+            down.next = [at(f, here, k_stride), at(f, there, row_bytes)]
+
+    return shared(module, f"matmul_pack_any_{shape.dtype}", PACK_NAMES, body)
+
+
+SEGMENT_BYTES = 16  # x86 shuffles work within segments of a vector; one 128-bit load fills one
+
+
+def pack_columns(module: Module, shape: MatmulShape, lanes: int) -> Reg:
+    """Each column contiguous: transpose blocks in registers, and the edges element by element.
+
+    The last block of columns is taken early enough to be whole.
+    """
+    edges = pack_any(module, shape, lanes)
+
+    def body(f: Function) -> None:
+        source, k_stride, column_stride, inner, columns, out, width = f.parameters
+        row_bytes = f.mul(width, index(shape.size))
+        whole = f.and_(inner, index(-(SEGMENT_BYTES // shape.size)))
+        done = f.select(f.icmp("slt", columns, index(lanes)), index(0), whole)
+        with when(f, f.icmp("sgt", done, index(0))):
+            with when(f, f.icmp("slt", columns, width)):
+                call(f, edges, [source, k_stride, column_stride, done, index(0), out, width])
+            with f.loop(index(0), columns, lanes) as across:
+                column = f.intrinsic("smin", across.index, f.sub(columns, index(lanes)))
+                here = at(f, source, f.mul(column, column_stride))
+                there = f.offset(out, shape.elem, column)
+                transpose_band(f, shape, lanes, (here, column_stride), (there, row_bytes), done)
+        with when(f, f.icmp("slt", done, inner)):
+            source, out = at(f, source, f.mul(done, k_stride)), at(f, out, f.mul(done, row_bytes))
+            left_over = f.sub(inner, done)
+            call(f, edges, [source, k_stride, column_stride, left_over, columns, out, width])
+
+    return shared(module, f"matmul_pack_columns_{shape.dtype}", PACK_NAMES, body)
+
+
+def transpose_band(
+    f: Function,
+    shape: MatmulShape,
+    lanes: int,
+    source: tuple[Reg, Reg],
+    out: tuple[Reg, Reg],
+    inner: Reg,
+) -> None:
+    """Turn `lanes` columns, each contiguous, into `inner` rows; (address, stride) of both."""
+    piece = SEGMENT_BYTES // shape.size
+    with f.loop(index(0), inner, piece, [source[0], out[0]]) as loop:
+        here, there = loop.carried
+        columns = [f.load(p, shape.elem, piece) for p in strided(f, here, source[1], lanes)]
+        rows = transpose_segments(f, [join(f, columns[i::piece]) for i in range(piece)])
+        places = strided(f, there, out[1], piece + 1)
+        for row, place in zip(rows, places, strict=False):
+            f.store(row, place)
+        loop.next = [at(f, here, index(SEGMENT_BYTES)), places[-1]]
+
+
+def join(f: Function, pieces: list[Reg]) -> Reg:
+    """One vector of all the pieces, in order."""
+    while len(pieces) > 1:
+        both = range(2 * pieces[0].lanes)
+        pieces = [take_lanes(f, a, b, both) for a, b in zip(pieces[::2], pieces[1::2], strict=True)]
+    return pieces[0]
+
+
+def transpose_segments(f: Function, block: list[Reg]) -> list[Reg]:
+    """Transpose the square that each 128-bit segment makes with those of the other vectors.
+
+    Interleaving the halves of a square, as often as it can be halved, transposes it.
+    """
+    size, lanes = len(block), block[0].lanes
+    half = size // 2
+    for _ in range(half.bit_length()):
+        block = [
+            take_lanes(f, a, b, interleaving(lanes, size, part))
+            for a, b in zip(block[:half], block[half:], strict=True)
+            for part in (0, half)
+        ]
+    return block
+
+
+def interleaving(lanes: int, size: int, part: int) -> list[int]:
+    """Of each segment, half its lanes of a and b in turn, from lane `part`."""
+    return [
+        segment + part + lane + side * lanes
+        for segment in range(0, lanes, size)
+        for lane in range(size // 2)
+        for side in (0, 1)
+    ]

@@ -1,0 +1,49 @@
+"""The scalar table of the code generator: what each elementwise op is on registers.
+
+`SCALARS[name](f, *operands, **attrs)` appends the instructions of op `name` to the function `f`
+and returns the result, for scalars and vectors alike.  It is the one table for every target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from graphc.runtime.llvm.builder import Function, Reg
+from graphc.runtime.llvm.math import (
+    basic,
+    exponential,
+    hyperbolic,
+    integer,
+    special,
+    trigonometric,
+)
+from graphc.runtime.llvm.math._lanes import is_float
+
+Row = Callable[..., Reg]
+
+ELEMS = {"f32": "float", "f64": "double", "i32": "i32", "i64": "i64", "bool": "i1"}
+"""The element type in a register of every dtype."""
+
+
+def _join(*tables: dict[str, Row]) -> dict[str, Row]:
+    joined: dict[str, Row] = {}
+    for table in tables:
+        if twice := joined.keys() & table.keys():
+            raise ValueError(f"rows defined twice in the scalar table: {sorted(twice)}")
+        joined.update(table)
+    return joined
+
+
+def _by_element(floats: Row, integers: Row) -> Row:
+    """One row from the two that different element types need."""
+
+    def row(f: Function, x: Reg, y: Reg) -> Reg:
+        return (floats if is_float(x) else integers)(f, x, y)
+
+    return row
+
+
+SCALARS = _join(
+    basic.TABLE, exponential.TABLE, hyperbolic.TABLE, special.TABLE, trigonometric.TABLE
+)
+SCALARS |= {name: _by_element(SCALARS[name], row) for name, row in integer.TABLE.items()}

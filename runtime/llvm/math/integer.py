@@ -1,0 +1,98 @@
+"""Integer division and power, which machines define in fewer cases than NumPy does.
+
+All exact.  `TABLE` holds rows for i32 and i64 only; the package joins them with the rows of the
+same names for floats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from graphc.runtime.llvm.builder import BITS, Function, Reg
+from graphc.runtime.llvm.math._lanes import is_constant, while_any
+from graphc.runtime.llvm.math._steps import ieee
+
+
+def lowest(x: Reg) -> int:
+    """The most negative integer of the element type."""
+    return -(1 << (BITS[x.elem] - 1))
+
+
+def floor_divide(f: Function, a: Reg, b: Reg) -> Reg:
+    """a // b rounded down; 0 where b is 0, and INT_MIN // -1 = INT_MIN."""
+    if a.elem == "i32" and not is_constant(b):
+        return _quotient_through_double(f, a, b)
+    quotient, remainder = _divide(f, a, b)
+    return f.select(_signs_differ(f, remainder, b), f.sub(quotient, f.const(1, a)), quotient)
+
+
+def mod(f: Function, a: Reg, b: Reg) -> Reg:
+    """a - (a // b) * b, with the sign of b; 0 where b is 0."""
+    if a.elem == "i32" and not is_constant(b):
+        quotient = _quotient_through_double(f, a, b)
+        remainder = f.sub(a, f.mul(quotient, b))
+        return f.select(_is_zero(f, b), f.const(0, a), remainder)
+    _, remainder = _divide(f, a, b)
+    return f.select(_signs_differ(f, remainder, b), f.add(remainder, b), remainder)
+
+
+def power(f: Function, base: Reg, exponent: Reg) -> Reg:
+    """base ** exponent modulo the word, by squaring; a negative exponent counts as unsigned."""
+    zero, one = f.const(0, base), f.const(1, base)
+
+    def step(rest: Reg, square: Reg, result: Reg) -> list[Reg]:
+        odd = f.icmp("ne", f.and_(rest, one), zero)
+        factor = f.select(odd, square, one)
+        return [f.lshr(rest, one), f.mul(square, square), f.mul(result, factor)]
+
+    start = [exponent, base, one]
+    return while_any(f, start, lambda rest, *_: f.icmp("ne", rest, zero), step)[2]
+
+
+@ieee
+def _quotient_through_double(f: Function, a: Reg, b: Reg) -> Reg:
+    """a // b for i32: no machine divides vectors of integers, but all divide vectors of doubles.
+
+    Exact: a/b is an integer or at least 1/|b| away from one, relative to a/b at least 2**-31,
+    and the rounding error of the division is below 2**-53.
+    """
+    ratio = f.fdiv(f.convert("sitofp", a, "double"), f.convert("sitofp", b, "double"))
+    down = f.intrinsic("floor", ratio)
+    # Outside the range are INT_MIN / -1 and x / 0, whose conversion would be poison.
+    fits = f.fcmp("olt", f.intrinsic("fabs", down), f.const(2.0**31, down))
+    zero = f.const(0, a)
+    overflow = f.select(_is_zero(f, b), zero, f.const(lowest(a), a))
+    quotient = f.select(fits, f.convert("fptosi", down, "i32"), overflow)
+    # -2**31 itself does not pass the test above, and is INT_MIN as it should be.
+    return quotient
+
+
+def _divide(f: Function, a: Reg, b: Reg) -> tuple[Reg, Reg]:
+    """Quotient towards zero and remainder: (0, 0) for b = 0, (INT_MIN, 0) for INT_MIN / -1."""
+    by_zero = _is_zero(f, b)
+    overflows = f.and_(
+        f.icmp("eq", b, f.const(-1, b)), f.icmp("eq", a, f.const(lowest(a), a))
+    )
+    # Division by 1 cannot trap, and INT_MIN / 1 is what INT_MIN / -1 wraps around to.
+    safe = f.select(f.or_(by_zero, overflows), f.const(1, b), b)
+    dividend = f.select(by_zero, f.const(0, a), a)
+    quotient = f.binary("sdiv", dividend, safe)
+    return quotient, f.sub(dividend, f.mul(quotient, safe))
+
+
+def _is_zero(f: Function, x: Reg) -> Reg:
+    return f.icmp("eq", x, f.const(0, x))
+
+
+def _signs_differ(f: Function, remainder: Reg, b: Reg) -> Reg:
+    """Whether a remainder that is not zero has not the sign of the divisor."""
+    zero = f.const(0, b)
+    opposite = f.icmp("slt", f.xor(remainder, b), zero)
+    return f.and_(opposite, f.icmp("ne", remainder, zero))
+
+
+TABLE: dict[str, Callable[..., Reg]] = {
+    "floor_divide": floor_divide,
+    "mod": mod,
+    "power": power,
+}

@@ -1,0 +1,269 @@
+"""Loop nests of the operations that move elements: copy, concatenate, pad, update_slice, take, ...
+
+Operands are layouts in buffers, or literals, of which no memory exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from graphc.ir import Atom, Eqn, Lit, Type
+from graphc.runtime.kernel import (
+    Access,
+    AddAt,
+    Buffer,
+    Compute,
+    Kernel,
+    Load,
+    Loop,
+    Name,
+    Operand,
+    Statement,
+    Store,
+)
+from graphc.runtime.layout import Layout
+from graphc.runtime.schedule import collapse, extent
+
+Source = Layout | Lit
+"""Where an operand is read: memory, or the same number everywhere."""
+
+
+Axes = list[int | None]
+
+
+class _Moves:
+    """A kernel under construction.  Each nest loops over axes of its own, appended to the domain."""
+
+    def __init__(self) -> None:
+        self.domain: list[int] = []
+        self.buffers: list[Buffer] = []
+        self.nests: list[Callable[[int], Statement]] = []
+        self.count = 0
+
+    def buffer(self, layout: Layout, dtype: str, role: str) -> int:
+        name = ("x" if role == "in" else "y") + str(len(self.buffers))
+        self.buffers.append(Buffer(name, dtype, extent(layout), role))
+        return len(self.buffers) - 1
+
+    def fresh(self, dtype: str) -> Name:
+        self.count += 1
+        return Name(self.count, dtype)
+
+    def axes(self, shape: Sequence[int]) -> Axes:
+        """New domain axes for a nest over `shape`, None for a size of 1."""
+        axes: Axes = []
+        for size in shape:
+            axes.append(None if size == 1 else len(self.domain))
+            self.domain += [] if size == 1 else [size]
+        return axes
+
+    def access(self, buffer: int, layout: Layout, axes: Axes) -> Access:
+        strides = [0] * len(self.domain)
+        for axis, size, stride in zip(axes, layout.shape, layout.strides, strict=True):
+            if axis is not None and size != 1:
+                strides[axis] = stride
+        return Access(buffer, layout.offset, tuple(strides))
+
+    def read(
+        self, source: Source, buffer: int | None, axes: Axes, dtype: str
+    ) -> tuple[list[Statement], Operand]:
+        if isinstance(source, Lit):
+            return [], Lit(source.value, Type(source.type.dtype))
+        assert buffer is not None
+        out = self.fresh(dtype)
+        return [Load(out, self.access(buffer, source, axes))], out
+
+    def copy(
+        self, source: Source, from_buffer: int | None, into: Layout, buffer: int, dtype: str
+    ) -> list[Statement]:
+        """One nest: every element of `source` to its place in `into`."""
+        axes = self.axes(into.shape)
+        load, value = self.read(source, from_buffer, axes, dtype)
+        return self.loops(axes, [*load, Store(self.access(buffer, into, axes), value)])
+
+    def loops(
+        self, axes: Axes, body: list[Statement], vector: bool = True
+    ) -> list[Statement]:
+        looped = [axis for axis in axes if axis is not None]
+        for axis in reversed(looped):
+            body = [Loop((axis,), vector and axis == looped[-1], tuple(body))]
+        return body
+
+    def kernel(self, name: str, body: Sequence[Statement]) -> Kernel:
+        rank = len(self.domain)
+        padded = tuple(_padded(statement, rank) for statement in body)
+        return collapse(Kernel(name, tuple(self.domain), tuple(self.buffers), padded))
+
+
+def _padded(statement: Statement, rank: int) -> Statement:
+    """Accesses of early nests get zero strides along the axes of later ones."""
+    match statement:
+        case Loop(axes=axes, vector=vector, body=body):
+            return Loop(axes, vector, tuple(_padded(s, rank) for s in body))
+        case Load(out, access, index, stride):
+            return Load(out, _widened(access, rank), index, stride)
+        case Store(access, value):
+            return Store(_widened(access, rank), value)
+        case AddAt(access, index, stride, value):
+            return AddAt(_widened(access, rank), index, stride, value)
+    return statement
+
+
+def _widened(access: Access, rank: int) -> Access:
+    return Access(
+        access.buffer, access.offset, access.strides + (0,) * (rank - len(access.strides))
+    )
+
+
+def schedule_copy(name: str, source: Source, dtype: str, into: Layout) -> Kernel:
+    """Write `source` (a layout or a literal) to `into`."""
+    moves = _Moves()
+    buffer = None if isinstance(source, Lit) else moves.buffer(source, dtype, "in")
+    out = moves.buffer(into, dtype, "out")
+    return moves.kernel(name, moves.copy(source, buffer, into, out, dtype))
+
+
+IN_PLACE = -1
+"""In place of a buffer: the operand lies where the result goes."""
+
+
+def schedule_move(
+    name: str,
+    eqn: Eqn,
+    operands: Sequence[Source],
+    results: Sequence[Layout],
+    in_place: bool = False,
+) -> Kernel:
+    """The kernel of a `fused` equation that holds one moving operation.
+
+    `operands` are those of the inner equation in its own order, literals included; the kernel has
+    an "in" buffer for each parameter of the body.  With `in_place` the first operand of an
+    `update_slice` has none: it lies in the result's buffer.
+    """
+    (inner,) = eqn.attrs["body"].eqns
+    moves = _Moves()
+    buffers: dict[Atom, int] = {}
+    for i, (atom, source) in enumerate(zip(inner.ins, operands, strict=True)):
+        if in_place and i == 0:
+            buffers[atom] = IN_PLACE
+        elif isinstance(source, Layout) and atom not in buffers:
+            buffers[atom] = moves.buffer(source, atom.type.dtype, "in")
+    (into,) = results
+    out = moves.buffer(into, inner.out.type.dtype, "out")
+    places = [buffers.get(atom) for atom in inner.ins]
+    body = _MOVES[inner.op.name](moves, inner, list(operands), places, into, out)
+    return moves.kernel(name, body)
+
+
+def _window(layout: Layout, starts: Sequence[int], shape: Sequence[int], steps: Sequence[int]) -> Layout:
+    offset = layout.offset + sum(a * b for a, b in zip(starts, layout.strides, strict=True))
+    strides = tuple(a * b for a, b in zip(steps, layout.strides, strict=True))
+    return Layout(tuple(shape), strides, offset)
+
+
+Places = list[int | None]
+
+
+def _concatenate(
+    moves: _Moves, eqn: Eqn, sources: list[Source], places: Places, into: Layout, out: int
+) -> list[Statement]:
+    axis, dtype = eqn.attrs["axis"], eqn.out.type.dtype
+    rank = len(into.shape)
+    at, body = 0, []
+    for atom, source, place in zip(eqn.ins, sources, places, strict=True):
+        starts = [at if i == axis else 0 for i in range(rank)]
+        part = _window(into, starts, atom.type.shape, [1] * rank)
+        body += moves.copy(source, place, part, out, dtype)
+        at += atom.type.shape[axis]
+    return body
+
+
+def _pad(
+    moves: _Moves, eqn: Eqn, sources: list[Source], places: Places, into: Layout, out: int
+) -> list[Statement]:
+    dtype, rank = eqn.out.type.dtype, len(into.shape)
+    fill = moves.copy(Lit(eqn.attrs["value"], Type(dtype)), None, into, out, dtype)
+    inside = _window(into, eqn.attrs["low"], eqn.ins[0].type.shape, [1] * rank)
+    return fill + moves.copy(sources[0], places[0], inside, out, dtype)
+
+
+def _update_slice(
+    moves: _Moves, eqn: Eqn, sources: list[Source], places: Places, into: Layout, out: int
+) -> list[Statement]:
+    """Copies the whole array first, unless the result lies where the operand does (`IN_PLACE`)."""
+    dtype = eqn.out.type.dtype
+    window = _window(into, eqn.attrs["starts"], eqn.ins[1].type.shape, eqn.attrs["steps"])
+    in_place = places[0] == IN_PLACE
+    whole = [] if in_place else moves.copy(sources[0], places[0], into, out, dtype)
+    return whole + moves.copy(sources[1], places[1], window, out, dtype)
+
+
+def _clamped(
+    moves: _Moves, source: Source, place: int | None, axes: Axes, dtype: str, size: int
+) -> tuple[list[Statement], Operand]:
+    """A position as i64 between 0 and size-1: whatever it is, no memory outside is touched."""
+    load, position = moves.read(source, place, axes, dtype)
+    wide, low, inside = (moves.fresh("i64") for _ in range(3))
+    bounds = [Lit(0, Type("i64")), Lit(max(size - 1, 0), Type("i64"))]
+    return [
+        *load,
+        Compute(wide, "cast", (position,), (("dtype", "i64"),)),
+        Compute(low, "maximum", (wide, bounds[0])),
+        Compute(inside, "minimum", (low, bounds[1])),
+    ], inside
+
+
+def _without_axis(layout: Layout, axis: int) -> Layout:
+    return Layout(
+        layout.shape[:axis] + layout.shape[axis + 1 :],
+        layout.strides[:axis] + layout.strides[axis + 1 :],
+        layout.offset,
+    )
+
+
+def _take(
+    moves: _Moves, eqn: Eqn, sources: list[Source], places: Places, into: Layout, out: int
+) -> list[Statement]:
+    axis = eqn.attrs["axis"]
+    data, positions = sources
+    size, count = eqn.ins[0].type.shape[axis], eqn.ins[1].type.rank
+    axes = moves.axes(into.shape)
+    indexed, rest = axes[axis : axis + count], axes[:axis] + axes[axis + count :]
+    body, at = _clamped(moves, positions, places[1], indexed, eqn.ins[1].type.dtype, size)
+    if isinstance(data, Lit):
+        body, value = [], Lit(data.value, Type(data.type.dtype))
+    else:
+        value = moves.fresh(eqn.out.type.dtype)  # type: ignore[assignment]
+        assert places[0] is not None
+        access = moves.access(places[0], _without_axis(data, axis), rest)
+        body.append(Load(value, access, at, data.strides[axis]))  # type: ignore[arg-type]
+    body.append(Store(moves.access(out, into, axes), value))
+    return moves.loops(axes, body)
+
+
+def _scatter_add(
+    moves: _Moves, eqn: Eqn, sources: list[Source], places: Places, into: Layout, out: int
+) -> list[Statement]:
+    axis = eqn.attrs["axis"]
+    base, positions, updates = sources
+    size, count = into.shape[axis], eqn.ins[1].type.rank
+    first = moves.copy(base, places[0], into, out, eqn.out.type.dtype)
+    axes = moves.axes(eqn.ins[2].type.shape)
+    indexed, rest = axes[axis : axis + count], axes[:axis] + axes[axis + count :]
+    body, at = _clamped(moves, positions, places[1], indexed, eqn.ins[1].type.dtype, size)
+    load, value = moves.read(updates, places[2], axes, eqn.out.type.dtype)
+    target = moves.access(out, _without_axis(into, axis), rest)
+    body += [*load, AddAt(target, at, into.strides[axis], value)]
+    # Lanes along an indexed axis could meet in one element, and additions would be lost.
+    last = next((axis for axis in reversed(axes) if axis is not None), None)
+    return first + moves.loops(axes, body, vector=last in rest)
+
+
+_MOVES = {
+    "concatenate": _concatenate,
+    "pad": _pad,
+    "update_slice": _update_slice,
+    "take": _take,
+    "scatter_add": _scatter_add,
+}
+

@@ -1,0 +1,80 @@
+"""The NumPy interpreter: the living definition of what a graph means, and the tests' oracle.
+
+Of a `cond`, only the branch that is taken runs.  NumPy's floating-point warnings are off, as in
+compiled code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc import errors
+from graphc.ir import Atom, Eqn, Graph, Lit, Type, Var
+from graphc.ops import control
+
+
+def evaluate(graph: Graph, *arrays: Any) -> tuple[np.ndarray, ...]:
+    """Run `graph` on `arrays`, its parameters in order; all of its results, in order.
+
+    Results that update a parameter are returned like the others: no argument is changed.
+
+    Raises `errors.ArityError`, `errors.ShapeError` or `errors.DTypeError` if the arrays do not fit
+    the parameters, and what a failed check in the graph raises.
+
+    >>> import graphc as gc
+    >>> gc.evaluate(gc.parse("graph f(%x: f64[]) {\\n  return %x\\n}"), np.float64(2.0))
+    (array(2.),)
+    """
+    if len(arrays) != len(graph.params):
+        raise errors.ArityError(
+            f"{graph.name} takes {len(graph.params)} arrays, {len(arrays)} were given"
+        )
+    values = [_as_argument(a, p.type, i) for i, (a, p) in enumerate(zip(arrays, graph.params))]
+    with np.errstate(all="ignore"):
+        return _run(graph, values)
+
+
+def _as_argument(array: Any, type: Type, position: int) -> np.ndarray:
+    value = np.asarray(array)
+    if value.shape != type.shape:
+        raise errors.ShapeError(f"argument {position} has shape {value.shape}, not {type.shape}")
+    if value.dtype != type.numpy_dtype:
+        raise errors.DTypeError(f"argument {position} is {value.dtype}, not {type.numpy_dtype}")
+    return value
+
+
+def _run(graph: Graph, values: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    env: dict[Var, np.ndarray] = dict(zip(graph.params, values, strict=True))
+    for eqn in graph.eqns:
+        results = _run_eqn(eqn, [_read(atom, env) for atom in eqn.ins])
+        for out, result in zip(eqn.outs, results, strict=True):
+            env[out] = _as_type(result, out.type)
+    return tuple(np.array(_read(atom, env)) for atom in graph.outs)
+
+
+def _read(atom: Atom, env: Mapping[Var, np.ndarray]) -> np.ndarray:
+    if isinstance(atom, Lit):
+        return np.full(atom.type.shape, atom.value, atom.type.numpy_dtype)
+    return env[atom]
+
+
+def _run_eqn(eqn: Eqn, ins: list[np.ndarray]) -> Sequence[Any]:
+    if eqn.op is control.cond:
+        return _run(eqn.attrs["then" if ins[0] else "else"], ins[1:])
+    if eqn.op is control.fused:
+        return _run(eqn.attrs["body"], ins)
+    try:
+        result = eqn.op.reference(*ins, **eqn.attrs)
+    except errors.GraphcError as error:
+        raise type(error)(str(error), eqn.loc) from None
+    return result if isinstance(result, tuple) else (result,)
+
+
+def _as_type(result: Any, type: Type) -> np.ndarray:
+    array = np.asarray(result)
+    if array.shape != type.shape or array.dtype != type.numpy_dtype:
+        raise AssertionError(f"reference gave {array.dtype}{array.shape} for {type}")
+    return array

@@ -1,0 +1,287 @@
+"""Generated matrix products against NumPy: every size, layout and type, and nothing outside."""
+
+import ctypes
+import mmap
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.lib.array_utils import byte_bounds
+
+from graphc.runtime.llvm import gemm_tiling
+from graphc.runtime.llvm.builder import Function, Module, Reg, constant, type_name
+from graphc.runtime.llvm.gemm import MatmulShape, Tile, emit_matmul, workspace_bytes
+from graphc.runtime.llvm.gemm_kernels import counted
+from graphc.runtime.llvm.jit import HostTarget, Machine, compile_text, host_target
+
+DTYPES = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64}
+
+SMALL = [(1, 1, 1), (1, 5, 1), (1, 40, 300), (300, 40, 1), (3, 7, 2), (2, 100, 40), (40, 50, 3)]
+MIDDLE = [
+    (13, 17, 19),
+    (14, 3, 10),
+    (15, 16, 16),
+    (29, 31, 37),
+    (65, 33, 70),
+    (100, 1, 33),
+    (14, 3, 430),
+]
+EMPTY = [(0, 3, 4), (4, 3, 0), (5, 0, 6), (1, 0, 1), (0, 0, 0)]
+LARGE = [(64, 1000, 100), (97, 401, 211), (40, 1024, 130)]
+
+LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "N": np.ascontiguousarray,
+    "T": np.asfortranarray,
+    "S": lambda a: np.repeat(np.repeat(a, 2, axis=0), 3, axis=1)[::2, ::3],
+    "R": lambda a: np.ascontiguousarray(a[::-1, ::-1])[::-1, ::-1],
+    "B": lambda a: np.broadcast_to(a[:1], a.shape),
+}
+PLAIN = ["NN", "NT", "TN", "TT"]
+ODD = ["SS", "RR", "NR", "RN", "BN", "NB", "BT", "TS"]
+
+
+# ---- memory that must not be left ----------------------------------------------------------------
+
+
+def fenced(size: int, at_end: bool) -> memoryview:
+    """`size` bytes that end (or begin) where memory that cannot be touched begins (or ends)."""
+    page = mmap.PAGESIZE
+    pages = -(-max(size, 1) // page)
+    area = mmap.mmap(-1, (pages + 2) * page)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(area))
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    for fence in (0, pages + 1):
+        where = ctypes.c_void_p(start + fence * page)
+        assert protect(where, ctypes.c_size_t(page), 0) == 0, "mprotect failed"
+    first = (pages + 1) * page - size if at_end else page
+    return memoryview(area)[first : first + size]
+
+
+def fenced_copy(array: np.ndarray, at_end: bool) -> np.ndarray:
+    """The same array, strides too, in memory that holds its elements and nothing more."""
+    if array.size == 0:
+        return array
+    low, high = byte_bounds(array)
+    area = fenced(high - low, at_end)
+    copy = np.ndarray(array.shape, array.dtype, area, array.ctypes.data - low, array.strides)
+    first = np.frombuffer(area, np.uint8)
+    first[:] = np.ctypeslib.as_array((ctypes.c_uint8 * (high - low)).from_address(low))
+    return copy
+
+
+# ---- building and calling ------------------------------------------------------------------------
+
+
+Step = Callable[[Function, Reg, Reg, Reg, Reg], Reg]
+"""(function, bias, old value, value of the product, column) -> new value"""
+
+
+def subtract(f: Function, _bias: Reg, old: Reg, new: Reg, _column: Reg) -> Reg:
+    """An element computed twice or never shows."""
+    return f.binary("fsub" if old.elem in ("float", "double") else "sub", old, new)
+
+
+def each_element(f: Function, tile: Tile, columns: int, elem: str, lanes: int, step: Step) -> None:
+    """out[i, j] = step(out[i, j], tile[i, j]), where the tile is read by whole vectors."""
+    _, _, out, _, bias, _, _ = f.parameters
+    zero = constant(0, "i64")
+    with counted(f, zero, tile.rows, 1) as r, counted(f, zero, tile.columns, 1) as c:
+        inside = f.add(f.mul(r, constant(tile.stride, "i64")), c)
+        column = f.add(tile.column, c)
+        row = f.mul(f.add(tile.row, r), constant(columns, "i64"))
+        place = f.offset(out, elem, f.add(row, column))
+        value = f.extract(whole_vector(f, f.offset(tile.pointer, elem, inside), elem, lanes), 0)
+        f.store(step(f, bias, f.load(place, elem), value, column), place)
+
+
+def shape_of(left: np.ndarray, right: np.ndarray, dtype: str) -> MatmulShape:
+    strides = [tuple(stride // a.itemsize for stride in a.strides) for a in (left, right)]
+    return MatmulShape(left.shape[0], left.shape[1], right.shape[1], dtype, *strides)
+
+
+def whole_vector(f: Function, address: Reg, elem: str, lanes: int) -> Reg:
+    """A load that LLVM may not narrow to the lane that is used."""
+    kind = type_name(elem, lanes)
+    return f.let(f"load volatile {kind}, ptr {address.text}, align 4", elem, lanes)
+
+
+PARAMETERS = [Reg(f"%p{i}", "ptr") for i in range(5)] + [Reg("%low", "i64"), Reg("%high", "i64")]
+
+
+def add_product(
+    module: Module,
+    name: str,
+    shape: MatmulShape,
+    target: HostTarget,
+    step: Step = subtract,
+    shares: int = 1,
+) -> None:
+    """A function (left, right, out, workspace, bias, low, high)."""
+    f = Function(module, name, PARAMETERS, linkage="dso_local")
+    left, right, _, workspace, _, low, high = PARAMETERS
+    lanes = target.vector_bytes // shape.size
+
+    def epilogue(g: Function, tile: Tile) -> None:
+        each_element(g, tile, shape.columns, shape.elem, lanes, step)
+
+    rows = None if shares == 1 else (low, high)
+    emit_matmul(f, shape, left, right, epilogue, target, workspace, rows, shares)
+    f.line("ret void")
+    module.add(f)
+
+
+def call(machine: Machine, name: str, *arrays, rows: tuple[int, int] = (0, 0)) -> None:
+    signature = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 2)
+    signature(machine.address(name))(*(a.ctypes.data for a in arrays), *rows)
+
+
+def workspace_for(shape: MatmulShape, target: HostTarget, shares: int = 1) -> np.ndarray:
+    return np.frombuffer(fenced(workspace_bytes(shape, target, shares), at_end=True), np.uint8)
+
+
+def random_matrix(rng, rows: int, columns: int, dtype: str) -> np.ndarray:
+    if dtype in ("f32", "f64"):
+        return rng.standard_normal((rows, columns)).astype(DTYPES[dtype])
+    limits = np.iinfo(DTYPES[dtype])
+    return rng.integers(limits.min, limits.max, (rows, columns), DTYPES[dtype])
+
+
+def operands(rng, size: tuple[int, int, int], layout: str, dtype: str, at_end: bool):
+    rows, inner, columns = size
+    left = LAYOUTS[layout[0]](random_matrix(rng, rows, inner, dtype))
+    right = LAYOUTS[layout[1]](random_matrix(rng, inner, columns, dtype))
+    return fenced_copy(left, at_end), fenced_copy(right, at_end)
+
+
+def check(got: np.ndarray, before: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
+    """got = before - left @ right, as exactly as the length of the sums allows."""
+    if got.dtype.kind == "i":
+        np.testing.assert_array_equal(got, before - left @ right)
+        return
+    wide = np.longdouble if got.dtype == np.float64 else np.float64
+    a, b = left.astype(wide), right.astype(wide)
+    bound = np.finfo(got.dtype).eps * (left.shape[1] * (abs(a) @ abs(b)) + abs(before) + abs(got))
+    assert (abs(got - (before - a @ b)) <= bound).all()
+
+
+def check_products(sizes, layouts, dtype: str, vector_bytes: int, at_end: bool) -> None:
+    rng = np.random.default_rng(0)
+    target = replace(host_target(), vector_bytes=vector_bytes)
+    module, cases = Module(), []
+    for size in sizes:
+        for layout in layouts:
+            if "B" in layout and 0 in size:
+                continue
+            left, right = operands(rng, size, layout, dtype, at_end)
+            name = f"product{len(cases)}"
+            shape = shape_of(left, right, dtype)
+            add_product(module, name, shape, target)
+            cases.append((name, shape, left, right))
+    machine = compile_text(str(module))
+    for name, shape, left, right in cases:
+        before = random_matrix(rng, shape.rows, shape.columns, dtype)
+        out, work = fenced_copy(before, at_end), workspace_for(shape, target)
+        call(machine, name, left, right, out, work, work)
+        check(out, before, left, right)
+
+
+# ---- the tests -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at_end", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_products_of_all_sizes_and_layouts(dtype: str, at_end: bool) -> None:
+    check_products(SMALL + MIDDLE + EMPTY, PLAIN, dtype, host_target().vector_bytes, at_end)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_odd_strides(dtype: str) -> None:
+    sizes = [(3, 7, 2), (1, 9, 35), (33, 9, 1), (29, 31, 37)]
+    check_products(sizes, ODD, dtype, host_target().vector_bytes, at_end=True)
+
+
+@pytest.mark.parametrize("vector_bytes", [64, 32, 16])
+@pytest.mark.parametrize("dtype", ["f32", "i64"])
+def test_vector_widths(vector_bytes: int, dtype: str) -> None:
+    check_products([(1, 9, 35), (29, 31, 37)], PLAIN, dtype, vector_bytes, at_end=True)
+
+
+def test_large_products() -> None:
+    check_products(LARGE, PLAIN, "f32", host_target().vector_bytes, at_end=True)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64", "i32"])
+@pytest.mark.parametrize("panel_bytes", [128, 4096, 1 << 30])
+def test_blocks_of_rows_and_of_k(
+    dtype: str, panel_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gemm_tiling, "PANEL_BYTES", panel_bytes)
+    monkeypatch.setattr(gemm_tiling, "SUMS_BYTES", 8192)
+    monkeypatch.setattr(gemm_tiling, "LEFT_BLOCK_BYTES", 2 * 1024 * 16 * 4)
+    sizes = [(40, 1024, 130), (67, 1024, 130), (50, 99, 40)]
+    check_products(sizes, PLAIN, dtype, host_target().vector_bytes, at_end=True)
+
+
+@pytest.mark.parametrize(
+    "size", [(64, 20, 40), (50, 20, 1), (3, 20, 40), (5, 0, 6), (99, 1024, 130), (90, 5000, 40)]
+)
+def test_shares_of_the_rows(size: tuple[int, int, int]) -> None:
+    rng = np.random.default_rng(1)
+    target, module, shares = host_target(), Module(), 3
+    left, right = operands(rng, size, "NT", "f32", at_end=True)
+    shape = shape_of(left, right, "f32")
+    add_product(module, "product", shape, target, shares=shares)
+    machine = compile_text(str(module))
+    before = random_matrix(rng, shape.rows, shape.columns, "f32")
+    out, work = fenced_copy(before, True), workspace_for(shape, target, shares)
+    bounds = [0, 0, shape.rows // 3, shape.rows // 2 + 1, shape.rows]
+    for rows in zip(bounds, bounds[1:], strict=False):
+        call(machine, "product", left, right, out, work, work, rows=rows)
+    check(out, before, left, right)
+
+
+def test_update_in_place() -> None:
+    def descend(f: Function, _bias: Reg, old: Reg, new: Reg, _column: Reg) -> Reg:
+        return f.fsub(old, f.fmul(new, constant(0.25, "float")))
+
+    rng = np.random.default_rng(2)
+    left, right = operands(rng, (100, 64, 33), "TN", "f32", at_end=True)
+    weights = random_matrix(rng, 100, 33, "f32")
+    got = run_one(left, right, weights, np.zeros(33, np.float32), descend)
+    np.testing.assert_allclose(got, weights - 0.25 * (left @ right), atol=1e-4)
+
+
+def test_bias_and_relu() -> None:
+    def relu(f: Function, bias: Reg, _old: Reg, new: Reg, column: Reg) -> Reg:
+        total = f.fadd(new, f.load(f.offset(bias, "float", column), "float"))
+        zero = constant(0, "float")
+        return f.select(f.fcmp("ogt", total, zero), total, zero)
+
+    rng = np.random.default_rng(3)
+    left, right = operands(rng, (64, 100, 10), "NN", "f32", at_end=True)
+    bias = random_matrix(rng, 1, 10, "f32")
+    got = run_one(left, right, np.zeros((64, 10), np.float32), bias, relu)
+    np.testing.assert_allclose(got, np.maximum(left @ right + bias, 0), atol=1e-4)
+
+
+def run_one(left, right, before: np.ndarray, bias: np.ndarray, step: Step) -> np.ndarray:
+    module, shape = Module(), shape_of(left, right, "f32")
+    add_product(module, "product", shape, host_target(), step)
+    out, work = fenced_copy(before, True), workspace_for(shape, host_target())
+    call(compile_text(str(module)), "product", left, right, out, work, bias)
+    return out
+
+
+def test_products_share_micro_kernels() -> None:
+    module, target = Module(), host_target()
+    for name, columns in (("first", 128), ("second", 256)):
+        shape = MatmulShape(64, 30, columns, "f32", (30, 1), (columns, 1))
+        add_product(module, name, shape, target)
+    assert len([name for name in module.functions if name.startswith("matmul_tile")]) == 1
+
+
+def test_workspace_is_bounded() -> None:
+    size = 1 << 20
+    shape = MatmulShape(size, 1024, size, "f32", (1024, 1), (1, 1024))
+    assert workspace_bytes(shape, host_target()) < 16 * 1024 * 1024
