@@ -20,8 +20,12 @@ from graphc.trace.scope import is_tracing, user_loc
 from graphc.trace.trace import Spec, Traced, trace
 
 if TYPE_CHECKING:
+    from graphc.runtime.llvm.entry import Calling
     from graphc.report import Report
     from graphc.runtime.step import Step
+
+MISS = NotImplemented
+"""What a native entry point gives where the slow path has to look (`runtime.llvm.entry`)."""
 
 STAGES = ("traced", "optimized", "fused")
 
@@ -38,6 +42,9 @@ class Options:
 class Specialised:
     """One traced signature: its graphs at each stage, and its step once it is needed."""
 
+    structure: tree.Structure
+    kinds: list[Any]
+    sharing: tuple[int, ...] | None
     traced: Traced
     options: Options
     graphs: dict[str, Graph]
@@ -45,6 +52,8 @@ class Specialised:
     trace_ms: float
     compile_ms: float = 0.0
     step: Step | None = None
+    fast: Callable[..., Any] | None = None
+    """The native entry point over the leaves, where there is one; it gives `MISS` for others."""
 
     def ready(self) -> Step:
         """The step, compiled on first use."""
@@ -52,15 +61,72 @@ class Specialised:
             from graphc.runtime.step import Step
 
             start = time.perf_counter()
-            self.step = Step(self.graphs["fused"], self.options.fastmath)
+            self.step = Step(self.graphs["fused"], self.options.fastmath, self._calling())
+            self.fast = self.step.fast
             self.compile_ms = (time.perf_counter() - start) * 1e3
         return self.step
 
+    def _calling(self) -> Calling | None:
+        """How the native entry point takes and gives the leaves, if it can."""
+        from graphc.runtime.llvm.entry import Calling, Leaf
+
+        if self.traced.specialisations or self.sharing is not None:
+            return None
+        arguments = [
+            Leaf(np.ndarray if isinstance(kind, tuple) else kind, param.type)
+            for kind, param in zip(self.kinds, self.traced.graph.params, strict=True)
+        ]
+        returns = [(r.index, r.is_argument) for r in self.traced.results]
+        return Calling(tuple(arguments), tuple(returns), isinstance(self.traced.structure, tree.Leaf))
+
+    @functools.cached_property
+    def returns_plain(self) -> bool:
+        """Whether the function returns one array, or a tuple of arrays: what the entry point gives."""
+        structure = self.traced.structure
+        return isinstance(structure, tree.Leaf) or (
+            isinstance(structure, tree.Node)
+            and structure.kind is tuple
+            and all(isinstance(part, tree.Leaf) for part in structure.parts)
+        )
+
+    def leaves_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[Any] | None:
+        """The leaves of arguments that have this signature, None for others."""
+        if self.is_flat and not kwargs and len(args) == len(self.kinds):
+            leaves: Sequence[Any] = args
+        else:
+            found: list[Any] = []
+            if not tree.gather(self.structure, (args, kwargs), found):
+                return None
+            leaves = found
+        fits = [_kind(leaf) for leaf in leaves] == self.kinds and _sharing(leaves) == self.sharing
+        return leaves if fits and self.holds_for(leaves) else None
+
+    @functools.cached_property
+    def is_flat(self) -> bool:
+        """Whether every argument is positional and a leaf."""
+        flat = tree.flatten((tuple(0 for _ in self.kinds), {}))[1]
+        return self.structure == flat
+
+    def call_fast(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result by the native entry point, or `MISS` where the arguments are not for it."""
+        assert self.fast is not None
+        if self.is_flat:
+            if kwargs:
+                return MISS
+            returned = self.fast(*args)
+        else:
+            leaves: list[Any] = []
+            if not tree.gather(self.structure, (args, kwargs), leaves):
+                return MISS
+            returned = self.fast(*leaves)
+        if returned is MISS or self.returns_plain:
+            return returned
+        return tree.unflatten(self.traced.structure, returned)
+
     def holds_for(self, leaves: Sequence[Any]) -> bool:
         """Whether the arguments have the values that the trace was specialised to."""
-        return all(
-            leaves[index] == fixed.value for index, fixed in self.traced.specialisations
-        )
+        fixed_values = self.traced.specialisations
+        return not fixed_values or all(leaves[i] == fixed.value for i, fixed in fixed_values)
 
 
 class Compiled:
@@ -71,13 +137,21 @@ class Compiled:
         self._function = function
         self._options = options
         self._cache: dict[Any, list[Specialised]] = {}
+        self._latest: Specialised | None = None
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if is_tracing():
             return converted(self._function)(*args, **kwargs)
-        leaves, structure = tree.flatten((args, kwargs))
-        entry = self._lookup(leaves, structure, args, kwargs)
+        entry = self._latest
+        if entry is not None and entry.fast is not None:
+            returned = entry.call_fast(args, kwargs)
+            if returned is not MISS:
+                return returned
+        leaves = None if entry is None else entry.leaves_of(args, kwargs)
+        if entry is None or leaves is None:
+            leaves, structure = tree.flatten((args, kwargs))
+            entry = self._latest = self._lookup(leaves, structure, args, kwargs)
         return _run(entry, leaves)
 
     def __get__(self, instance: Any, owner: type) -> Any:
@@ -118,7 +192,8 @@ class Compiled:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Specialised:
-        key = (structure, tuple(map(_kind, leaves)), _sharing(leaves))
+        kinds, sharing = [_kind(leaf) for leaf in leaves], _sharing(leaves)
+        key = (structure, tuple(kinds), sharing)
         for entry in self._cache.get(key, ()):
             if entry.holds_for(leaves):
                 return entry
@@ -126,12 +201,16 @@ class Compiled:
             for entry in self._cache.get(key, ()):
                 if entry.holds_for(leaves):
                     return entry
-            entry = self._specialise(leaves, args, kwargs)
+            entry = self._specialise(leaves, structure, args, kwargs)
             self._cache.setdefault(key, []).append(entry)
             return entry
 
     def _specialise(
-        self, leaves: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        leaves: list[Any],
+        structure: tree.Structure,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> Specialised:
         from graphc.passes import pipeline
 
@@ -139,9 +218,19 @@ class Compiled:
         names = leaf_names(self._function, args, kwargs)
         traced = trace(self._function, args, kwargs, names, _first_of_each(leaves))
         trace_ms = (time.perf_counter() - start) * 1e3
-        stages, pass_ms = pipeline.compile_stages(traced.graph)
-        graphs = {"traced": traced.graph, **stages}
-        return Specialised(traced, self._options, graphs, pass_ms, trace_ms)
+        optimized, optimize_ms = pipeline.run(traced.graph, pipeline.OPTIMIZE)
+        fused, fuse_ms = pipeline.run(optimized, pipeline.FUSE)
+        graphs = {"traced": traced.graph, "optimized": optimized, "fused": fused}
+        return Specialised(
+            structure,
+            [_kind(leaf) for leaf in leaves],
+            _sharing(leaves),
+            traced,
+            self._options,
+            graphs,
+            optimize_ms | fuse_ms,
+            trace_ms,
+        )
 
 
 def _kind(leaf: Any) -> Any:
@@ -155,6 +244,8 @@ def _kind(leaf: Any) -> Any:
 
 def _sharing(leaves: Sequence[Any]) -> tuple[int, ...] | None:
     """Which arguments are the same array, or None where all differ."""
+    if len(leaves) < 2:
+        return None
     arrays = [id(leaf) for leaf in leaves if isinstance(leaf, np.ndarray)]
     return None if len(set(arrays)) == len(arrays) else tuple(_first_of_each(leaves))
 
@@ -209,14 +300,15 @@ def _argument_names(
 
 
 def _run(entry: Specialised, leaves: Sequence[Any]) -> Any:
-    graph = entry.graphs["fused"]
+    step = entry.step or entry.ready()
     arrays = [
-        _as_array(leaf, param.type.numpy_dtype)
-        for leaf, param in zip(leaves, graph.params, strict=True)
+        leaf
+        if type(leaf) is np.ndarray and leaf.flags.carray
+        else _as_array(leaf, param.type.numpy_dtype)
+        for leaf, param in zip(leaves, step.program.graph.params, strict=True)
     ]
-    step = entry.ready()
     for i in step.program.updated:
-        _expect_writable(leaves, i)
+        _expect_writable(leaves[i], i)
     results = step(arrays)
     for i in step.program.updated:
         if arrays[i] is not leaves[i]:
@@ -244,21 +336,9 @@ def _as_result(array: np.ndarray) -> Any:
     return array if array.shape else array[()]
 
 
-def _expect_writable(leaves: Sequence[Any], updated: int) -> None:
-    """An argument that the step assigns to must be writable, and in no other argument's memory."""
-    target = leaves[updated]
+def _expect_writable(target: np.ndarray, position: int) -> None:
     if not target.flags.writeable:
         raise errors.ReadOnlyError(
-            f"argument {updated} is assigned to, but the array is read-only; pass a copy", user_loc()
+            f"argument {position} is assigned to, but the array is read-only; pass a copy",
+            user_loc(),
         )
-    for other in leaves:
-        if isinstance(other, np.ndarray) and other is not target:
-            if np.may_share_memory(target, other) and np.shares_memory(target, other):
-                raise errors.ArgumentError(
-                    f"argument {updated} is assigned to and overlaps the memory of another"
-                    " argument; pass a copy of one of them",
-                    user_loc(),
-                )
-
-
-

@@ -45,6 +45,10 @@ class IndexOutOfRangeError(GraphcError, IndexError):
     """An index outside its axis, found while a compiled step ran."""
 
 
+class OverlapError(GraphcError, ValueError):
+    """An argument that the function assigns to in place overlaps another argument's memory."""
+
+
 class CheckFailedError(GraphcError, ValueError):
     """A run-time check other than an index failed inside a compiled step."""
 
@@ -54,6 +58,10 @@ class CheckFailedError(GraphcError, ValueError):
 
 class LeakedValueError(GraphcError, RuntimeError):
     """A traced value used outside of the function or branch that made it."""
+
+
+class IntegerRangeError(GraphcError, OverflowError):
+    """A Python integer that the dtype it meets cannot hold."""
 
 
 class ConcreteValueError(GraphcError, TypeError):
@@ -222,3 +230,10 @@ class UnknownDTypeError(VerifyError):
 
 class DimensionError(VerifyError):
     """A dimension that is not a whole number from 0 upwards."""
+
+
+# ---- command line ----
+
+
+class CommandError(GraphcError, ValueError):
+    """A command line that cannot be carried out: no such file or function, a bad `--arg`."""

@@ -14,9 +14,8 @@ import heapq
 from collections.abc import Sequence
 from types import MappingProxyType
 
-from graphc.build import rename
 from graphc.ir import Atom, Eqn, Graph, Lit, Var, has_effect, map_subgraphs
-from graphc.ops import control
+from graphc.ops import control, linalg
 from graphc.passes.groups import AxisMap, Group, Grouping, find_groups, is_soft
 
 
@@ -39,6 +38,8 @@ def fuse(graph: Graph) -> Graph:
             units.append((group if is_kernel else None, rest))
         units.extend((None, [i]) for i in sorted(free))
     eqns = [_as_eqn(graph, grouping, unit, needed) for unit in units]
+    # A kernel without results is dead: `eliminate_dead` is not a condition of fusing.
+    eqns = [eqn for eqn in eqns if eqn.op is not control.fused or eqn.outs]
     written = {graph.outs[result] for _, result in graph.updates}
     return graph.replace(eqns=tuple(_in_order(eqns, written)))
 
@@ -101,18 +102,18 @@ def outline(
     made = {out for eqn in eqns for out in eqn.outs}
     operands = list(
         dict.fromkeys(
-            atom for eqn in eqns for atom in eqn.ins if isinstance(atom, Var) and atom not in made
+            atom for eqn in eqns for atom in eqn.ins if _is_operand(eqn, atom) and atom not in made
         )
     )
     results = [out for eqn in eqns for out in eqn.outs if readers.get(out, set()) - inside]
-    names: dict[Var, Atom] = {var: Var(var.type, var.hint) for var in (*operands, *made)}
+    names = {atom: Var(atom.type, getattr(atom, "hint", "")) for atom in (*operands, *made)}
     body = Graph(
         "body",
-        tuple(_var(names, var) for var in operands),
+        tuple(names[atom] for atom in operands),
         tuple(
             eqn.replace(
-                ins=tuple(rename(atom, names) for atom in eqn.ins),
-                outs=tuple(_var(names, out) for out in eqn.outs),
+                ins=tuple(names.get(atom, atom) for atom in eqn.ins),
+                outs=tuple(names[out] for out in eqn.outs),
             )
             for eqn in eqns
         ),
@@ -129,10 +130,9 @@ def outline(
     return Eqn(control.fused, tuple(operands), tuple(results), MappingProxyType(attrs), loc)
 
 
-def _var(names: dict[Var, Atom], var: Var) -> Var:
-    renamed = names[var]
-    assert isinstance(renamed, Var)
-    return renamed
+def _is_operand(eqn: Eqn, atom: Atom) -> bool:
+    """Whether a kernel reads `atom` from memory: a matrix product even reads literals there."""
+    return isinstance(atom, Var) or eqn.op is linalg.matmul
 
 
 def _in_order(eqns: Sequence[Eqn], written: set[Atom]) -> list[Eqn]:

@@ -10,7 +10,7 @@ same axes in both, and if no path leads out of the merged group and back in.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from graphc.ir import Eqn, Graph, Type, Var
 from graphc.ops import linalg, shape
@@ -24,7 +24,11 @@ STANDALONE = {"concatenate", "pad", "update_slice", "take", "scatter_add"}
 
 @dataclass
 class Group:
-    """Equations (by position) that run as one kernel."""
+    """Equations (by position) that run as one kernel.
+
+    `ids` has a bit for each member, `ancestors` the bits of groups that must run before it (one
+    bit of each at least), `sources` the positions whose results it reads directly.
+    """
 
     kind: str
     members: list[int]
@@ -32,7 +36,7 @@ class Group:
     reduce: frozenset[int]
     ids: int
     ancestors: int = 0
-    descendants: int = 0
+    sources: set[int] = field(default_factory=set)
 
 
 def natural_map(type: Type) -> AxisMap:
@@ -99,15 +103,15 @@ class Grouping:
     def add(self, position: int, eqn: Eqn) -> None:
         """A group for one equation, after the groups of everything that it reads."""
         group = self._single(position, eqn)
-        self.groups[position] = group
-        self.group_of.append(position)
         for atom in eqn.ins:
             if isinstance(atom, Var) and atom in self.producer:
                 self.readers[atom].append(position)
-                before = self.groups[self.group_of[self.producer[atom]]]
+                source = self.producer[atom]
+                before = self.groups[self.group_of[source]]
                 group.ancestors |= before.ancestors | before.ids
-        for other in self._members_of_mask(group.ancestors):
-            self.groups[other].descendants |= group.ids
+                group.sources.add(source)
+        self.groups[position] = group
+        self.group_of.append(position)
         for out in eqn.outs:
             self.producer[out] = position
             self.readers[out] = []
@@ -126,17 +130,6 @@ class Grouping:
         reduced = eqn.attrs["axes"] if eqn.op in REDUCTIONS else ()
         axes = frozenset(axis for i in reduced if (axis := own[i]) is not None)
         return Group("loop", [position], natural_domain(looped), axes, ids)
-
-    def _members_of_mask(self, mask: int) -> Iterator[int]:
-        """The groups named by a bit mask of positions."""
-        seen = set()
-        while mask:
-            low = mask & -mask
-            mask ^= low
-            root = self.group_of[low.bit_length() - 1]
-            if root not in seen:
-                seen.add(root)
-                yield root
 
     # ---- merging -------------------------------------------------------------------------------
 
@@ -162,9 +155,13 @@ class Grouping:
     def _maps_agree(
         self, a: int, b: int, onto_a: Sequence[int], onto_b: Sequence[int]
     ) -> bool:
-        """Whether every value that b reads of a runs along the same axes in both."""
+        """Whether every value that b reads of a runs along the same axes in both.
+
+        A matrix product reads rows and columns of its operands, whatever it is merged with.
+        """
         return all(
-            _moved(result_map(self.graph.eqns[source], self.maps[source]), onto_a)
+            self.graph.eqns[reader].op is not linalg.matmul
+            and _moved(result_map(self.graph.eqns[source], self.maps[source]), onto_a)
             == _moved(operand_map(self.graph.eqns[reader], self.maps[reader], value.type), onto_b)
             for value, source, reader in self._between(a, b)
         )
@@ -185,34 +182,51 @@ class Grouping:
                     yield atom, self.producer[atom], reader
 
     def _makes_cycle(self, a: int, b: int) -> bool:
-        first, second = self.groups[a], self.groups[b]
-        between = (first.descendants & second.ancestors) | (second.descendants & first.ancestors)
-        return bool(between & ~(first.ids | second.ids))
+        """Whether a path leads from one group to the other through a third."""
+        return self._path_through_third(a, b) or self._path_through_third(b, a)
+
+    def _path_through_third(self, first: int, last: int) -> bool:
+        ids = self.groups[first].ids
+        if not self.groups[last].ancestors & ids:
+            return False
+        before = {self.group_of[source] for source in self.groups[last].sources} - {first, last}
+        return any(self.groups[root].ancestors & ids for root in before)
 
     def _merge(self, a: int, b: int, onto_a: Sequence[int], onto_b: Sequence[int]) -> None:
-        """Merge group b into group a; `onto_*` are where the axes of each lie in the new domain."""
-        first, second = self.groups[a], self.groups[b]
-        bigger = first if len(first.domain) >= len(second.domain) else second
-        domain = bigger.domain
-        for group, onto in ((first, onto_a), (second, onto_b)):
-            for member in group.members:
-                self.maps[member] = _moved(self.maps[member], onto)
-        first.reduce = frozenset(onto_a[i] for i in first.reduce) | frozenset(
-            onto_b[i] for i in second.reduce
-        )
-        first.kind = "matmul" if "matmul" in (first.kind, second.kind) else "loop"
-        first.domain = domain
-        first.members += second.members
-        first.ids |= second.ids
-        first.ancestors = (first.ancestors | second.ancestors) & ~first.ids
-        first.descendants = (first.descendants | second.descendants) & ~first.ids
-        for member in second.members:
+        """Make a and b one group; `onto_*` are where the axes of each lie in the new domain."""
+        if len(self.groups[a].members) < len(self.groups[b].members):
+            a, b, onto_a, onto_b = b, a, onto_b, onto_a
+        big, small = self.groups[a], self.groups[b]
+        big.domain = max(big.domain, small.domain, key=len)
+        self._lay_members(big, onto_a)
+        self._lay_members(small, onto_b)
+        big.reduce |= small.reduce
+        big.kind = "matmul" if "matmul" in (big.kind, small.kind) else "loop"
+        big.members += small.members
+        big.sources |= small.sources
+        for member in small.members:
             self.group_of[member] = a
         del self.groups[b]
-        for other in self._members_of_mask(first.descendants):
-            self.groups[other].ancestors |= first.ancestors | first.ids
-        for other in self._members_of_mask(first.ancestors):
-            self.groups[other].descendants |= first.descendants | first.ids
+        self._join_ancestors(big, small)
+
+    def _lay_members(self, group: Group, onto: Sequence[int]) -> None:
+        """Number the axes of a group's members, and of its reductions, by those of the domain."""
+        if list(onto) == list(range(len(onto))):
+            return
+        group.reduce = frozenset(onto[i] for i in group.reduce)
+        for member in group.members:
+            self.maps[member] = _moved(self.maps[member], onto)
+
+    def _join_ancestors(self, big: Group, small: Group) -> None:
+        """What ran before one of them now runs before everything that follows either."""
+        both = big.ids | small.ids
+        ancestors = (big.ancestors | small.ancestors) & ~both
+        grown = ancestors & ~big.ancestors or ancestors & ~small.ancestors
+        big.ids, big.ancestors = both, ancestors
+        if grown:
+            for group in self.groups.values():
+                if group.ancestors & both:
+                    group.ancestors |= ancestors | both
 
     def merge_siblings(self) -> None:
         """Join loop groups that read the same value over the same domain: one pass over it."""

@@ -27,8 +27,11 @@ Rules = Mapping[str, Sequence[Rule]]
 """The rules to try on an equation, in order, by the name of its op."""
 
 COMMUTATIVE = frozenset(
-    "add multiply equal not_equal logical_and logical_or logical_xor"
-    " bitwise_and bitwise_or bitwise_xor".split()
+    {
+        *("add", "multiply", "equal", "not_equal"),
+        *("logical_and", "logical_or", "logical_xor"),
+        *("bitwise_and", "bitwise_or", "bitwise_xor"),
+    }
 )
 """Ops whose two operands may change places, bit for bit.
 
@@ -121,7 +124,7 @@ class Rewriter(Builder):
         return eqn if eqn is not None and eqn.op is op else None
 
 
-# ---- patterns: rules that read like maths ----------------------------------------------------------
+# ---- patterns: rules that read like maths --------------------------------------------------------
 
 Number = bool | int | float
 
@@ -130,11 +133,19 @@ Number = bool | int | float
 class Term:
     """A pattern: an op applied to patterns, or, without an op, a variable.
 
-    A number among the parts matches a literal of its own kind: 1.0 floats, 1 integers, True bools.
+    A variable stands for any value, or for one of `dtypes`, or for a literal only.  A number among
+    the parts matches a literal of its own kind: 1.0 floats, 1 integers, True bools.
     """
 
     op: str = ""
     parts: tuple[Term | Number, ...] = ()
+    dtypes: frozenset[str] | None = None
+    is_literal: bool = False
+
+    def admits(self, atom: Atom) -> bool:
+        """Whether this variable may stand for `atom`."""
+        fits = self.dtypes is None or atom.type.dtype in self.dtypes
+        return fits and (isinstance(atom, Lit) or not self.is_literal)
 
     def __add__(self, other: Term | Number) -> Term:
         return Term("add", (self, other))
@@ -164,12 +175,10 @@ def function(op: str) -> Callable[..., Term]:
     return lambda *parts: Term(op, parts)
 
 
-def identity(left: Term, right: Pattern, dtypes: frozenset[str] | None) -> tuple[str, Rule]:
-    """The row of the table that replaces `left` by `right`, if the first operand is of `dtypes`."""
+def identity(left: Term, right: Pattern) -> tuple[str, Rule]:
+    """The row of the table that replaces `left` by `right`."""
 
     def rule(at: Rewriter, eqn: Eqn) -> Result:
-        if dtypes is not None and eqn.ins[0].type.dtype not in dtypes:
-            return None
         found = _match_parts(at, left, eqn, {})
         return None if found is None else _build(at, right, found, eqn.out.type)
 
@@ -179,11 +188,11 @@ def identity(left: Term, right: Pattern, dtypes: frozenset[str] | None) -> tuple
 def _match(at: Rewriter, pattern: Pattern, atom: Atom, found: Found) -> Found | None:
     """`found` with the variables of `pattern` that make it `atom`, or None."""
     if not isinstance(pattern, Term):
-        return found if is_literal(atom, pattern) else None
+        return found if is_number(atom, pattern) else None
     if not pattern.op:
         known = found.get(pattern)
         if known is None:
-            return {**found, pattern: atom}
+            return {**found, pattern: atom} if pattern.admits(atom) else None
         return found if known == atom else None
     eqn = at.definition(atom, OPS[pattern.op])
     return None if eqn is None else _match_parts(at, pattern, eqn, found)
@@ -215,7 +224,7 @@ def _build(at: Rewriter, pattern: Pattern, found: Found, type: Type) -> Atom:
     return at.make(OPS[pattern.op], *(_build(at, part, found, type) for part in pattern.parts))
 
 
-def is_literal(atom: Atom, number: Number) -> bool:
+def is_number(atom: Atom, number: Number) -> bool:
     """Whether `atom` is the literal `number`: 0.0 is neither 0 nor -0.0."""
     return isinstance(atom, Lit) and same_number(atom.value, number)
 

@@ -172,7 +172,7 @@ class _Planner:
         for j, (out, root) in enumerate(zip(self.graph.outs, results, strict=True)):
             source = self._source(out)
             target = root if root is not None else arguments[updates[j]]
-            if isinstance(source, Place) and source.root is target:
+            if isinstance(source, Place) and source.root is target and source.layout.is_contiguous:
                 continue
             if root is not None:
                 self._copy(source, out.type, target)

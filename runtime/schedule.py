@@ -183,9 +183,10 @@ def _operand(
 def _define(nest: _Nest, eqn: Eqn, own: AxisMap, ins: Sequence[_Value | Lit]) -> _Value | Lit:
     needs = tuple(x for x in ins if isinstance(x, _Value))
     stage = max((x.stage + x.is_total for x in needs), default=0)
-    if eqn.op in REDUCTIONS:
+    combines = eqn.op in REDUCTIONS and any(own[i] is not None for i in eqn.attrs["axes"])
+    if combines:
         return _define_total(nest, eqn, ins[0], stage)
-    if eqn.op in (shape.broadcast, shape.reshape):
+    if eqn.op in (shape.broadcast, shape.reshape) or eqn.op in REDUCTIONS:
         return ins[0]
     out = nest.fresh(eqn.out.type.dtype)
     if eqn.op is shape.iota:
@@ -451,7 +452,7 @@ def schedule_matmul(
     position = next(i for i, inner in enumerate(body.eqns) if inner.op is linalg.matmul)
     product, axes = body.eqns[position], eqn.attrs["maps"][position]
     out = nest.fresh(product.out.type.dtype)
-    everywhere = frozenset(range(rank))
+    everywhere = frozenset(range(rank + 1))  # rank: what the product makes stays in the tile
     nest.values[product.out] = _Value(out, None, (), everywhere, is_total=True)
     others = [i for i in range(len(body.eqns)) if i != position]
     _add_equations(

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from graphc import errors
-from graphc.ir import Graph
+from graphc.ir import Eqn, Graph
 from graphc.ops.index import check_error
-from graphc.runtime.llvm.emit_step import emit_step, work_bytes
+from graphc.runtime.llvm import entry
+from graphc.runtime.llvm.emit_step import OVERLAP, emit_step, work_bytes
+from graphc.runtime.llvm.entry import RESERVED, Calling, builtin_function
 from graphc.runtime.llvm.jit import compile_text, host_target
 from graphc.runtime.plan import ALIGNMENT, Arena, plan_arena
-from graphc.runtime.program import Program, make_program
+from graphc.runtime.program import Call, Program, make_program
 
 FAST_MATH = "reassoc nsz arcp contract"
-ENTRY = "step"
+STEP = "step"
 
 _Native = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
@@ -25,56 +28,69 @@ class Step:
     """Machine code for a fused graph.
 
     Calling it with the arguments in order gives the results that are not updates, in order, as
-    fresh arrays; updated arguments are written in place.  Several threads may call it at once.
+    fresh arrays; updated arguments are written in place.  Several threads may call it at once, and
+    the GIL is released while it runs.  `fast`, if `calling` was given and this Python allows it, is
+    the native entry point: see `graphc.runtime.llvm.entry`.
     """
 
-    def __init__(self, graph: Graph, fastmath: bool = False):
+    def __init__(self, graph: Graph, fastmath: bool = False, calling: Calling | None = None):
         self.program: Program = make_program(graph)
         self.arena: Arena = plan_arena(self.program)
         target = host_target()
-        self.text = emit_step(
-            self.program, self.arena, target, ENTRY, FAST_MATH if fastmath else ""
-        )
+        native = calling if calling is not None and entry.is_supported() else None
+        flags = FAST_MATH if fastmath else ""
+        emitted = emit_step(self.program, self.arena, target, STEP, flags, native)
+        self.text = emitted.text
+        self._calls = emitted.names
         self._code = compile_text(self.text)
-        self._native = _Native(self._code.address(ENTRY))
-        self._bytes = self.arena.nbytes + work_bytes(self.program, target) + ALIGNMENT
+        self.nbytes = self.arena.nbytes + work_bytes(self.program, target)
         self._constants = [dense.array for dense in self.program.constants]
         self._outs = [
             (graph.outs[root.number].type.shape, graph.outs[root.number].type.numpy_dtype)
             for root in self.program.results
             if root is not None
         ]
-        self._pointers = ctypes.c_void_p * (
-            len(graph.params) + len(self._outs) + len(self._constants)
-        )
+        self._native = _Native(self._code.address(STEP))
         self._idle: list[np.ndarray] = []
+        self.fast: Callable[..., Any] | None = None
+        if native is not None:
+            self._own_arena = self._take_arena()
+            arena = ctypes.c_void_p.from_address(self._code.global_address("arena"))
+            arena.value = self._own_arena.ctypes.data
+            self.fast, self._definition = builtin_function(self._code.address(entry.ENTRY))
 
     def __call__(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Run the step on contiguous arrays of the graph's types (of which nothing is checked)."""
         results = [np.empty(shape, dtype) for shape, dtype in self._outs]
         arrays = (*arguments, *results, *self._constants)
-        pointers = self._pointers(*[array.ctypes.data for array in arrays])
-        failing = ctypes.c_int64()
+        table = (ctypes.c_void_p * len(arrays))(*[array.ctypes.data for array in arrays])
         arena = self._take_arena()
-        status = self._native(
-            ctypes.addressof(pointers), _aligned(arena.ctypes.data), ctypes.addressof(failing)
-        )
+        start = arena.ctypes.data
+        status = self._native(ctypes.addressof(table), start + RESERVED, start)
+        value = int(arena[:8].view(np.int64)[0])
         self._idle.append(arena)
         if status:
-            raise self._failure(status - 1, failing.value)
+            raise self._failure(status, value)
         return results
+
+    def kernel_names(self) -> list[tuple[str, Eqn | None, Call]]:
+        """Each kernel that the step calls: its function's name, its equation, the call."""
+        return [(name, call.eqn, call) for name, call in self._calls]
 
     def _take_arena(self) -> np.ndarray:
         """An arena that no other thread is using; list operations are atomic."""
         try:
             return self._idle.pop()
         except IndexError:
-            return np.empty(self._bytes, np.uint8)
+            block = np.empty(RESERVED + self.nbytes + ALIGNMENT, np.uint8)
+            start = -block.ctypes.data % ALIGNMENT
+            return block[start:]
 
-    def _failure(self, number: int, value: int) -> errors.GraphcError:
-        eqn = self.program.checks[number]
+    def _failure(self, status: int, value: int) -> errors.GraphcError:
+        if status == OVERLAP:
+            return errors.OverlapError(
+                "an argument that is assigned to in place shares memory with another argument;"
+                " pass a copy of one of them"
+            )
+        eqn = self.program.checks[status - 1]
         return check_error(eqn.attrs["error"], eqn.attrs["message"], value, eqn.loc)
-
-
-def _aligned(address: int) -> int:
-    return -(-address // ALIGNMENT) * ALIGNMENT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,10 +26,8 @@ class Row:
     ins: tuple[str, ...]
     out: str
     attrs: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def symbol(self) -> str:
-        return f"row_{self.op}_{'_'.join(self.ins)}_{self.out}"
+    constants: tuple[float, ...] = ()
+    """Further operands, known when compiled."""
 
 
 Kernel = Callable[..., np.ndarray]
@@ -36,22 +35,34 @@ Kernel = Callable[..., np.ndarray]
 
 def compile_rows(rows: Sequence[Row], lanes: int, flags: str = "") -> list[Kernel]:
     """A NumPy-like function for each row."""
+    text, names = write_rows(rows, lanes, flags)
+    machine = compile_text(text)
+    return [_callable(machine, row, name, lanes) for row, name in zip(rows, names, strict=True)]
+
+
+def write_rows(rows: Sequence[Row], lanes: int, flags: str = "") -> tuple[str, list[str]]:
+    """The module's text, and the name of the function of each row."""
     module = Module()
-    for row in rows:
-        _define(module, row, lanes, flags)
-    machine = compile_text(str(module))
-    return [_callable(machine, row, lanes) for row in rows]
+    # The engine wants names that no other module of this process has.
+    names = [f"row{next(_serial)}_{row.op}" for row in rows]
+    for row, name in zip(rows, names, strict=True):
+        _define(module, row, name, lanes, flags)
+    return str(module), names
 
 
-def _define(module: Module, row: Row, lanes: int, flags: str) -> None:
+_serial = itertools.count()
+
+
+def _define(module: Module, row: Row, name: str, lanes: int, flags: str) -> None:
     pointers = [Reg(f"%p{i}", "ptr") for i in range(len(row.ins) + 1)]
     count = Reg("%count", "i64")
-    f = Function(module, row.symbol, [*pointers, count], linkage="", flags=flags)
+    f = Function(module, name, [*pointers, count], linkage="", flags=flags)
     with f.loop(constant(0, "i64"), count, lanes) as loop:
         operands = [
             _load(f, pointer, dtype, loop.index, lanes)
             for pointer, dtype in zip(pointers, row.ins, strict=False)
         ]
+        operands += [f.const(value, operands[0]) for value in row.constants]
         result = SCALARS[row.op](f, *operands, **row.attrs)
         assert (result.elem, result.lanes) == (ELEMS[row.out], lanes)
         assert f.flags == flags
@@ -73,9 +84,9 @@ def _store(f: Function, value: Reg, pointer: Reg, index: Reg) -> None:
     f.store(value, f.offset(pointer, value.elem, index))
 
 
-def _callable(machine: Any, row: Row, lanes: int) -> Kernel:
+def _callable(machine: Any, row: Row, name: str, lanes: int) -> Kernel:
     signature = ctypes.CFUNCTYPE(None, *[POINTER] * (len(row.ins) + 1), ctypes.c_int64)
-    native = signature(machine.address(row.symbol))
+    native = signature(machine.address(name))
 
     def kernel(*arrays: np.ndarray) -> np.ndarray:
         size = arrays[0].size

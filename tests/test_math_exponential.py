@@ -51,9 +51,7 @@ def run(name: str, elem: str, *operands, lanes: int | None = None) -> np.ndarray
     dtype, size = DTYPES[elem], len(operands[0])
     padded = [np.pad(np.asarray(x, dtype), (0, -size % lanes)) for x in operands]
     result = np.empty_like(padded[0])
-    signature = ctypes.CFUNCTYPE(
-        None, *[ctypes.c_void_p] * (len(operands) + 1), ctypes.c_int64
-    )
+    signature = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * (len(operands) + 1), ctypes.c_int64)
     kernel = signature(compiled(elem, lanes).address(f"{name}_{elem}_{lanes}"))
     kernel(*(x.ctypes.data for x in padded), result.ctypes.data, len(result))
     return result[:size]
@@ -79,7 +77,7 @@ def numpy_function(name: str):
     if name == "erf":
         return lambda x: np.vectorize(math.erf, otypes=[float])(x.astype(float))
     if name == "sigmoid":
-        return lambda x: 1 / (1 + np.exp(-x))
+        return lambda x: np.where(x < 0, np.exp(x) / (1 + np.exp(x)), 1 / (1 + np.exp(-x)))
     return getattr(np, name)
 
 
@@ -150,7 +148,7 @@ def sample(elem: str, count: int, seed: int) -> np.ndarray:
 
 def arguments(name: str, elem: str) -> tuple[np.ndarray, ...]:
     slow = elem == "double" and (name == "erf" or not EXTENDED)
-    count = 250 if slow else {"float": 10_000, "double": 3_000}[elem]
+    count = 800 if slow else {"float": 10_000, "double": 3_000}[elem]
     x = sample(elem, count, seed=1)
     if name != "power":
         return (x,)
@@ -203,8 +201,6 @@ def test_special_values_are_those_of_numpy(name, elem):
     got = run(name, elem, *operands)
     with np.errstate(all="ignore"):
         expected = numpy_function(name)(*operands).astype(got.dtype)
-        if name == "sigmoid":  # the formula overflows where the result is subnormal
-            expected = reference(name, operands)[0].astype(got.dtype)
         close = np.abs(got / expected - 1) <= 4 * np.finfo(got.dtype).eps
         steps = np.abs(got - expected) <= 2 * np.finfo(got.dtype).smallest_subnormal
     alike = same_kind(got, expected) & (close | steps | ~np.isfinite(expected))

@@ -219,7 +219,8 @@ def _infer_pad(
 def _pad_reference(
     x: np.ndarray, low: Ints, high: Ints, value: bool | int | float
 ) -> np.ndarray:
-    return np.pad(x, list(zip(low, high, strict=True)), constant_values=value)
+    widths = list(zip(low, high, strict=True))
+    return np.pad(x, widths, constant_values=value) if widths else x
 
 
 def _pad_vjp(

@@ -6,6 +6,7 @@ through `take`, after a check that raises IndexError when the step runs.
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +18,10 @@ from graphc.build import Value
 from graphc.ir import FLOATS, Lit
 from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
+from graphc.ops import reduce as reduce_ops
 from graphc.ops import shape as shape_ops
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import Tracer, cast_to, lift, wrap
+from graphc.trace.tracer import Tracer, cast_to, fits, holds_tracer, lift, wrap
 from graphc.trace.ufuncs import broadcast_to
 from graphc.trace.views import ReshapeView, SliceView, TransposeView
 
@@ -43,7 +45,7 @@ def get_item(x: Tracer, index: Any) -> Any:
             " np.where(mask, x, 0), whose shape is known",
             user_loc(),
         )
-    basic, positions = _separate(x, items)
+    basic, positions = _separate(items)
     view = _basic_view(x, basic)
     if not positions:
         scalar = not view.ndim and not any(item is Ellipsis for item in _as_tuple(index))
@@ -53,26 +55,36 @@ def get_item(x: Tracer, index: Any) -> Any:
 
 def set_item(x: Tracer, index: Any, new: Any) -> None:
     """`x[index] = new`"""
-    items = [_fixed(item) for item in _expand(x, index)]
+    items = _expand(x, index)
     if _is_mask_index(x, items):
-        _set_where(x, items[0], new)
+        _set_where(x, _as_tuple(index), new)
         return
-    basic, positions = _separate(x, items)
-    if positions:
-        raise errors.UnsupportedIndexError(
-            "assignment at positions that are integer arrays or traced integers cannot be traced;"
-            " use slices, or np.where with a mask over the whole array",
-            user_loc(),
-        )
+    basic, positions = _separate(items)
     target = _basic_view(x, basic)
-    value = cast_to(lift(new).value(), x.dtype_name)
-    target.store(_fit(value, target.shape))
+    if _is_same(target, new):  # what remains of x[1:] += y, which has changed x already
+        return
+    value = _cast_assigned(new, x)
+    if positions:
+        _set_at(target, positions, value)
+    else:
+        target.store(_fit(value, target.shape))
 
 
-def _fixed(item: Any) -> Any:
-    """A Python int argument as its value: the trace holds for that value alone, and says so."""
-    known = isinstance(item, Tracer) and item.argument is not None and item.weak
-    return operator.index(item) if known and item.argument.value is not None else item
+def _is_same(target: Tracer, new: Any) -> bool:
+    """Whether `new` reads and writes the same elements as `target`."""
+    if not isinstance(new, Tracer) or new.storage is not target.storage:
+        return False
+    return new.views == target.views and new.storage.mutable
+
+
+def _cast_assigned(new: Any, x: Tracer) -> Value:
+    value = lift(new)
+    atom = value.storage.atom
+    if value.weak and isinstance(atom, Lit) and not fits(atom.value, x.dtype_name):
+        raise errors.IntegerRangeError(
+            f"Python integer {atom.value} out of bounds for {x.dtype}", user_loc()
+        )
+    return cast_to(value.value(), x.dtype_name)
 
 
 def _fit(value: Value, shape: tuple[int, ...]) -> Value:
@@ -81,12 +93,14 @@ def _fit(value: Value, shape: tuple[int, ...]) -> Value:
     if extra > 0 and value.shape[:extra] == (1,) * extra:
         value = shape_ops.reshape(value, shape=value.shape[extra:])
     try:
-        fits = np.broadcast_shapes(value.shape, shape) == shape
+        fitting = np.broadcast_shapes(value.shape, shape) == shape
     except ValueError:
-        fits = False
-    if not fits:
+        fitting = False
+    if not fitting:
         raise errors.ShapeError(
-            f"could not broadcast {value.type} into the assigned shape {shape}", user_loc()
+            f"could not broadcast {value.type} into the assigned shape {shape}; give a value of"
+            " that shape or one that broadcasts to it",
+            user_loc(),
         )
     return broadcast_to(value, shape)
 
@@ -95,17 +109,19 @@ def _is_mask_index(x: Tracer, items: list[Any]) -> bool:
     return any(isinstance(item, Tracer) and item.dtype_name == "bool" for item in items)
 
 
-def _set_where(x: Tracer, mask: Tracer, new: Any) -> None:
-    """`x[mask] = scalar`, for a mask of x's shape."""
-    value = lift(new)
-    if mask.shape != x.shape or value.ndim:
+def _set_where(x: Tracer, index: tuple[Any, ...], new: Any) -> None:
+    """`x[mask] = value`, for a mask over x's leading axes and a value for each true element."""
+    mask = index[0]
+    value = _cast_assigned(new, x)
+    rest = x.shape[mask.ndim :] if len(index) == 1 else ()
+    if len(index) != 1 or mask.shape != x.shape[: mask.ndim] or len(value.shape) > len(rest):
         raise errors.UnsupportedIndexError(
-            "x[mask] = v can be traced for a mask of x's shape and one number v; otherwise use"
-            " np.where(mask, v, x)",
+            "x[mask] = v can be traced for a mask over x's leading axes and a v that is the same"
+            " for each true element; otherwise use np.where(mask, v, x)",
             user_loc(),
         )
-    filled = broadcast_to(cast_to(value.value(), x.dtype_name), x.shape)
-    x.store(ew.where(mask.value(), filled, x.value()))
+    chosen = shape_ops.reshape(mask.value(), shape=mask.shape + (1,) * len(rest))
+    x.store(ew.where(broadcast_to(chosen, x.shape), broadcast_to(_fit(value, rest), x.shape), x.value()))
 
 
 # ---- reading the index --------------------------------------------------------------------------------
@@ -117,7 +133,7 @@ def _as_tuple(index: Any) -> tuple[Any, ...]:
 
 def _expand(x: Tracer, index: Any) -> list[Any]:
     """One item for each axis of x (and Nones), the ellipsis and missing ends filled in."""
-    items = [np.asarray(i) if isinstance(i, list) else i for i in _as_tuple(index)]
+    items = [_as_positions(i) if isinstance(i, list) else i for i in _as_tuple(index)]
     items = [part for item in items for part in _without_masks(item)]
     used = sum(item is not None and item is not Ellipsis for item in items)
     if used > x.ndim:
@@ -132,6 +148,13 @@ def _expand(x: Tracer, index: Any) -> list[Any]:
     return [*items[:at], *fill, *items[at + 1 :]]
 
 
+def _as_positions(item: list[Any]) -> Any:
+    if holds_tracer(item):
+        return lift(item)
+    array = np.asarray(item)
+    return array if array.size else array.astype(np.intp)
+
+
 def _without_masks(item: Any) -> list[Any]:
     """A mask known while tracing becomes the positions of its true elements."""
     if isinstance(item, np.ndarray) and item.dtype == np.bool_ and item.ndim:
@@ -139,25 +162,18 @@ def _without_masks(item: Any) -> list[Any]:
     return [item]
 
 
-def _separate(x: Tracer, items: list[Any]) -> tuple[list[Any], dict[int, Any]]:
-    """The basic part of an index, and the computed positions by axis of x."""
-    computed = any(_is_positions(item) for item in items)
+def _separate(items: list[Any]) -> tuple[list[Any], dict[int, Any]]:
+    """The basic part of an index, and the computed positions by axis of what that part leaves."""
+    computed = _has_axes(items)
     basic: list[Any] = []
     positions: dict[int, Any] = {}
     axis = 0
     for item in items:
-        if _is_positions(item) or (computed and _is_integer(item) and _has_axes(items)):
+        if _is_positions(item) or (computed and _is_integer(item)):
             positions[axis] = item
-            basic.append(slice(None))
-        else:
-            basic.append(item)
-        axis += item is not None
-    if positions and any(item is None for item in items):
-        raise errors.UnsupportedIndexError(
-            "None together with integer arrays in one index cannot be traced; index first, then"
-            " add the axis with np.expand_dims",
-            user_loc(),
-        )
+            item = slice(None)
+        basic.append(item)
+        axis += item is None or isinstance(item, slice)
     return basic, positions
 
 
@@ -221,16 +237,13 @@ def _window(item: Any, extent: int) -> _Window:
 
 
 def _position(item: Any) -> int:
-    try:
-        return operator.index(item)
-    except TypeError as error:
-        if isinstance(error, errors.GraphcError):
-            raise
+    if isinstance(item, (bool, np.bool_)) or not hasattr(item, "__index__"):
         raise errors.UnsupportedIndexError(
             f"an array is indexed by integers, slices, None, ... and integer arrays, not by"
-            f" {type(item).__name__}",
+            f" {type(item).__name__}; convert it to one of these",
             user_loc(),
-        ) from None
+        )
+    return operator.index(item)
 
 
 # ---- computed positions -----------------------------------------------------------------------------------
@@ -239,21 +252,71 @@ def _position(item: Any) -> int:
 def _advanced(x: Tracer, positions: dict[int, Any]) -> Tracer:
     """NumPy's rule: adjacent index arrays leave their axes in place, separated ones move in front."""
     axes = sorted(positions)
-    checked = [_checked(positions[axis], x.shape[axis]) for axis in axes]
-    if axes != list(range(axes[0], axes[-1] + 1)):
-        rest = [axis for axis in range(x.ndim) if axis not in axes]
-        order = (*axes, *rest)
-        x = x.view(TransposeView(order), tuple(x.shape[axis] for axis in order))
-        axes = list(range(len(axes)))
-    shape = _common_shape(checked)
-    sizes = [x.shape[axis] for axis in axes]
-    linear = broadcast_to(checked[0], shape)
-    for position, size in zip(checked[1:], sizes[1:], strict=True):
-        linear = ew.add(linear * size, broadcast_to(position, shape))
+    linear = _linear(x, positions)
+    if not _are_adjacent(axes):
+        x, axes = _moved_to_front(x, axes), list(range(len(axes)))
     first, last = axes[0], axes[-1] + 1
-    merged = (*x.shape[:first], int(np.prod(sizes)), *x.shape[last:])
+    merged = (*x.shape[:first], math.prod(x.shape[first:last]), *x.shape[last:])
     source = x.value() if len(axes) == 1 else shape_ops.reshape(x.value(), shape=merged)
     return wrap(index_ops.take(source, linear, axis=first))
+
+
+def _set_at(x: Tracer, positions: dict[int, Any], value: Value) -> None:
+    """Assign at computed positions; of several values for one place the last one stays.
+
+    Each place asks which value it gets (`source`, or -1), so that no order of writing matters.
+    """
+    axes = sorted(positions)
+    linear = _linear(x, positions)
+    if not linear.type.size:
+        return
+    rest = [n for axis, n in enumerate(x.shape) if axis not in axes]
+    before = axes[0] if _are_adjacent(axes) else 0
+    value = _fit(value, (*rest[:before], *linear.shape, *rest[before:]))
+    rank = len(linear.shape)
+    front = (*range(before, before + rank), *range(before), *range(before + rank, len(value.shape)))
+    rows = shape_ops.reshape(
+        shape_ops.transpose(value, axes=front), shape=(linear.type.size, *rest)
+    )
+    places = _moved_to_front(x, axes)
+    count = math.prod(places.shape[: len(axes)])
+    source = _last_writer(shape_ops.reshape(linear, shape=(linear.type.size,)), count)
+    hit = ew.greater_equal(source, 0)
+    taken = index_ops.take(rows, ew.maximum(source, 0), axis=0)
+    old = shape_ops.reshape(places.value(), shape=(count, *rest))
+    written = shape_ops.broadcast(hit, shape=(count, *rest), axes=(0,))
+    places.store(shape_ops.reshape(ew.where(written, taken, old), shape=places.shape))
+
+
+def _last_writer(positions: Value, count: int) -> Value:
+    """For each of `count` places the last j with positions[j] there, or -1."""
+    size = positions.type.size
+    emit = positions.builder.emit
+    shape = (count, size)
+    place = emit(shape_ops.iota, (), {"shape": shape, "axis": 0, "dtype": "i64"})[0]
+    writer = emit(shape_ops.iota, (), {"shape": shape, "axis": 1, "dtype": "i64"})[0]
+    here = ew.equal(shape_ops.broadcast(positions, shape=shape, axes=(1,)), place)
+    return reduce_ops.max(ew.where(here, writer, -1), axes=(1,))  # type: ignore[no-any-return]
+
+
+def _are_adjacent(axes: list[int]) -> bool:
+    return axes == list(range(axes[0], axes[-1] + 1))
+
+
+def _moved_to_front(x: Tracer, axes: list[int]) -> Tracer:
+    order = (*axes, *(axis for axis in range(x.ndim) if axis not in axes))
+    return x.view(TransposeView(order), tuple(x.shape[axis] for axis in order))
+
+
+def _linear(x: Tracer, positions: dict[int, Any]) -> Value:
+    """The positions along several axes as one along these axes merged into one, checked."""
+    axes = sorted(positions)
+    checked = [_checked(positions[axis], x.shape[axis]) for axis in axes]
+    shape = _common_shape(checked)
+    linear = broadcast_to(checked[0], shape)
+    for axis, position in zip(axes[1:], checked[1:], strict=True):
+        linear = ew.add(linear * x.shape[axis], broadcast_to(position, shape))
+    return linear
 
 
 def _common_shape(positions: list[Value]) -> tuple[int, ...]:
@@ -262,7 +325,7 @@ def _common_shape(positions: list[Value]) -> tuple[int, ...]:
     except ValueError:
         listed = ", ".join(str(p.type) for p in positions)
         raise errors.ShapeError(
-            f"index arrays of {listed} do not broadcast together", user_loc()
+            f"index arrays of {listed} do not broadcast together; sizes must be equal or 1", user_loc()
         ) from None
 
 

@@ -4,13 +4,15 @@
 every call turned into a call of a hook.  The new function shares the globals, closure cells,
 defaults, file and line numbers of the old one.  For ordinary values the hooks do what Python does.
 
-The hooks, with `loc` a `Loc`, and `BranchLocs` where there are branches:
+The hooks, with `loc` a `Loc`, and `BranchLocs` where there are branches (all but the last three):
 
     if_statement(test, then, otherwise, get_state, set_state, names, loc, *, globals_assigned)
     if_return(test, then, otherwise, get_state, set_state, names, loc, *, globals_assigned)
     if_expression(test, then, otherwise, *, loc)
-    and_(first, *rest, loc)      or_(first, *rest, loc)      not_(value, loc)
-    test(value, loc, why)        call(fn, loc)               UNDEFINED
+    and_(first, *rest, loc)      or_(first, *rest, loc)
+    not_(value, loc)             test(value, loc, why)       call(fn, loc)
+
+and a value `UNDEFINED`, which stands for a variable that is not bound.
 """
 
 from __future__ import annotations

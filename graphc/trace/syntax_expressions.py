@@ -8,7 +8,6 @@ does not see) the expression stays as it is and its tests go through `Runtime.te
 from __future__ import annotations
 
 import ast
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,10 +18,6 @@ from graphc.trace import syntax_names as names
 from graphc.trace.syntax_runtime import BRANCH, RUNTIME, BranchLocs, Site
 
 TRY = "`try`"
-
-Comprehension = ast.GeneratorExp | ast.ListComp | ast.SetComp | ast.DictComp
-
-COMPREHENSIONS_ARE_FUNCTIONS = sys.version_info < (3, 12)
 
 
 @dataclass
@@ -77,13 +72,17 @@ class ExpressionRewriter(ast.NodeTransformer):
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
         word = "and" if isinstance(node.op, ast.And) else "or"
         why = self.why_kept(*node.values[1:])
+        first, second = self.loc(node.values[0]), self.loc(node.values[1])
+        locs = (
+            BranchLocs(first, second, first) if word == "and" else BranchLocs(first, first, second)
+        )
         self.generic_visit(node)
         if why is not None:
             *tested, last = node.values
             node.values = [*(self.test(value, f"an `{word}` {why}") for value in tested), last]
             return node
         rest = map(self.delayed, node.values[1:])
-        site = self.site(self.loc(node))
+        site = self.site(locs)
         return self.runtime("lazy", node, text(word + "_"), site, node.values[0], *rest)
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
@@ -111,39 +110,9 @@ class ExpressionRewriter(ast.NodeTransformer):
         rest = self.chain(node, index + 1, right, following)
         function = lambda_([following], rest, node)
         applied = at(ast.Call(function, [node.comparators[index + 1]], []), node)
-        site = self.site(self.loc(node))
+        here, there = self.loc(node), self.loc(node.comparators[index + 1])
+        site = self.site(BranchLocs(here, there, here))
         return self.runtime("lazy", node, text("and_"), site, first, self.delayed(applied))
-
-    # ---- comprehensions ----
-
-    def visit_GeneratorExp(self, node: ast.GeneratorExp) -> ast.expr:
-        return self.with_own_frame(node)
-
-    def visit_ListComp(self, node: ast.ListComp) -> ast.expr:
-        return self.list_set_or_dict(node)
-
-    def visit_SetComp(self, node: ast.SetComp) -> ast.expr:
-        return self.list_set_or_dict(node)
-
-    def visit_DictComp(self, node: ast.DictComp) -> ast.expr:
-        return self.list_set_or_dict(node)
-
-    def list_set_or_dict(self, node: ast.ListComp | ast.SetComp | ast.DictComp) -> ast.expr:
-        if COMPREHENSIONS_ARE_FUNCTIONS:
-            return self.with_own_frame(node)
-        self.generic_visit(node)
-        return node
-
-    def with_own_frame(self, node: Comprehension) -> ast.expr:
-        """A comprehension is a function: to it, the variables around it are not local."""
-        first = node.generators[0]
-        iterable = self.visit(first.iter)  # this one is evaluated outside of it
-        first.iter = ast.Constant(None)
-        outside, self.scope.local_names = self.scope.local_names, frozenset()
-        self.generic_visit(node)
-        self.scope.local_names = outside
-        first.iter = iterable
-        return node
 
     def visit_comprehension(self, node: ast.comprehension) -> ast.comprehension:
         self.generic_visit(node)
@@ -246,7 +215,7 @@ class ExpressionRewriter(ast.NodeTransformer):
         return Loc(self.filename, node.lineno)  # type: ignore[attr-defined]
 
 
-# ---- pieces of syntax ------------------------------------------------------------------------------
+# ---- pieces of syntax ----------------------------------------------------------------------------
 
 
 def load(name: str) -> ast.Name:

@@ -40,7 +40,7 @@ def _defaults(arguments: ast.arguments) -> Iterator[ast.expr]:
     yield from (default for default in arguments.kw_defaults if default is not None)
 
 
-# ---- names -----------------------------------------------------------------------------------------
+# ---- names ---------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -108,7 +108,7 @@ def mangle(name: str, class_name: str | None) -> str:
     return f"_{prefix}{name}" if prefix else name
 
 
-# ---- control ---------------------------------------------------------------------------------------
+# ---- control -------------------------------------------------------------------------------------
 
 
 def exits(nodes: Iterable[ast.AST]) -> frozenset[str]:

@@ -39,7 +39,7 @@ def _restore(code: types.CodeType, function: str, renamed: _Names) -> types.Code
     qualified = _lookup(code.co_qualname, renamed)
     if is_added(code.co_name) or BRANCH in code.co_varnames:
         # What a branch defines belongs to the function around it.
-        around = qualified.removesuffix(f".<locals>.{code.co_name}")
+        around = qualified.removesuffix(f".{code.co_name}").removesuffix(".<locals>")
         inner = _constants(code, function, {**renamed, code.co_qualname: around})
         return code.replace(co_name=function, co_qualname=around + SYNTHETIC, co_consts=inner)
     constants = _constants(code, code.co_name, {**renamed, code.co_qualname: qualified})

@@ -26,7 +26,10 @@ Branch = Callable[[], Any]
 
 @dataclass(frozen=True, slots=True)
 class BranchLocs:
-    """Where a conditional stands: its test, and the first lines of its two branches."""
+    """Where a conditional stands: its test, and the first lines of its two branches.
+
+    Of `a and b` the branches are `b` and `a`, of `a or b` they are `a` and `b`.
+    """
 
     test: Loc
     then: Loc
@@ -75,7 +78,7 @@ class Runtime:
                 globals_assigned=site.globals_assigned,
             )
         except NameError as error:
-            if (local := as_local(error, site)) is None:
+            if (local := as_local(error, site, probe)) is None:
                 raise
             raise local from None
 
@@ -85,7 +88,7 @@ class Runtime:
         try:
             return getattr(self.hooks, hook)(first, *rest, loc=site.loc)
         except NameError as error:
-            if (local := as_local(error, site)) is None:
+            if (local := as_local(error, site, rest[0])) is None:
                 raise
             raise local from None
 
@@ -115,7 +118,7 @@ def is_added(name: str) -> bool:
     return name.startswith(RUNTIME.rstrip("_")) and name.endswith("__")
 
 
-# ---- variables -------------------------------------------------------------------------------------
+# ---- variables -----------------------------------------------------------------------------------
 
 
 def state_of(
@@ -152,7 +155,7 @@ def _write(cell: types.CellType, value: Any, undefined: Any) -> None:
         del cell.cell_contents
 
 
-# ---- errors ----------------------------------------------------------------------------------------
+# ---- errors --------------------------------------------------------------------------------------
 
 
 def is_synthetic(code: types.CodeType) -> bool:
@@ -160,16 +163,20 @@ def is_synthetic(code: types.CodeType) -> bool:
     return code.co_qualname.endswith(SYNTHETIC)
 
 
-def as_local(error: NameError, site: Site) -> UnboundLocalError | None:
+def as_local(error: NameError, site: Site, branch: Branch) -> UnboundLocalError | None:
     """What `error` would have been in the function as it was written, where that differs.
 
     An unbound variable of the user's function is, to a branch that became a function, one of the
     scope around it; Python then raises a NameError where it raised an UnboundLocalError.
+    `branch` is one of the branches of `site`.
     """
     name = error.name
     if type(error) is not NameError or name not in site.local_names:
         return None
-    if not _raised_in_branch(error, name):
+    raised_by = _innermost_code(error)
+    if raised_by is None or raised_by.co_qualname != branch.__code__.co_qualname:
+        return None  # some other function has reason to say what it said
+    if raised_by.co_qualname.endswith(_OF_COMPREHENSION) or name not in raised_by.co_freevars:
         return None
     local = UnboundLocalError(
         f"cannot access local variable '{name}' where it is not associated with a value", name=name
@@ -177,11 +184,14 @@ def as_local(error: NameError, site: Site) -> UnboundLocalError | None:
     return local.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
 
 
-def _raised_in_branch(error: NameError, name: str) -> bool:
+_OF_COMPREHENSION = tuple(
+    f".<{kind}>{SYNTHETIC}" for kind in ("genexpr", "listcomp", "setcomp", "dictcomp")
+)
+"""To a comprehension that is compiled to a function, the variables around it are not local."""
+
+
+def _innermost_code(error: BaseException) -> types.CodeType | None:
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
-    if traceback is None:
-        return False
-    code = traceback.tb_frame.f_code
-    return is_synthetic(code) and name in code.co_freevars
+    return traceback.tb_frame.f_code if traceback is not None else None

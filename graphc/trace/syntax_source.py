@@ -70,7 +70,7 @@ def find(code: types.CodeType, module: dict[str, Any]) -> Found:
     return (exact or same)[0][0]
 
 
-# ---- files -----------------------------------------------------------------------------------------
+# ---- files ---------------------------------------------------------------------------------------
 
 _Index = dict[tuple[str, int], list[Found]]
 
@@ -125,7 +125,7 @@ def _imports(node: ast.AST) -> Iterator[str]:
         yield from _imports(part)
 
 
-# ---- compiling one function ------------------------------------------------------------------------
+# ---- compiling one function ----------------------------------------------------------------------
 
 
 def _recompile(found: Found, code: types.CodeType) -> types.CodeType:
@@ -205,7 +205,7 @@ def definition(name: str) -> ast.FunctionDef:
     return definition
 
 
-# ---- comparing code --------------------------------------------------------------------------------
+# ---- comparing code ------------------------------------------------------------------------------
 
 _COMPARED = (
     "co_argcount",

@@ -48,7 +48,7 @@ class Tail:
 
 
 class FunctionRewriter(ExpressionRewriter):
-    """Rewrites a whole function.  To convert loops as well, give it `visit_While` and `visit_For`."""
+    """Rewrites a whole function.  Loops stay loops; `visit_While` and `visit_For` say so."""
 
     def rewrite(self, node: FunctionNode) -> None:
         """Convert the function that everything else is inside of."""

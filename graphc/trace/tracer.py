@@ -8,6 +8,7 @@ and methods go the same way, so that each function is written once.
 from __future__ import annotations
 
 import difflib
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import DTYPE_NAMES, FLOATS, Lit, Type
+from graphc.ir import DTYPE_NAMES, FLOATS, INTS, NUMPY_DTYPES, Lit, Type
 from graphc.ops import elementwise
 from graphc.trace import scope as scopes
 from graphc.trace.scope import Scope, Specialisation, Storage, user_loc
@@ -91,6 +92,12 @@ class Tracer:
     def __repr__(self) -> str:
         return f"Traced({self.type})"
 
+    def stand_in(self, of_python: Callable[[Any], Any] = lambda number: number) -> Any:
+        """What NumPy promotes by: the dtype, or for a weak number one of Python's (or its type)."""
+        if not self.weak:
+            return self.dtype
+        return of_python(0.0 if self.dtype_name in FLOATS else 0)
+
     # ---- reading and writing ---------------------------------------------------------------------
 
     def value(self) -> Value:
@@ -142,13 +149,14 @@ class Tracer:
             user_loc(),
         )
 
-    def _number(self, wanted: str) -> Any:
+    def _number(self, wanted: str, repair: str) -> Any:
         """The value of an integer argument: the trace then holds for this value alone."""
+        if self.is_scalar and isinstance(self.storage.atom, Lit):
+            return self.storage.atom.value
         argument = self.argument
         if argument is None or argument.value is None or not isinstance(argument.value, int):
             raise errors.ConcreteValueError(
-                f"{wanted} of a traced value {self.type} is not known while tracing; keep it an"
-                " array, or pass it as a plain Python argument whose value fixes the graph",
+                f"{wanted} of a traced value {self.type} is not known while tracing; {repair}",
                 user_loc(),
             )
         scopes.current().session.specialisations.setdefault(
@@ -160,22 +168,46 @@ class Tracer:
         return argument.value
 
     def __index__(self) -> int:
-        return int(self._number("the integer value"))
+        repair = "pass the number as a Python int argument of its own, whose value fixes the graph"
+        return operator.index(self._number("the integer value", repair))
 
     def __int__(self) -> int:
-        return int(self._number("int()"))
+        return int(self._number("int()", "use .astype(int), which stays an array"))
 
     def __float__(self) -> float:
-        return float(self._number("float()"))
+        return float(
+            self._number(
+                "float()",
+                "leave float() out, and use NumPy's functions in place of those that need it; an"
+                " ordinary array that it is assigned into must be made in the traced function, by"
+                " np.zeros or np.zeros_like",
+            )
+        )
 
     def __complex__(self) -> complex:
-        return complex(self._number("complex()"))
+        return complex(self._number("complex()", "graphc has no complex numbers"))
+
+    def __format__(self, spec: str) -> str:
+        if not spec:
+            return repr(self)
+        raise errors.ConcreteValueError(
+            f"a traced value {self.type} has no digits to format while tracing; return it and"
+            " format the result",
+            user_loc(),
+        )
+
+    def __copy__(self) -> Any:
+        return self.copy()
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self.copy()
 
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
         raise errors.ConcreteValueError(
-            f"a traced value {self.type} cannot become a NumPy array while tracing: this function"
-            " does not go through NumPy's dispatch, or assigns a traced value into an ordinary"
-            " array; start from a traced array (np.zeros_like(x)), or use np.stack or np.where",
+            f"a traced value {self.type} cannot become an ordinary NumPy array while tracing; read"
+            " ordinary arrays at traced positions with np.take(a, i, axis=0), assign into arrays"
+            " made in the traced function (np.zeros, np.zeros_like(x)), and build arrays with"
+            " np.array or np.stack",
             user_loc(),
         )
 
@@ -204,21 +236,24 @@ class Tracer:
     def __getattr__(self, name: str) -> Any:
         from graphc.trace import numpy_api
 
-        method = numpy_api.METHODS.get(name)
-        if method is not None:
-            return lambda *args, **kwargs: method(self, *args, **kwargs)
+        if name in numpy_api.METHODS:
+            return lambda *args, **kwargs: numpy_api.call_method(name, self, args, kwargs)
         if name.startswith("__"):
             raise AttributeError(name)
-        known = (*numpy_api.METHODS, "T", "shape", "dtype", "ndim", "size", "at")
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f"; the nearest that works is .{near[0]}" if near else ""
+        known = (*numpy_api.METHODS, "T", "shape", "dtype", "mT", "ndim", "size")
+        near = difflib.get_close_matches(name, known, 1, 0.7)
+        hint = f"the nearest that works is .{near[0]}" if near else "use a function of NumPy"
         raise errors.UnsupportedAttributeError(
-            f"a traced array has no attribute .{name}{hint}", user_loc()
+            f"a traced array has no attribute .{name}; {hint}", user_loc()
         )
 
     @property
     def T(self) -> Tracer:
         return self.transpose()  # type: ignore[no-any-return]
+
+    @property
+    def mT(self) -> Tracer:
+        return self.swapaxes(-1, -2)  # type: ignore[no-any-return]
 
     @property
     def real(self) -> Tracer:
@@ -244,6 +279,12 @@ def wrap(value: Value, weak: bool = False) -> Tracer:
     return Tracer(Storage(value.atom, scope, mutable=bool(value.shape)), value.shape, weak=weak)
 
 
+def strong(x: Any) -> Tracer:
+    """`lift(x)` where NumPy makes an array of x: a Python number in it counts with its own dtype."""
+    lifted = lift(x)
+    return wrap(lifted.value()) if lifted.weak else lifted
+
+
 def is_python_scalar(x: Any) -> bool:
     return type(x) in (bool, int, float)
 
@@ -254,24 +295,28 @@ def lift(x: Any) -> Tracer:
         return x
     scope = scopes.current()
     if is_python_scalar(x):
+        if type(x) is int and not fits(x, "i64"):
+            raise errors.IntegerRangeError(
+                f"Python integer {x} does not fit into 64 bits; use a float", user_loc()
+            )
         dtype = {bool: "bool", int: "i64", float: "f64"}[type(x)]
         return wrap(scope.builder.literal(x, Type(dtype)), weak=dtype != "bool")
-    if isinstance(x, (list, tuple)) and _holds_tracer(x):
+    if isinstance(x, (list, tuple)) and holds_tracer(x):
         return _stack([lift(part) for part in x])
     array = np.asarray(x)
     if array.dtype not in DTYPE_NAMES:
         raise errors.DTypeError(
             f"graphc has no dtype {array.dtype}; convert it with .astype to one of"
-            f" {', '.join(str(d) for d in DTYPE_NAMES)}",
+            f" {_listed_dtypes()}",
             user_loc(),
         )
     value = scope.builder.constant(array)
     return Tracer(Storage(value.atom, scope, mutable=False), array.shape)
 
 
-def _holds_tracer(parts: Any) -> bool:
+def holds_tracer(parts: Any) -> bool:
     return any(
-        isinstance(part, Tracer) or (isinstance(part, (list, tuple)) and _holds_tracer(part))
+        isinstance(part, Tracer) or (isinstance(part, (list, tuple)) and holds_tracer(part))
         for part in parts
     )
 
@@ -295,26 +340,34 @@ def _python_result(left: Any, right: Any, result: Any) -> Any:
 
 
 def _binary(ufunc: Any, swapped: bool = False) -> Callable[[Tracer, Any], Any]:
-    def operator(self: Tracer, other: Any) -> Any:
+    def apply(self: Tracer, other: Any) -> Any:
         if not _is_operand(other):
             return NotImplemented
         left, right = (other, self) if swapped else (self, other)
+        if ufunc is np.power and _is_inverse_power(left, right):
+            left = left * 1.0
         return _python_result(left, right, ufunc(left, right))
 
-    return operator
+    return apply
+
+
+def _is_inverse_power(left: Any, right: Any) -> bool:
+    """Whether Python, unlike NumPy, gives a float: `n ** -1` for ints of its own."""
+    number = isinstance(left, Tracer) and left.weak and left.dtype_name in INTS
+    return number and type(right) is int and right < 0
 
 
 def _is_operand(x: Any) -> bool:
-    return isinstance(x, (Tracer, np.ndarray, np.generic, bool, int, float, list, tuple))
+    return isinstance(x, (Tracer, np.ndarray, np.generic, bool, int, float, complex, list, tuple))
 
 
 def _in_place(ufunc: Any) -> Callable[[Tracer, Any], Any]:
-    def operator(self: Tracer, other: Any) -> Any:
+    def apply(self: Tracer, other: Any) -> Any:
         if self.is_scalar:
             return _python_result(self, other, ufunc(self, other))
         return ufunc(self, other, out=self)
 
-    return operator
+    return apply
 
 
 def _unary(ufunc: Any) -> Callable[[Tracer], Any]:
@@ -361,7 +414,9 @@ def _divmod(self: Tracer, other: Any) -> tuple[Any, Any]:
 
 
 def _round(self: Tracer, digits: int | None = None) -> Any:
-    return np.round(self, digits or 0)
+    if digits is None:
+        return _python_result(self, self, np.round(self).astype(int))
+    return _python_result(self, self, np.round(self, digits))
 
 
 Tracer.__divmod__ = _divmod  # type: ignore[attr-defined]
@@ -371,39 +426,67 @@ Tracer.__round__ = _round  # type: ignore[attr-defined]
 # ---- promotion --------------------------------------------------------------------------------------------
 
 
-def promoted_dtype(operands: list[Tracer]) -> str:
-    """NumPy 2's result dtype; a weak operand counts as the Python number that it stands for."""
-    stand_ins = [_stand_in(x) for x in operands]
+def promoted_dtype(operands: list[Tracer], widen: bool = False) -> str:
+    """NumPy 2's result dtype; a weak operand counts as the Python number that it stands for.
+
+    A Python integer that is out of the range of the result is an error, as in NumPy; with `widen`,
+    the result is then i64.
+    """
+    stand_ins = [x.stand_in() for x in operands]
     if all(is_python_scalar(x) for x in stand_ins):
         stand_ins = [x.dtype for x in operands]
-    dtype = np.result_type(*stand_ins)
-    return known_dtype(dtype)
+    dtype = known_dtype(np.result_type(*stand_ins))
+    for x in operands:
+        atom = x.storage.atom
+        if x.weak and isinstance(atom, Lit) and not fits(atom.value, dtype):
+            if not widen:
+                raise errors.IntegerRangeError(
+                    f"Python integer {atom.value} out of bounds for {dtype}; convert the other"
+                    " operand with .astype(np.int64)",
+                    user_loc(),
+                )
+            dtype = "i64"
+    return dtype
 
 
-def _stand_in(x: Tracer) -> Any:
-    if not x.weak:
-        return x.dtype
-    return 0.0 if x.dtype_name in FLOATS else 0
+def fits(number: Any, dtype: str) -> bool:
+    """Whether an integer is in the range of `dtype`; floats always are, infinity at the worst."""
+    if dtype not in INTS:
+        return True
+    limits = np.iinfo(NUMPY_DTYPES[dtype])
+    return bool(limits.min <= number <= limits.max)
 
 
 def known_dtype(dtype: Any) -> str:
     """graphc's name for a NumPy dtype.  Raises `errors.DTypeError` where it has none."""
-    resolved = np.dtype(dtype)
+    try:
+        resolved = np.dtype(dtype)
+    except TypeError:
+        raise errors.DTypeError(
+            f"no dtype {dtype!r}; choose from {_listed_dtypes()}", user_loc()
+        ) from None
     if resolved not in DTYPE_NAMES:
         raise errors.DTypeError(
-            f"the result would be {resolved}, which graphc does not have; convert the operands"
+            f"the result would be {resolved}; graphc has {_listed_dtypes()}: convert the operands"
             " with .astype first",
             user_loc(),
         )
     return DTYPE_NAMES[resolved]
 
 
+def _listed_dtypes() -> str:
+    return ", ".join(str(dtype) for dtype in DTYPE_NAMES)
+
+
 def cast_to(value: Value, dtype: str) -> Value:
     """`value` as `dtype`; a literal is converted on the spot."""
     if value.dtype == dtype:
         return value
-    if isinstance(value.atom, Lit) and dtype in FLOATS:
-        return value.builder.literal(value.atom.value, value.type.with_dtype(dtype))
+    atom = value.atom
+    if isinstance(atom, Lit) and (value.dtype not in FLOATS or dtype in FLOATS) and fits(
+        atom.value, dtype
+    ):
+        return value.builder.literal(atom.value, value.type.with_dtype(dtype))
     result: Value = elementwise.cast(value, dtype=dtype)
     return result
 

@@ -51,6 +51,10 @@ Structure = Leaf | Static | Node
 LEAF = Leaf()
 
 
+PLAIN_LEAVES = frozenset({np.ndarray, np.float32, np.float64, np.int32, np.int64, float, int})
+"""The common types of leaves; `is_leaf` knows the others."""
+
+
 def is_leaf(value: Any) -> bool:
     """Whether a value is data rather than structure."""
     if isinstance(value, (bool, np.bool_)):
@@ -67,7 +71,7 @@ def flatten(tree: Any) -> tuple[list[Any], Structure]:
 
 
 def _flatten(tree: Any, leaves: list[Any]) -> Structure:
-    if is_leaf(tree):
+    if type(tree) in PLAIN_LEAVES or is_leaf(tree):
         leaves.append(tree)
         return LEAF
     keys = _keys(tree)
@@ -116,6 +120,32 @@ def _make(kind: type, keys: tuple[Any, ...], parts: list[Any]) -> Any:
     for key, part in zip(keys, parts, strict=True):
         object.__setattr__(made, key, part)
     return made
+
+
+def gather(structure: Structure, tree: Any, leaves: list[Any]) -> bool:
+    """Append the leaves of `tree` if it has the given structure: `flatten` for a known answer.
+
+    Makes no objects of its own, which is what a call of a compiled function mostly waits for.
+    """
+    kind = type(structure)
+    if kind is Leaf:
+        leaves.append(tree)
+        return type(tree) in PLAIN_LEAVES or is_leaf(tree)
+    if kind is Static:
+        return structure == Static(tree)
+    assert isinstance(structure, Node)
+    if type(tree) is not structure.kind:
+        return False
+    if isinstance(tree, dict):
+        return tuple(tree) == structure.keys and all(
+            [gather(p, v, leaves) for p, v in zip(structure.parts, tree.values())]
+        )
+    if isinstance(tree, (tuple, list)):
+        return len(tree) == len(structure.parts) and all(
+            [gather(p, v, leaves) for p, v in zip(structure.parts, tree)]
+        )
+    parts = [getattr(tree, key) for key in structure.keys]
+    return all([gather(p, v, leaves) for p, v in zip(structure.parts, parts)])
 
 
 def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.build import Value
-from graphc.ir import FLOATS, INTS, Lit
+from graphc.build import Value, zero_of
+from graphc.ir import FLOATS, INTS, NUMPY_DTYPES, Lit
 from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
 from graphc.ops import shape as shape_ops
@@ -56,7 +56,7 @@ def _as_numbers(name: str, operands: list[Tracer]) -> str:
     dtype = promoted_dtype(operands)
     if dtype == "bool":
         raise errors.DTypeError(
-            f"{name} of booleans has no meaning here; convert them with .astype first", user_loc()
+            f"np.{name} of booleans cannot be traced; convert them with .astype first", user_loc()
         )
     return dtype
 
@@ -64,6 +64,20 @@ def _as_numbers(name: str, operands: list[Tracer]) -> str:
 def _as_floats(name: str, operands: list[Tracer]) -> str:
     dtype = _as_numbers(name, operands)
     return dtype if dtype in FLOATS else "f64"
+
+
+def _as_quotient(name: str, operands: list[Tracer]) -> str:
+    dtype = promoted_dtype(operands)
+    return dtype if dtype in FLOATS else "f64"
+
+
+def _as_f64(name: str, operands: list[Tracer]) -> str:
+    return "f64"
+
+
+def _as_compared(name: str, operands: list[Tracer]) -> str:
+    """A Python integer that the others' dtype cannot hold compares by its value."""
+    return promoted_dtype(operands, widen=True)
 
 
 def _as_any(name: str, operands: list[Tracer]) -> str:
@@ -77,13 +91,16 @@ def _as_booleans(name: str, operands: list[Tracer]) -> str:
 def _as_bits(name: str, operands: list[Tracer]) -> str:
     dtype = promoted_dtype(operands)
     if dtype in FLOATS:
-        raise errors.DTypeError(f"{name} takes integers or booleans, not {dtype}", user_loc())
+        raise errors.DTypeError(
+            f"np.{name} takes integers or booleans, not {dtype}; convert with .astype(int)",
+            user_loc(),
+        )
     return dtype
 
 
 def _as_ints(name: str, operands: list[Tracer]) -> str:
-    dtype = _as_bits(name, operands)
-    return "i64" if dtype == "bool" else dtype
+    _as_bits(name, operands)
+    return _as_numbers(name, operands)
 
 
 Rule = Callable[[str, list[Tracer]], str]
@@ -138,10 +155,14 @@ def _not(x: Value) -> Any:
 
 
 def _fmax(x: Value, y: Value) -> Any:
+    if x.dtype not in FLOATS:
+        return ew.maximum(x, y)
     return ew.where(ew.isnan(x), y, ew.where(ew.isnan(y), x, ew.maximum(x, y)))
 
 
 def _fmin(x: Value, y: Value) -> Any:
+    if x.dtype not in FLOATS:
+        return ew.minimum(x, y)
     return ew.where(ew.isnan(x), y, ew.where(ew.isnan(y), x, ew.minimum(x, y)))
 
 
@@ -164,26 +185,50 @@ def _of_floats(op: Emit, otherwise: bool) -> Emit:
     return emit
 
 
-def _abs(x: Value) -> Any:
-    return x if x.dtype == "bool" else ew.abs(x)
+def _unless_bool(op: Emit) -> Emit:
+    """NumPy leaves booleans as they are where rounding or a sign would be taken."""
+    return lambda x: x if x.dtype == "bool" else op(x)
+
+
+def _reciprocal(x: Value) -> Any:
+    if x.dtype not in FLOATS:
+        raise errors.DTypeError(
+            "np.reciprocal of integers is 0 almost everywhere and cannot be traced; use 1.0 / x",
+            user_loc(),
+        )
+    return ew.reciprocal(x)
+
+
+def _fmod(x: Value, y: Value) -> Any:
+    """The remainder with the sign of x."""
+    size = ew.mod(ew.abs(x), ew.abs(y))
+    return ew.where(ew.less(x, zero_of(x.dtype)), -size, size)
+
+
+def _heaviside(x: Value, y: Value) -> Any:
+    """0 left of 0, 1 right of it, y at it."""
+    side = ew.where(ew.less(x, 0.0), x.literal(0.0), x.literal(1.0))
+    return ew.where(ew.equal(x, 0.0), y, ew.where(ew.isnan(x), x, side))
 
 
 UFUNCS: dict[Any, tuple[Rule, Emit]] = {
     np.add: (_as_any, _add),
     np.subtract: (_as_numbers, ew.subtract),
     np.multiply: (_as_any, _multiply),
-    np.true_divide: (_as_floats, ew.divide),
+    np.true_divide: (_as_quotient, ew.divide),
     np.floor_divide: (_as_numbers, ew.floor_divide),
     np.remainder: (_as_numbers, ew.mod),
+    np.fmod: (_as_numbers, _fmod),
+    np.heaviside: (_as_floats, _heaviside),
     np.power: (_as_numbers, _power),
-    np.float_power: (lambda name, operands: "f64", ew.power),
+    np.float_power: (_as_f64, ew.power),
     np.negative: (_as_numbers, ew.negative),
     np.positive: (_as_numbers, _identity),
-    np.absolute: (_as_any, _abs),
+    np.absolute: (_as_any, _unless_bool(ew.abs)),
     np.fabs: (_as_floats, ew.abs),
     np.sign: (_as_numbers, ew.sign),
     np.square: (_as_numbers, ew.square),
-    np.reciprocal: (_as_floats, ew.reciprocal),
+    np.reciprocal: (_as_numbers, _reciprocal),
     np.sqrt: (_as_floats, ew.sqrt),
     np.cbrt: (_as_floats, ew.cbrt),
     np.exp: (_as_floats, ew.exp),
@@ -214,18 +259,18 @@ UFUNCS: dict[Any, tuple[Rule, Emit]] = {
     np.degrees: (_as_floats, _scaled(180 / np.pi)),
     np.maximum: (_as_any, ew.maximum),
     np.minimum: (_as_any, ew.minimum),
-    np.fmax: (_as_floats, _fmax),
-    np.fmin: (_as_floats, _fmin),
-    np.floor: (_as_numbers, ew.floor),
-    np.ceil: (_as_numbers, ew.ceil),
+    np.fmax: (_as_any, _fmax),
+    np.fmin: (_as_any, _fmin),
+    np.floor: (_as_any, _unless_bool(ew.floor)),
+    np.ceil: (_as_any, _unless_bool(ew.ceil)),
     np.rint: (_as_floats, ew.round),
-    np.trunc: (_as_numbers, ew.trunc),
-    np.less: (_as_any, ew.less),
-    np.less_equal: (_as_any, ew.less_equal),
-    np.greater: (_as_any, ew.greater),
-    np.greater_equal: (_as_any, ew.greater_equal),
-    np.equal: (_as_any, ew.equal),
-    np.not_equal: (_as_any, ew.not_equal),
+    np.trunc: (_as_any, _unless_bool(ew.trunc)),
+    np.less: (_as_compared, ew.less),
+    np.less_equal: (_as_compared, ew.less_equal),
+    np.greater: (_as_compared, ew.greater),
+    np.greater_equal: (_as_compared, ew.greater_equal),
+    np.equal: (_as_compared, ew.equal),
+    np.not_equal: (_as_compared, ew.not_equal),
     np.logical_and: (_as_booleans, ew.logical_and),
     np.logical_or: (_as_booleans, ew.logical_or),
     np.logical_xor: (_as_booleans, ew.logical_xor),
@@ -239,7 +284,7 @@ UFUNCS: dict[Any, tuple[Rule, Emit]] = {
     np.isnan: (_as_any, _of_floats(ew.isnan, False)),
     np.isinf: (_as_any, _of_floats(ew.isinf, False)),
     np.isfinite: (_as_any, _of_floats(ew.isfinite, True)),
-    np.conjugate: (_as_any, _identity),
+    np.conjugate: (_as_numbers, _identity),
 }
 """NumPy ufunc -> (the dtype its operands are converted to, what it emits on them)."""
 
@@ -250,12 +295,37 @@ NAMED_UFUNCS: dict[str, tuple[Rule, Emit]] = {
 """scipy.special's ufuncs, by name, so that scipy need not be imported to recognise them."""
 
 
-def emit_ufunc(ufunc: Any, operands: list[Tracer], dtype: str | None = None) -> Tracer | None:
-    """The result of a ufunc, or None where the table does not have it."""
+def emit_ufunc(
+    ufunc: Any, operands: list[Tracer], dtype: str | None = None, casting: str = "same_kind"
+) -> Tracer | None:
+    """The result of a ufunc, or None where the table does not have it.
+
+    dtype  what `dtype=` of the call asks to compute in
+    """
     row = UFUNCS.get(ufunc) or NAMED_UFUNCS.get(getattr(ufunc, "__name__", ""))
     if row is None:
         return None
     rule, emit = row
     name = ufunc.__name__
-    chosen = dtype or rule(name, operands)
+    chosen = rule(name, operands)
+    if dtype is not None and dtype != chosen:
+        _expect_dtype(ufunc, operands, dtype, casting)
+        chosen = dtype
     return wrap(emit(*unify(name, operands, chosen)))
+
+
+def _expect_dtype(ufunc: Any, operands: list[Tracer], dtype: str, casting: str) -> None:
+    """NumPy's own answer to whether it computes this ufunc on these operands in `dtype`."""
+    wanted = NUMPY_DTYPES[dtype]
+    try:
+        found = ufunc.resolve_dtypes(
+            (*(x.stand_in(type) for x in operands), None),
+            signature=(*(None for _ in operands), wanted),
+            casting=casting,
+        )
+    except TypeError as error:
+        raise errors.DTypeError(f"np.{ufunc.__name__} with dtype={wanted}: {error}", user_loc()) from None
+    if any(part != wanted for part in found):
+        raise errors.DTypeError(
+            f"np.{ufunc.__name__} does not compute in {wanted}; leave dtype= out", user_loc()
+        )

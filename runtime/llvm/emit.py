@@ -51,8 +51,7 @@ COMBINE = {
 
 INFINITY = float("inf")
 IDENTITY = {
-    # -0.0 is the identity of addition: 0.0 would turn a sum of negative zeros positive.
-    "sum": {"f": -0.0, "i": 0, "b": False},
+    "sum": {"f": 0.0, "i": 0, "b": False},  # as NumPy: a sum of negative zeros is 0.0
     "prod": {"f": 1.0, "i": 1, "b": True},
     "max": {"f": -INFINITY, "i": None, "b": False},
     "min": {"f": INFINITY, "i": None, "b": True},
@@ -62,10 +61,8 @@ IDENTITY = {
 INT_RANGE = {"i32": (-(2**31), 2**31 - 1), "i64": (-(2**63), 2**63 - 1)}
 
 
-def identity(combine: str, dtype: str, is_empty: bool) -> bool | int | float:
+def identity(combine: str, dtype: str) -> bool | int | float:
     """What a reduction starts from."""
-    if is_empty and combine == "sum":
-        return 0
     if dtype in INT_RANGE and combine in ("max", "min"):
         return INT_RANGE[dtype][combine == "min"]
     value = IDENTITY[combine][dtype[0]]
@@ -78,10 +75,25 @@ def memory_elem(dtype: str) -> str:
     return "i8" if dtype == "bool" else ELEMS[dtype]
 
 
+COLUMNS = 4
+"""Registers side by side where columns are added up: each row is read in longer runs."""
+
+
 def lanes_for(kernel: Kernel, target: HostTarget) -> int:
-    """One full register of the widest dtype that the kernel touches."""
+    """One full register of the widest dtype that the kernel touches; several for column sums."""
     widest = max((8 if b.dtype in ("f64", "i64") else 4 for b in kernel.buffers), default=4)
-    return target.vector_bytes // widest
+    lanes = target.vector_bytes // widest
+    is_wide = bool(kernel.domain) and kernel.domain[-1] >= COLUMNS * lanes
+    return lanes * COLUMNS if is_wide and _adds_columns(kernel.body, False) else lanes
+
+
+def _adds_columns(statements: Sequence[Statement], inside: bool) -> bool:
+    """Whether a vector loop holds a loop that accumulates, lane by lane."""
+    return any(
+        isinstance(s, Loop)
+        and ((inside and bool(s.accumulators)) or _adds_columns(s.body, inside or s.vector))
+        for s in statements
+    )
 
 
 def product_shape(kernel: Kernel, product: Product) -> MatmulShape:
@@ -304,9 +316,8 @@ class _Emitter:
 
     def start(self, loop: Loop) -> list[Reg]:
         lanes = self.width if loop.vector else self.lanes
-        empty = any(self.kernel.domain[axis] == 0 for axis in loop.axes)
         return [
-            constant(identity(a.combine, a.out.dtype, empty), ELEMS[a.out.dtype], lanes)
+            constant(identity(a.combine, a.out.dtype), ELEMS[a.out.dtype], lanes)
             for a in loop.accumulators
         ]
 

@@ -1,19 +1,26 @@
 """From a program to one LLVM module: a function for each distinct kernel, and the step.
 
 The step is `i64 step(ptr arguments, ptr arena, ptr failing_value)`; `arguments` holds a pointer for
-each argument, result and constant.  It gives 0, or 1 + the number of the check that failed.
+each argument, result and constant.  It gives 0, or 1 + the number of the check that failed, or
+`OVERLAP` if an argument that it writes overlaps another one that it uses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from graphc.ir import Graph, Var
 from graphc.runtime.kernel import Kernel
 from graphc.runtime.llvm.builder import Function, Module, Reg, constant
 from graphc.runtime.llvm.emit import emit_kernel, memory_elem, workspace_size
+from graphc.runtime.llvm.entry import Calling, emit_entry
 from graphc.runtime.llvm.jit import HostTarget
 from graphc.runtime.plan import Arena
 from graphc.runtime.program import Branch, Call, Fail, Item, Place, Program, Root
+
+
+OVERLAP = -1
 
 
 def work_bytes(program: Program, target: HostTarget) -> int:
@@ -32,16 +39,42 @@ def kernels(items: Sequence[Item]) -> list[Kernel]:
     return found
 
 
-def emit_step(program: Program, arena: Arena, target: HostTarget, name: str, flags: str) -> str:
-    """LLVM IR text of the whole step, entry point `name`."""
+def used_variables(graph: Graph) -> set[Var]:
+    """The values that an equation of the graph reads or that it returns."""
+    read = {atom for eqn in graph.eqns for atom in eqn.ins if isinstance(atom, Var)}
+    return read | {atom for atom in graph.outs if isinstance(atom, Var)}
+
+
+@dataclass(frozen=True)
+class StepText:
+    """LLVM IR text of a step, and the name of the function that each call of a kernel runs."""
+
+    text: str
+    names: tuple[tuple[str, Call], ...]
+
+
+def emit_step(
+    program: Program,
+    arena: Arena,
+    target: HostTarget,
+    name: str,
+    flags: str = "",
+    calling: Calling | None = None,
+) -> StepText:
+    """LLVM IR text of the whole step, a function `name`; with `calling`, an entry point for Python."""
     module = Module()
     parameters = [Reg("%arguments", "ptr"), Reg("%arena", "ptr"), Reg("%failing", "ptr")]
     f = Function(module, name, parameters, "i64", linkage="")
     emitter = _StepEmitter(f, program, arena, target, flags)
+    emitter.refuse_overlap()
     emitter.items(program.items)
     f.line("ret i64 0")
     module.add(f)
-    return str(module)
+    if calling is not None:
+        results = [program.graph.outs[r.number].type for r in program.results if r is not None]
+        addresses = [dense.array.ctypes.data for dense in program.constants]
+        emit_entry(module, name, calling, results, addresses)
+    return StepText(str(module), tuple(emitter.calls))
 
 
 class _StepEmitter:
@@ -49,10 +82,12 @@ class _StepEmitter:
         self, f: Function, program: Program, arena: Arena, target: HostTarget, flags: str
     ):
         self.f = f
+        self.program = program
         self.arena = arena
         self.target = target
         self.flags = flags
         self.names: dict[str, str] = {}
+        self.calls: list[tuple[str, Call]] = []
         self.pointers: dict[Root, Reg] = {}
         results = [root for root in program.results if root is not None]
         self.slots = {root: i for i, root in enumerate((*program.arguments, *results))}
@@ -60,6 +95,37 @@ class _StepEmitter:
         self.work = self._at(f.parameters[1], arena.nbytes)
         for root in self.slots:
             self.pointers[root] = self._slot(self.slots[root])
+
+    def refuse_overlap(self) -> None:
+        """Return at once if an updated argument shares memory with another that the step uses."""
+        used = used_variables(self.program.graph)
+        pairs = [
+            (a, b)
+            for a in self.program.arguments
+            for b, param in zip(self.program.arguments, self.program.graph.params, strict=True)
+            if a.number in self.program.updated
+            and a is not b
+            and (param in used or b.number in self.program.updated)
+            and (b.number > a.number or b.number not in self.program.updated)
+        ]
+        if not pairs:
+            return
+        f = self.f
+        overlapping = constant(0, "i1")
+        for a, b in pairs:
+            overlapping = f.or_(overlapping, self._share_memory(a, b))
+        overlap, apart = f.name_of("overlap"), f.name_of("apart")
+        f.branch_if(overlapping, overlap, apart)
+        f.label(overlap)
+        f.line(f"ret i64 {OVERLAP}")
+        f.label(apart)
+
+    def _share_memory(self, a: Root, b: Root) -> Reg:
+        """Whether either begins before the other ends."""
+        f = self.f
+        first, second = self.pointers[a], self.pointers[b]
+        ends = [self._at(first, a.nbytes), self._at(second, b.nbytes)]
+        return f.and_(f.icmp("ult", first, ends[1]), f.icmp("ult", second, ends[0]))
 
     def _slot(self, number: int) -> Reg:
         address = self.f.offset(self.f.parameters[0], "ptr", constant(number, "i64"))
@@ -92,6 +158,7 @@ class _StepEmitter:
 
     def call(self, call: Call) -> None:
         name = self.kernel(call.kernel)
+        self.calls.append((name, call))
         pointers = [self.pointer(root) for root in call.roots]
         self.f.call(name, [*pointers, self.work])
 

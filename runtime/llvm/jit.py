@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import llvmlite.binding as llvm
 
+from graphc.runtime.llvm.entry import c_symbols
+
 _lock = threading.Lock()
 
 
@@ -52,6 +54,8 @@ def make_target_machine() -> llvm.TargetMachine:
 @functools.cache
 def _engine() -> llvm.ExecutionEngine:
     host_target()
+    for name, address in c_symbols().items():
+        llvm.add_symbol(name, address)
     return llvm.create_mcjit_compiler(llvm.parse_assembly(""), make_target_machine())
 
 
@@ -63,6 +67,10 @@ class Machine:
 
     def address(self, name: str) -> int:
         return _engine().get_function_address(name)
+
+    def global_address(self, name: str) -> int:
+        """Where a global variable of the module lies."""
+        return _engine().get_global_value_address(name)
 
     def __del__(self) -> None:
         try:
@@ -82,23 +90,27 @@ def attributes() -> str:
 
 
 def compile_text(text: str) -> Machine:
-    """Compile LLVM IR text; every non-internal function in it can be called by address."""
+    """Compile LLVM IR text; every non-internal function in it can be called by address.
+
+    No LLVM pass runs before code generation: our text is vectorised and tidy as it is written, and
+    passes were measured to cost compile time without changing the code.
+    """
     engine = _engine()
     with _lock:
-        module = llvm.parse_assembly(text + attributes())
-        module.triple = host_target().triple
-        module.verify()
-        optimise(module)
+        module = _module(text)
         engine.add_module(module)
         engine.finalize_object()
     return Machine(module)
 
 
-def optimise(module: llvm.ModuleRef) -> None:
-    """The few LLVM passes that pay: our code is vectorised and tidy as it is written."""
-    builder = llvm.create_pass_builder(make_target_machine(), llvm.create_pipeline_tuning_options())
-    passes = llvm.create_new_function_pass_manager()
-    passes.add_instruction_combine_pass()
-    for function in module.functions:
-        if not function.is_declaration:
-            passes.run(function, builder)
+def assembly(text: str) -> str:
+    """The assembly of this machine for LLVM IR text: what `compile_text` makes of it, to read."""
+    with _lock:
+        return str(make_target_machine().emit_assembly(_module(text)))
+
+
+def _module(text: str) -> llvm.ModuleRef:
+    module = llvm.parse_assembly(text + attributes())
+    module.triple = host_target().triple
+    module.verify()
+    return module

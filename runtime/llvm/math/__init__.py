@@ -21,7 +21,7 @@ from graphc.runtime.llvm.math._lanes import is_float
 
 Row = Callable[..., Reg]
 
-ELEMS = {"f32": "float", "f64": "double", "i32": "i32", "i64": "i64", "bool": "i1"}
+ELEMS = basic.ELEMS
 """The element type in a register of every dtype."""
 
 

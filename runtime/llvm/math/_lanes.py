@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc.runtime.llvm.builder import Function, Module, Reg, type_name
+from graphc.runtime.llvm.builder import Function, Module, Reg
 
 
 def is_float(x: Reg) -> bool:
@@ -81,12 +81,9 @@ def replace_rare(
     return f.phi(common.elem, common.lanes, [(common, before), (replaced, block)])
 
 
-def _define(
-    module: Module, name: str, args: Sequence[Reg], slow: Callable[..., Reg]
-) -> Function:
+def _define(module: Module, name: str, args: Sequence[Reg], slow: Callable[..., Reg]) -> Function:
     parameters = [Reg(f"%a{i}", arg.elem, arg.lanes) for i, arg in enumerate(args)]
-    first = parameters[0]
-    function = Function(module, name, parameters, type_name(first.elem, first.lanes))
-    result = slow(function, *parameters)
-    function.line(f"ret {result.typed}")
-    return function
+    f = Function(module, name, parameters, parameters[0].type)
+    result = slow(f, *parameters)
+    f.line(f"ret {result.typed}")
+    return f

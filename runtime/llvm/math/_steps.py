@@ -25,7 +25,7 @@ class Layout:
 
     @property
     def magic(self) -> float:
-        """Adding it to a small number leaves that number, rounded to an integer, in the low bits."""
+        """Added to a small number, it leaves that number as a rounded integer in the low bits."""
         return 1.5 * 2.0**self.fraction_bits
 
     @property
@@ -53,10 +53,10 @@ def ieee(rule: Callable[..., Reg]) -> Callable[..., Reg]:
     """Run a rule with the user's fast-math flags put aside."""
 
     @functools.wraps(rule)
-    def strict(f: Function, *args: Any) -> Reg:
+    def strict(f: Function, *args: Any, **attrs: Any) -> Reg:
         flags, f.flags = f.flags, ""
         try:
-            return rule(f, *args)
+            return rule(f, *args, **attrs)
         finally:
             f.flags = flags
 
@@ -172,7 +172,9 @@ def power_of_two(f: Function, n: Rounded, elem: str) -> Reg:
     return f.bitcast(f.shl(n.bits, shift), elem)
 
 
-def less_multiple(f: Function, x: Reg, n: Reg, unit: tuple[float, float], rough: bool = False) -> Reg:
+def less_multiple(
+    f: Function, x: Reg, n: Reg, unit: tuple[float, float], rough: bool = False
+) -> Reg:
     """x - n * unit, where that is small: the first step is exact, the second rounds once.
 
     `rough` is for small n: the low part is left out where it does not matter.

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from graphc.runtime.llvm.builder import BITS, Function, Reg, constant
 from graphc.runtime.llvm.math._lanes import is_constant, is_float, replace_rare, while_any
 from graphc.runtime.llvm.math._steps import ieee, layout, magnitude, with_sign
-from graphc.runtime.llvm.math.integer import lowest
 
 Row = Callable[..., Reg]
 
@@ -87,7 +86,7 @@ def _extremum(predicate: str, signed: str, logical: str) -> Row:
     return row
 
 
-# ---- rounding and classifying ----------------------------------------------------------------------
+# ---- rounding and classifying --------------------------------------------------------------------
 
 
 def _rounding(intrinsic: str) -> Row:
@@ -106,7 +105,7 @@ def isfinite(f: Function, x: Reg) -> Reg:
     return f.fcmp("olt", magnitude(f, x), f.const(float("inf"), x))
 
 
-# ---- comparing, choosing, logic ----------------------------------------------------------------------
+# ---- comparing, choosing, logic ------------------------------------------------------------------
 
 
 def _comparison(floats: str, integers: str, booleans: str) -> Row:
@@ -135,14 +134,14 @@ def right_shift(f: Function, x: Reg, count: Reg) -> Reg:
     return f.ashr(x, f.intrinsic("umin", count, most))
 
 
-# ---- conversion ----------------------------------------------------------------------------------------
+# ---- conversion ----------------------------------------------------------------------------------
 
-ELEMENTS = {"f32": "float", "f64": "double", "i32": "i32", "i64": "i64", "bool": "i1"}
+ELEMS = {"f32": "float", "f64": "double", "i32": "i32", "i64": "i64", "bool": "i1"}
 
 
 def cast(f: Function, x: Reg, *, dtype: str) -> Reg:
     """x as another dtype; a float that no integer of the target equals becomes INT_MIN."""
-    elem = ELEMENTS[dtype]
+    elem = ELEMS[dtype]
     if elem == x.elem:
         return x
     if elem == "i1":
@@ -174,7 +173,7 @@ def _truncated(f: Function, x: Reg, elem: str) -> Reg:
     return f.select(fits, converted, smallest)
 
 
-# ---- remainder of floats ---------------------------------------------------------------------------------
+# ---- remainder of floats -------------------------------------------------------------------------
 
 
 def _remainder(f: Function, x: Reg, y: Reg) -> Reg:

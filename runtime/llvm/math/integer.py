@@ -58,21 +58,17 @@ def _quotient_through_double(f: Function, a: Reg, b: Reg) -> Reg:
     """
     ratio = f.fdiv(f.convert("sitofp", a, "double"), f.convert("sitofp", b, "double"))
     down = f.intrinsic("floor", ratio)
-    # Outside the range are INT_MIN / -1 and x / 0, whose conversion would be poison.
+    # Left out are INT_MIN / -1 and x / 0, whose conversion would be poison, and INT_MIN itself.
     fits = f.fcmp("olt", f.intrinsic("fabs", down), f.const(2.0**31, down))
     zero = f.const(0, a)
     overflow = f.select(_is_zero(f, b), zero, f.const(lowest(a), a))
-    quotient = f.select(fits, f.convert("fptosi", down, "i32"), overflow)
-    # -2**31 itself does not pass the test above, and is INT_MIN as it should be.
-    return quotient
+    return f.select(fits, f.convert("fptosi", down, "i32"), overflow)
 
 
 def _divide(f: Function, a: Reg, b: Reg) -> tuple[Reg, Reg]:
     """Quotient towards zero and remainder: (0, 0) for b = 0, (INT_MIN, 0) for INT_MIN / -1."""
     by_zero = _is_zero(f, b)
-    overflows = f.and_(
-        f.icmp("eq", b, f.const(-1, b)), f.icmp("eq", a, f.const(lowest(a), a))
-    )
+    overflows = f.and_(f.icmp("eq", b, f.const(-1, b)), f.icmp("eq", a, f.const(lowest(a), a)))
     # Division by 1 cannot trap, and INT_MIN / 1 is what INT_MIN / -1 wraps around to.
     safe = f.select(f.or_(by_zero, overflows), f.const(1, b), b)
     dividend = f.select(by_zero, f.const(0, a), a)

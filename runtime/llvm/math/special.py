@@ -55,7 +55,10 @@ ERFC_TAIL = {
 
 @ieee
 def erf(f: Function, x: Reg) -> Reg:
-    """-erf|x| = exp(g(|x|)) - 1, g = log(erfc): one smooth polynomial, no pieces.  Error 1.8 / 1.5 ULP."""
+    """-erf|x| = exp(g(|x|)) - 1, where g = log(1 - erf) is one smooth polynomial, without pieces.
+
+    Error 1.9 / 1.5 ULP.
+    """
     exponent = _log_erfc(f, at_most(f, magnitude(f, x), ERF_LIMIT[x.elem]))
     n = rounded(f, exponent, LOG2_E[0], layout(x).bias)
     r = less_multiple(f, exponent, n.value, LN2, rough=True)
@@ -79,7 +82,7 @@ SIGMOID_SHIFT = {"float": 64, "double": 512}
 
 @ieee
 def sigmoid(f: Function, x: Reg) -> Reg:
-    """1 / (1 + z) for x >= 0 and z / (1 + z) for x < 0, z = exp(-|x|) <= 1.  Error 2.5 / 2.3 ULP."""
+    """1 / (1 + z) for x >= 0, z / (1 + z) for x < 0, with z = exp(-|x|).  Error 2.5 / 2.3 ULP."""
     one = f.const(1.0, x)
     z = _exp_negative(f, at_least(f, f.fneg(magnitude(f, x)), EXP_RANGE[x.elem][0]))
     numerator = f.select(f.fcmp("olt", x, f.const(0.0, x)), z, one)
@@ -87,7 +90,7 @@ def sigmoid(f: Function, x: Reg) -> Reg:
 
 
 def _exp_negative(f: Function, x: Reg) -> Reg:
-    """exp(x) for x <= 0: 2**n keeps to normal numbers when shifted up, so that it needs no halving."""
+    """exp(x) for x <= 0: 2**n is always normal when shifted up, so that it needs no halving."""
     shift = SIGMOID_SHIFT[x.elem]
     n = rounded(f, x, LOG2_E[0], layout(x).bias + shift)
     r = less_multiple(f, x, n.value, LN2)

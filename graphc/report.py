@@ -1,0 +1,211 @@
+"""What the compiler did with a function: the report that `compiled.explain` gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from graphc.ir import Eqn, Graph, Loc, Type, all_eqns
+from graphc.ops import linalg
+from graphc.ops.elementwise import cast
+from graphc.ops.shape import VIEWS
+
+if TYPE_CHECKING:
+    from graphc.compiled import Specialised
+
+
+@dataclass(frozen=True)
+class KernelReport:
+    """One kernel of a step.
+
+    name    how the kernel is called in `--stage kernels`
+    ops     the operations in it, in order
+    reads   the types of what it reads, `writes` of what it writes
+    bytes   how many bytes it must at least move
+    flops   how many arithmetic operations it does; a matrix product of m x k x n counts 2*m*k*n
+    source  the user's lines that it comes from
+    """
+
+    name: str
+    ops: tuple[str, ...]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    bytes: int
+    flops: int
+    source: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NotFused:
+    """Two kernels with a value between them, and why they are not one."""
+
+    first: str
+    second: str
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the compiler did with a function, for one signature.
+
+    kernels          what runs, in order (those of both branches of a conditional)
+    not_fused        neighbouring kernels and why they stayed apart
+    specialisations  the arguments whose values the graph depends on, with cause and line
+    arena_bytes      the memory for temporaries; `peak_bytes` adds arguments, results and constants
+    pass_ms          milliseconds for each pass of the pipeline, tracing included
+    compile_ms       milliseconds from fused graph to machine code
+
+    `str(report)` is for people, `report.to_dict()` for programs.
+    """
+
+    name: str
+    kernels: tuple[KernelReport, ...]
+    not_fused: tuple[NotFused, ...]
+    specialisations: tuple[str, ...]
+    arena_bytes: int
+    peak_bytes: int
+    pass_ms: dict[str, float]
+    compile_ms: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as dicts, lists, strings and numbers."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+
+def make_report(entry: Specialised) -> Report:
+    """The report on one traced signature, compiling it where that has not happened."""
+    step = entry.ready()
+    program = step.program
+    graph = program.graph
+    outside = [*graph.in_types, *graph.out_types, *(d.type for d in program.constants)]
+    return Report(
+        graph.name,
+        tuple(_kernel_reports(step.kernel_names())),
+        tuple(_not_fused(graph, dict(_kernel_names(step.kernel_names())))),
+        tuple(str(fixed) for _, fixed in entry.traced.specialisations),
+        step.arena.nbytes,
+        step.nbytes + sum(type.nbytes for type in outside),
+        {"trace": entry.trace_ms, **entry.pass_ms},
+        entry.compile_ms,
+    )
+
+
+def _kernel_names(calls: Sequence[tuple[str, Eqn | None, Any]]) -> Iterator[tuple[Eqn, str]]:
+    for name, eqn, _ in calls:
+        if eqn is not None:
+            yield eqn, name
+
+
+def _kernel_reports(calls: Sequence[tuple[str, Eqn | None, Any]]) -> Iterator[KernelReport]:
+    for name, eqn, call in calls:
+        if eqn is None:
+            yield _copy_report(name, call)
+        else:
+            yield _fused_report(name, eqn)
+
+
+def _copy_report(name: str, call: Any) -> KernelReport:
+    types = [str(Type(root.dtype, (root.nbytes // max(_itemsize(root.dtype), 1),)))
+             for root in call.roots]
+    return KernelReport(
+        name, ("copy",), tuple(types[:-1]), tuple(types[-1:]),
+        sum(root.nbytes for root in call.roots), 0, (),
+    )
+
+
+def _itemsize(dtype: str) -> int:
+    return Type(dtype).numpy_dtype.itemsize
+
+
+def _fused_report(name: str, eqn: Eqn) -> KernelReport:
+    body: Graph = eqn.attrs["body"]
+    types = [atom.type for atom in (*eqn.ins, *eqn.outs)]
+    return KernelReport(
+        name,
+        tuple(inner.op.name for inner in body.eqns if inner.op not in VIEWS),
+        tuple(str(atom.type) for atom in eqn.ins),
+        tuple(str(out.type) for out in eqn.outs),
+        sum(type.nbytes for type in types),
+        sum(_flops(inner) for inner in body.eqns),
+        tuple(map(str, _source_lines(body))),
+    )
+
+
+def _source_lines(body: Graph) -> list[Loc]:
+    locs = {eqn.loc for eqn in all_eqns(body) if eqn.loc is not None}
+    return sorted(locs, key=lambda loc: (loc.file, loc.line))
+
+
+def _flops(eqn: Eqn) -> int:
+    if eqn.op is linalg.matmul:
+        return 2 * eqn.out.type.size * eqn.ins[0].type.shape[-1]
+    if eqn.op in VIEWS or eqn.op is cast or not eqn.outs:
+        return 0
+    sizes = [atom.type.size for atom in (*eqn.ins, *eqn.outs)]
+    is_arithmetic = eqn.op.elementwise or "axes" in eqn.attrs
+    return max(sizes) if is_arithmetic else 0
+
+
+# ---- why kernels stay apart ------------------------------------------------------------------------
+
+
+def _not_fused(graph: Graph, names: dict[Eqn, str]) -> Iterator[NotFused]:
+    """Each pair of kernels in which the second reads what the first makes."""
+    from graphc.passes.reasons import why_apart
+
+    made = {out: eqn for eqn in graph.eqns if eqn in names for out in eqn.outs}
+    seen = set()
+    for eqn in graph.eqns:
+        if eqn not in names:
+            continue
+        for atom in eqn.ins:
+            first = made.get(atom)  # type: ignore[call-overload]
+            if first is not None and (first, eqn) not in seen:
+                seen.add((first, eqn))
+                yield NotFused(
+                    names[first], names[eqn], str(atom.type), why_apart(graph, first, eqn, atom)
+                )
+
+
+# ---- for people ----------------------------------------------------------------------------------------
+
+
+def _lines(report: Report) -> Iterator[str]:
+    count = len(report.kernels)
+    yield f"{report.name}: {count} kernel{'s' * (count != 1)}"
+    for kernel in report.kernels:
+        yield f"  {kernel.name}: {_shortened(kernel.ops)}"
+        yield (
+            f"      {', '.join(kernel.reads) or 'nothing'} -> {', '.join(kernel.writes)};"
+            f" {_bytes(kernel.bytes)}, {_count(kernel.flops)} flops"
+            + (f"; {', '.join(kernel.source)}" if kernel.source else "")
+        )
+    for pair in report.not_fused:
+        yield f"  {pair.first} and {pair.second} are apart ({pair.value}): {pair.reason}"
+    for fixed in report.specialisations:
+        yield f"  holds only for {fixed}"
+    yield f"  memory: {_bytes(report.arena_bytes)} arena, {_bytes(report.peak_bytes)} in all"
+    spent = ", ".join(f"{name} {ms:.1f}" for name, ms in report.pass_ms.items())
+    yield f"  time in ms: {spent}; machine code {report.compile_ms:.1f}"
+
+
+def _shortened(ops: tuple[str, ...], limit: int = 12) -> str:
+    if len(ops) <= limit:
+        return " ".join(ops)
+    return " ".join(ops[:limit]) + f" and {len(ops) - limit} more"
+
+
+def _bytes(count: int) -> str:
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"
+
+
+def _count(number: int) -> str:
+    return f"{number:,}".replace(",", " ")

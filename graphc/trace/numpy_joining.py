@@ -1,0 +1,167 @@
+"""NumPy's functions that join arrays, cut them, and repeat or pad them.
+"""
+
+from __future__ import annotations
+
+import builtins
+import operator
+from typing import Any
+
+import numpy as np
+
+from graphc import errors
+from graphc.build import Value
+from graphc.ops import shape as shape_ops
+from graphc.trace.numpy_reductions import normalise_axis
+from graphc.trace.numpy_shapes import atleast_1d, atleast_2d, expand_dims, ravel, reshape
+from graphc.trace.scope import current, user_loc
+from graphc.trace.tracer import Tracer, cast_to, known_dtype, lift, promoted_dtype, strong, wrap
+
+
+def concatenate(arrays: Any, /, axis: Any = 0, *, dtype: Any = None) -> Tracer:
+    parts = [strong(x) for x in arrays]
+    if not parts:
+        raise errors.ShapeError("need at least one array to concatenate", user_loc())
+    if axis is None:
+        parts, axis = [ravel(x) for x in parts], 0
+    rank = parts[0].ndim
+    if rank == 0 or builtins.any(x.ndim != rank for x in parts):
+        listed = ", ".join(str(x.type) for x in parts)
+        raise errors.ShapeError(f"concatenate: ranks differ or are zero: {listed}", user_loc())
+    chosen = promoted_dtype(parts) if dtype is None else known_dtype(dtype)
+    values = [cast_to(x.value(), chosen) for x in parts]
+    try:
+        return wrap(_concatenate(values, normalise_axis(axis, rank)))
+    except errors.ShapeError as error:
+        raise errors.ShapeError(str(error), user_loc()) from None
+
+
+def _concatenate(values: list[Value], axis: int) -> Value:
+    builder = current().builder
+    outs = builder.emit(shape_ops.concatenate, [v.atom for v in values], {"axis": axis})
+    return outs[0]
+
+
+def stack(arrays: Any, axis: Any = 0, *, dtype: Any = None) -> Tracer:
+    parts = [strong(x) for x in arrays]
+    if len({x.shape for x in parts}) != 1:
+        listed = ", ".join(str(x.type) for x in parts)
+        raise errors.ShapeError(f"stack: all arrays need one shape: {listed}", user_loc())
+    at = normalise_axis(axis, parts[0].ndim + 1)
+    return concatenate([expand_dims(x, at) for x in parts], at, dtype=dtype)
+
+
+def vstack(tup: Any, *, dtype: Any = None) -> Tracer:
+    return concatenate([atleast_2d(x) for x in tup], 0, dtype=dtype)
+
+
+def hstack(tup: Any, *, dtype: Any = None) -> Tracer:
+    parts = [atleast_1d(x) for x in tup]
+    return concatenate(parts, 0 if parts and parts[0].ndim == 1 else 1, dtype=dtype)
+
+
+def split(ary: Any, indices_or_sections: Any, axis: Any = 0) -> list[Tracer]:
+    x = lift(ary)
+    sections = indices_or_sections
+    along = normalise_axis(axis, x.ndim)
+    size = x.shape[along]
+    if isinstance(sections, (list, tuple, np.ndarray)):
+        cuts = [operator.index(i) for i in sections]
+    else:
+        count = operator.index(sections)
+        if count < 1 or size % count:
+            raise errors.ShapeError(
+                f"split: an axis of {size} does not divide into {count} equal parts", user_loc()
+            )
+        cuts = [size // count * i for i in range(1, count)]
+    return _cut(x, cuts, along)
+
+
+def _cut(x: Tracer, cuts: list[int], axis: int) -> list[Tracer]:
+    before = (slice(None),) * axis
+    bounds = zip([0, *cuts], [*cuts, None], strict=True)
+    return [x[(*before, slice(start, stop))] for start, stop in bounds]
+
+
+def array_split(ary: Any, indices_or_sections: Any, axis: Any = 0) -> list[Tracer]:
+    """`split` into parts whose sizes differ by one where they must."""
+    if isinstance(indices_or_sections, (list, tuple, np.ndarray)):
+        return split(ary, indices_or_sections, axis)
+    x = lift(ary)
+    along = normalise_axis(axis, x.ndim)
+    count = operator.index(indices_or_sections)
+    if count < 1:
+        raise errors.ShapeError(f"array_split: {count} parts; give 1 or more", user_loc())
+    small, larger = divmod(x.shape[along], count)
+    return _cut(x, [small * i + min(i, larger) for i in range(1, count)], along)
+
+
+def pad(
+    array: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0
+) -> Tracer:
+    x = lift(array)
+    if mode != "constant" or not np.isscalar(constant_values):
+        raise errors.UnsupportedFunctionError(
+            "np.pad can be traced with mode='constant' and one constant value", user_loc()
+        )
+    widths = np.broadcast_to(np.asarray(pad_width, dtype=int), (x.ndim, 2))
+    value = x.dtype.type(constant_values).item()
+    low, high = (tuple(int(n) for n in widths[:, i]) for i in (0, 1))
+    return wrap(shape_ops.pad(x.value(), low=low, high=high, value=value))
+
+
+def tile(A: Any, reps: Any) -> Tracer:
+    x = lift(A)
+    counts = tuple(map(operator.index, reps if isinstance(reps, (tuple, list)) else (reps,)))
+    rank = len(counts) if len(counts) > x.ndim else x.ndim
+    counts = (1,) * (rank - len(counts)) + counts
+    x = reshape(x, (1,) * (rank - x.ndim) + x.shape)
+    for axis, count in enumerate(counts):
+        x = concatenate([x] * count, axis) if count != 1 else x
+    return wrap(x.value())
+
+
+def column_stack(tup: Any) -> Tracer:
+    parts = [lift(x) for x in tup]
+    return concatenate([x if x.ndim > 1 else expand_dims(atleast_1d(x), 1) for x in parts], 1)
+
+
+def append(arr: Any, values: Any, axis: Any = None) -> Tracer:
+    return concatenate([arr, values], axis)
+
+
+def repeat(a: Any, repeats: Any, axis: Any = None) -> Tracer:
+    x = lift(a)
+    if axis is None:
+        x, axis = ravel(x), 0
+    along = normalise_axis(axis, x.ndim)
+    times = np.asarray(repeats) if isinstance(repeats, (list, tuple)) else repeats
+    if not isinstance(times, np.ndarray):
+        times = operator.index(times)
+    positions = np.repeat(np.arange(x.shape[along]), times)
+    return x[(slice(None),) * along + (positions,)]  # type: ignore[no-any-return]
+
+
+def roll(a: Any, shift: Any, axis: Any = None) -> Tracer:
+    x = lift(a)
+    if axis is None:
+        return reshape(roll(ravel(x), shift, 0), x.shape)
+    axes = axis if isinstance(axis, (tuple, list)) else (axis,)
+    shifts = shift if isinstance(shift, (tuple, list)) else (shift,) * len(axes)
+    for along, places in zip(axes, map(operator.index, shifts), strict=True):
+        at = normalise_axis(along, x.ndim)
+        size = x.shape[at]
+        if size and places % size:
+            before = (slice(None),) * at
+            cut = size - places % size
+            x = concatenate([x[(*before, slice(cut, None))], x[(*before, slice(cut))]], at)
+    return wrap(x.value())
+
+
+def diff(a: Any, n: int = 1, axis: Any = -1) -> Any:
+    x = lift(a)
+    before = (slice(None),) * normalise_axis(axis, x.ndim)
+    for _ in range(operator.index(n)):
+        later, earlier = x[(*before, slice(1, None))], x[(*before, slice(-1))]
+        x = np.not_equal(later, earlier) if x.dtype_name == "bool" else later - earlier
+    return x

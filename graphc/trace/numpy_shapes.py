@@ -1,0 +1,166 @@
+"""NumPy's functions that give the same elements another shape: mostly views.
+"""
+
+from __future__ import annotations
+
+import builtins
+import operator
+from typing import Any
+
+import numpy as np
+
+from graphc import errors
+from graphc.ops import shape as shape_ops
+from graphc.trace.numpy_reductions import normalise_axes, normalise_axis
+from graphc.trace.scope import user_loc
+from graphc.trace.tracer import Tracer, lift, wrap
+from graphc.trace.ufuncs import broadcast_shapes
+from graphc.trace.views import (
+    BroadcastView,
+    ReshapeView,
+    SliceView,
+    TransposeView,
+    reshape_is_view,
+)
+
+Shape = tuple[int, ...]
+
+
+def _as_shape(shape: Any, size: int) -> Shape:
+    given = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+    sizes = [operator.index(n) for n in given]
+    if sizes.count(-1) == 1:
+        rest = int(np.prod([n for n in sizes if n != -1], dtype=int))
+        if rest and size % rest == 0:
+            sizes[sizes.index(-1)] = size // rest
+    if int(np.prod(sizes, dtype=int)) != size or builtins.min(sizes, default=0) < 0:
+        raise errors.ShapeError(
+            f"cannot reshape an array of size {size} into shape {tuple(given)}", user_loc()
+        )
+    return tuple(sizes)
+
+
+def reshape(a: Any, shape: Any, order: str = "C") -> Tracer:
+    x = lift(a)
+    new = _as_shape(shape, x.size)
+    if order != "C":
+        raise errors.UnsupportedFunctionError("reshape: only order='C' can be traced", user_loc())
+    if x.is_scalar or not reshape_is_view(x.storage.type.shape, x.views, new):
+        return wrap(shape_ops.reshape(x.value(), shape=new))
+    return x.view(ReshapeView(x.shape, new), new)
+
+
+def ravel(a: Any, order: str = "C") -> Tracer:
+    return reshape(a, -1, order)
+
+
+def transpose(a: Any, axes: Any = None) -> Tracer:
+    x = lift(a)
+    if axes is None:
+        order = tuple(reversed(range(x.ndim)))
+    else:
+        order = tuple(normalise_axis(a, x.ndim) for a in axes)
+        if sorted(order) != list(range(x.ndim)):
+            raise errors.AttributeValueError(f"axes {axes} do not match the array", user_loc())
+    return x.view(TransposeView(order), tuple(x.shape[a] for a in order))
+
+
+def swapaxes(a: Any, axis1: Any, axis2: Any) -> Tracer:
+    x = lift(a)
+    a, b = normalise_axis(axis1, x.ndim), normalise_axis(axis2, x.ndim)
+    order = list(range(x.ndim))
+    order[a], order[b] = order[b], order[a]
+    return transpose(x, order)
+
+
+def moveaxis(a: Any, source: Any, destination: Any) -> Tracer:
+    x = lift(a)
+    sources = source if isinstance(source, (tuple, list)) else (source,)
+    targets = destination if isinstance(destination, (tuple, list)) else (destination,)
+    moved = [normalise_axis(a, x.ndim) for a in sources]
+    placed = [normalise_axis(a, x.ndim) for a in targets]
+    order = [a for a in range(x.ndim) if a not in moved]
+    for target, axis in sorted(zip(placed, moved, strict=True)):
+        order.insert(target, axis)
+    return transpose(x, order)
+
+
+def expand_dims(a: Any, axis: Any) -> Tracer:
+    x = lift(a)
+    given = axis if isinstance(axis, (tuple, list)) else (axis,)
+    rank = x.ndim + len(given)
+    axes = normalise_axes(tuple(given), rank)
+    sizes = iter(x.shape)
+    shape = tuple(1 if i in axes else next(sizes) for i in range(rank))
+    return x.view(ReshapeView(x.shape, shape), shape)
+
+
+def squeeze(a: Any, axis: Any = None) -> Tracer:
+    x = lift(a)
+    axes = normalise_axes(axis, x.ndim)
+    if axis is None:
+        axes = tuple(a for a in axes if x.shape[a] == 1)
+    for a in axes:
+        if x.shape[a] != 1:
+            raise errors.ShapeError(
+                f"cannot squeeze axis {a} of size {x.shape[a]}; only axes of size 1", user_loc()
+            )
+    shape = tuple(n for i, n in enumerate(x.shape) if i not in axes)
+    return x.view(ReshapeView(x.shape, shape), shape)
+
+
+def np_broadcast_to(array: Any, shape: Any) -> Tracer:
+    x = lift(array)
+    target = (shape,) if isinstance(shape, int) else tuple(operator.index(n) for n in shape)
+    try:
+        fits = np.broadcast_shapes(x.shape, target) == target
+    except ValueError:
+        fits = False
+    if not fits:
+        raise errors.ShapeError(f"{x.type} cannot be broadcast to shape {target}", user_loc())
+    return x.view(BroadcastView(target), target)
+
+
+def broadcast_arrays(*arrays: Any) -> tuple[Tracer, ...]:
+    lifted = [lift(x) for x in arrays]
+    shape = broadcast_shapes("broadcast_arrays", lifted)
+    return tuple(np_broadcast_to(x, shape) for x in lifted)
+
+
+def matrix_transpose(x: Any) -> Tracer:
+    return swapaxes(x, -1, -2)
+
+
+def flip(m: Any, axis: Any = None) -> Tracer:
+    x = lift(m)
+    axes = normalise_axes(axis, x.ndim)
+    view = SliceView(
+        tuple(n - 1 if i in axes and n else 0 for i, n in enumerate(x.shape)),
+        x.shape,
+        tuple(-1 if i in axes else 1 for i in range(x.ndim)),
+    )
+    return x.view(view, x.shape)
+
+
+def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Tracer:
+    x = lift(m)
+    first, second = (normalise_axis(axis, x.ndim) for axis in axes)
+    turns = operator.index(k) % 4
+    if turns == 2:
+        return flip(x, (first, second))
+    if turns == 1:
+        return swapaxes(flip(x, second), first, second)
+    return flip(swapaxes(x, first, second), second) if turns else x[...]
+
+
+def atleast_1d(x: Any) -> Tracer:
+    return lift(x) if lift(x).ndim else reshape(x, (1,))
+
+
+def atleast_2d(x: Any) -> Tracer:
+    x = atleast_1d(x)
+    return x if x.ndim >= 2 else expand_dims(x, 0)
+
+
+def shape_of(a: Any) -> Shape:
+    return lift(a).shape

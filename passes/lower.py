@@ -1,0 +1,79 @@
+"""Lowering: composite ops become the reductions and elementwise ops that kernels are made of.
+
+Before:  i = argmax(x, axis=1)
+After:   m = broadcast(max(x, axes=(1,))); i = min(where(x == m, iota, n), axes=(1,))
+
+Sound because the values are exactly those of the op's reference: the first position of the
+extremum, where NaN is the extremum of anything with a NaN in it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graphc.build import Value
+from graphc.ir import FLOATS, Atom, Dense, Eqn, Graph, Lit, Op
+from graphc.ops import index, linalg, reduce, shape
+from graphc.ops.elementwise import equal, isnan, logical_not, logical_or, where
+from graphc.passes.rewrite import Result, Rewriter, Rule, rewrite, table
+
+INT64_MIN = -(2**63)
+
+
+def lower(graph: Graph) -> Graph:
+    """`graph` in the ops that kernels run."""
+    return rewrite(graph, LOWERINGS)
+
+
+def _position_of(extremum: Op) -> Rule:
+    def lower_position(at: Rewriter, eqn: Eqn) -> Result:
+        x, axis = at.value(eqn.ins[0]), eqn.attrs["axis"]
+        best: Value = extremum(x, axes=(axis,))
+        hit: Value = equal(x, reduce.spread(best, x, (axis,)))
+        if x.dtype in FLOATS:  # the extremum is NaN where there is one, and equals nothing
+            hit = logical_or(hit, isnan(x))
+        (positions,) = at.emit(
+            shape.iota, (), {"shape": x.shape, "axis": axis, "dtype": "i64"}
+        )
+        first: Value = reduce.min(where(hit, positions, x.shape[axis]), axes=(axis,))
+        return first.atom
+
+    return lower_position
+
+
+def lower_check(at: Rewriter, eqn: Eqn) -> Result:
+    """Whether anything failed, and the largest value that did."""
+    ok, value = map(at.value, eqn.ins)
+    if 0 in ok.shape:  # no element can fail
+        return ()
+    failed: Value = logical_not(ok)
+    if ok.shape:
+        axes = tuple(range(len(ok.shape)))
+        value = reduce.max(where(ok, value.literal(INT64_MIN), value), axes=axes)
+        failed = reduce.any(failed, axes=axes)
+    at.emit(index.fail_if, (failed.atom, value.atom), eqn.attrs)
+    return ()
+
+
+def operands_in_memory(at: Rewriter, eqn: Eqn) -> Result:
+    """A matrix product reads memory: a literal operand becomes a number in memory, repeated."""
+    if not any(isinstance(atom, Lit) for atom in eqn.ins):
+        return None
+    ins = [_in_memory(at, atom) if isinstance(atom, Lit) else atom for atom in eqn.ins]
+    return at.make(linalg.matmul, *ins)
+
+
+def _in_memory(at: Rewriter, number: Lit) -> Atom:
+    array = np.array(number.value, number.type.numpy_dtype)
+    (scalar,) = at.emit(shape.constant, (), {"value": Dense(array)})
+    return at.make(shape.broadcast, scalar.atom, shape=number.type.shape, axes=())
+
+
+LOWERINGS = table(
+    (
+        ("argmax", _position_of(reduce.max)),
+        ("argmin", _position_of(reduce.min)),
+        ("check", lower_check),
+        ("matmul", operands_in_memory),
+    )
+)

@@ -1,0 +1,99 @@
+"""The pipeline: the passes in the order in which they run, each timed and verified.
+
+Stages: `traced` is what the tracer made, `optimized` what it looks like after `OPTIMIZE`, `fused`
+what the code generator reads, after `FUSE`.
+
+With GRAPHC_DEBUG=1 in the environment each pass prints a line on stderr, with 2 the last graph is
+printed too, with 3 the graph after each pass that changed it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from graphc.ir import Graph, all_eqns
+from graphc.passes.cse import eliminate_common
+from graphc.passes.dce import eliminate_dead
+from graphc.passes.fold import fold_constants
+from graphc.passes.fuse import fuse
+from graphc.passes.lower import lower
+from graphc.passes.simplify import simplify
+from graphc.verify import verify
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A named step from a graph to an equal graph."""
+
+    name: str
+    run: Callable[[Graph], Graph]
+
+
+OPTIMIZE: tuple[Pass, ...] = (
+    Pass("dead: traced", eliminate_dead),  # what nobody reads costs the others no time
+    Pass("fold", fold_constants),  # known branches are taken before the rest is looked at
+    Pass("common", eliminate_common),  # rules that need equal operands find them
+    Pass("simplify", simplify),
+    Pass("common: simplified", eliminate_common),
+    Pass("dead", eliminate_dead),
+)
+
+FUSE: tuple[Pass, ...] = (
+    Pass("lower", lower),
+    Pass("common: lowered", eliminate_common),
+    Pass("dead: lowered", eliminate_dead),
+    Pass("fuse", fuse),  # last: the passes above do not see kernels
+)
+
+PIPELINE = OPTIMIZE + FUSE
+
+Observer = Callable[[str, Graph], None]
+"""Called with the name of a pass and the graph after it."""
+
+
+def optimize(graph: Graph) -> Graph:
+    """`graph` at the stage `optimized`."""
+    return run(graph, OPTIMIZE)[0]
+
+
+def run(
+    graph: Graph, passes: Sequence[Pass] = PIPELINE, observe: Observer | None = None
+) -> tuple[Graph, dict[str, float]]:
+    """The graph after `passes`, and the milliseconds that each of them took."""
+    milliseconds: dict[str, float] = {}
+    debug = _debug_level()
+    for step in passes:
+        before = graph
+        start = time.perf_counter()
+        graph = step.run(before)
+        milliseconds[step.name] = 1e3 * (time.perf_counter() - start)
+        verify(graph)
+        if debug:
+            _log(step.name, before, graph, milliseconds[step.name], debug)
+        if observe is not None:
+            observe(step.name, graph)
+    if debug == 2:
+        print(graph, file=sys.stderr)
+    return graph, milliseconds
+
+
+def _debug_level() -> int:
+    level = os.environ.get("GRAPHC_DEBUG", "")
+    return int(level) if level.isdigit() else 0
+
+
+def _log(name: str, before: Graph, after: Graph, milliseconds: float, debug: int) -> None:
+    text = str(after)
+    is_changed = text != str(before)
+    counts = f"{_count(before)} -> {_count(after)} equations" if is_changed else "(unchanged)"
+    print(f"{after.name}: {name:20} {milliseconds:8.2f} ms  {counts}", file=sys.stderr)
+    if debug >= 3 and is_changed:
+        print(text, file=sys.stderr)
+
+
+def _count(graph: Graph) -> int:
+    return sum(1 for _ in all_eqns(graph))

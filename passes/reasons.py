@@ -1,0 +1,49 @@
+"""Why two kernels of a fused graph are not one: the sentences of `explain().not_fused`."""
+
+from __future__ import annotations
+
+from graphc.ir import Atom, Eqn, Graph, Var
+from graphc.ops import linalg
+from graphc.passes.groups import STANDALONE
+
+
+def why_apart(graph: Graph, first: Eqn, second: Eqn, value: Atom) -> str:
+    """The first rule of `groups.py` that keeps `second`, which reads `value` of `first`, apart."""
+    kinds = (first.attrs["kind"], second.attrs["kind"])
+    for kind in kinds:
+        if kind in STANDALONE:
+            return f"{kind} has a loop nest of its own"
+    if _is_product_operand(second, value):
+        return "a matrix product reads it, each element many times"
+    if "matmul" in kinds and (first.attrs["reduce"] or second.attrs["reduce"]):
+        return "a reduction needs the whole product, which is made tile by tile"
+    if kinds == ("matmul", "matmul"):
+        return "two matrix products are two loop nests"
+    domains = first.attrs["domain"], second.attrs["domain"]
+    if domains[0] != domains[1]:
+        return f"they loop over different domains, {domains[0]} and {domains[1]}"
+    if first.attrs["reduce"] != second.attrs["reduce"] and all(
+        eqn.attrs["reduce"] for eqn in (first, second)
+    ):
+        return f"they reduce axes {first.attrs['reduce']} and {second.attrs['reduce']}"
+    if _path_between(graph, first, second):
+        return "another kernel lies between them"
+    return "the value runs along other axes in the second"
+
+
+def _is_product_operand(eqn: Eqn, value: Atom) -> bool:
+    body: Graph = eqn.attrs["body"]
+    inside = [p for p, atom in zip(body.params, eqn.ins, strict=True) if atom is value]
+    return any(inner.op is linalg.matmul and p in inner.ins for inner in body.eqns for p in inside)
+
+
+def _path_between(graph: Graph, first: Eqn, second: Eqn) -> bool:
+    """Whether something that needs `first` must run before `second`."""
+    reached: set[Var] = set(first.outs)
+    start, stop = graph.eqns.index(first), graph.eqns.index(second)
+    between: set[Var] = set()
+    for eqn in graph.eqns[start + 1 : stop]:
+        ins = {atom for atom in eqn.ins if isinstance(atom, Var)}
+        if not ins.isdisjoint(reached | between):
+            between.update(eqn.outs)
+    return any(isinstance(atom, Var) and atom in between for atom in second.ins)

@@ -1,0 +1,89 @@
+"""The pipeline: values, times, the debug log, and time that grows with the graph."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pass_helpers import op_names, random_graph, same_values
+
+from graphc import errors
+from graphc.build import Builder
+from graphc.ir import OPS, Graph, Type
+from graphc.passes.pipeline import FUSE, OPTIMIZE, PIPELINE, Pass, optimize, run
+from graphc.text import parse
+
+PLAIN = "graph g(%x: f32[3]) {\n  %y: f32[3] = multiply(%x, 1.0)\n  return %y\n}"
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 10**9))
+def test_random_graphs_keep_their_values(seed: int) -> None:
+    graph = random_graph(seed, size=40)
+    same_values(graph, run(graph, OPTIMIZE + FUSE[:3])[0], seeds=2)
+
+
+def test_times_and_observers_see_each_pass_once() -> None:
+    seen: list[str] = []
+    graph, milliseconds = run(parse(PLAIN), observe=lambda name, graph: seen.append(name))
+    assert graph.eqns == ()
+    assert seen == [step.name for step in PIPELINE] == list(milliseconds)
+    assert all(value >= 0 for value in milliseconds.values())
+
+
+def test_the_optimized_stage_keeps_composite_ops() -> None:
+    graph = parse("graph g(%x: f32[3]) {\n  %y: i64[] = argmax(%x, axis=0)\n  return %y\n}")
+    assert op_names(optimize(graph)) == ["argmax"]
+
+
+def test_a_pass_that_breaks_a_graph_is_caught() -> None:
+    broken = Pass("broken", lambda graph: graph.replace(params=()))
+    with pytest.raises(errors.VerifyError):
+        run(parse(PLAIN), (broken,))
+
+
+def test_debug_log(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_DEBUG", "1")
+    run(parse(PLAIN), OPTIMIZE)
+    log = capsys.readouterr().err
+    assert log.count("(unchanged)") == len(OPTIMIZE) - 1
+    assert "simplify" in log and "1 -> 0 equations" in log and "graph g" not in log
+    monkeypatch.setenv("GRAPHC_DEBUG", "3")
+    run(parse(PLAIN), OPTIMIZE)
+    assert capsys.readouterr().err.count("graph g") == 1
+
+
+def long_graph(size: int) -> Graph:
+    source = random.Random(0)
+    builder = Builder("long")
+    type = Type("f32", (64,))
+    values = [builder.param(type), builder.param(type)]
+    while len(builder.eqns) < size:
+        x, y = source.choice(values[-20:]), source.choice(values[-20:])
+        name = source.choice(["add", "subtract", "maximum", "multiply", "tanh", "one", "reshape"])
+        if name == "tanh":
+            values.append(OPS["tanh"](x))
+        elif name == "one":
+            values.append(x * 1.0)
+        elif name == "reshape":
+            values.append(OPS["reshape"](OPS["reshape"](x, shape=(8, 8)), shape=(64,)))
+        else:
+            values.append(OPS[name](x, y))
+    return builder.finish([values[-1].atom])
+
+
+def seconds(graph: Graph) -> float:
+    start = time.process_time()
+    run(graph, OPTIMIZE + FUSE[:3])
+    return time.process_time() - start
+
+
+def test_time_is_linear_in_the_number_of_equations() -> None:
+    small, large = long_graph(500), long_graph(5000)
+    fast = min(seconds(small) for _ in range(3))
+    slow = min(seconds(large) for _ in range(2))
+    assert slow < 30 * fast  # ten times the equations; a quadratic pass would be near 100
+    assert slow < 2.0
