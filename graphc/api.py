@@ -11,6 +11,8 @@ import numpy as np
 from graphc import errors
 from graphc.compiled import Compiled, Options, leaf_names
 from graphc.ir import Graph
+from graphc.runtime.reference import evaluate as run_reference
+from graphc.text import parse as parse_text
 from graphc.trace import tree
 from graphc.trace.scope import user_loc
 from graphc.trace.trace import trace as trace_function
@@ -110,9 +112,7 @@ def evaluate(graph: Graph, *arrays: Any) -> tuple[np.ndarray, ...]:
     >>> gc.evaluate(graph, np.array([1.0, 2.0]))
     (array([2., 4.]),)
     """
-    from graphc.runtime.reference import evaluate as run
-
-    return run(graph, *arrays)
+    return run_reference(graph, *arrays)
 
 
 def parse(text: str) -> Graph:
@@ -125,6 +125,4 @@ def parse(text: str) -> Graph:
     >>> str(gc.parse(text)) == text
     True
     """
-    from graphc.text import parse as parse_text
-
     return parse_text(text)

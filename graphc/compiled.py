@@ -14,18 +14,16 @@ import numpy as np
 
 from graphc import errors
 from graphc.ir import Graph
+from graphc.passes import pipeline
+from graphc.runtime.llvm.entry import MISS, Calling, Leaf
+from graphc.runtime.step import Step
 from graphc.trace import tree
 from graphc.trace.control import converted
 from graphc.trace.scope import is_tracing, user_loc
 from graphc.trace.trace import Spec, Traced, trace
 
 if TYPE_CHECKING:
-    from graphc.runtime.llvm.entry import Calling
     from graphc.report import Report
-    from graphc.runtime.step import Step
-
-MISS = NotImplemented
-"""What a native entry point gives where the slow path has to look (`runtime.llvm.entry`)."""
 
 STAGES = ("traced", "optimized", "fused")
 
@@ -58,8 +56,6 @@ class Specialised:
     def ready(self) -> Step:
         """The step, compiled on first use."""
         if self.step is None:
-            from graphc.runtime.step import Step
-
             start = time.perf_counter()
             self.step = Step(self.graphs["fused"], self.options.fastmath, self._calling())
             self.fast = self.step.fast
@@ -68,8 +64,6 @@ class Specialised:
 
     def _calling(self) -> Calling | None:
         """How the native entry point takes and gives the leaves, if it can."""
-        from graphc.runtime.llvm.entry import Calling, Leaf
-
         if self.traced.specialisations or self.sharing is not None:
             return None
         arguments = [
@@ -175,7 +169,7 @@ class Compiled:
 
         Compiles, but does not run.
         """
-        from graphc.report import make_report
+        from graphc.report import make_report  # here, because graphc.report reads this module
 
         return make_report(self._entry(args, kwargs))
 
@@ -212,8 +206,6 @@ class Compiled:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Specialised:
-        from graphc.passes import pipeline
-
         start = time.perf_counter()
         names = leaf_names(self._function, args, kwargs)
         traced = trace(self._function, args, kwargs, names, _first_of_each(leaves))

@@ -10,6 +10,7 @@ from graphc.ir import Eqn, Graph, Loc, Type, all_eqns
 from graphc.ops import linalg
 from graphc.ops.elementwise import cast
 from graphc.ops.shape import VIEWS
+from graphc.passes.reasons import why_apart
 
 if TYPE_CHECKING:
     from graphc.compiled import Specialised
@@ -156,8 +157,6 @@ def _flops(eqn: Eqn) -> int:
 
 def _not_fused(graph: Graph, names: dict[Eqn, str]) -> Iterator[NotFused]:
     """Each pair of kernels in which the second reads what the first makes."""
-    from graphc.passes.reasons import why_apart
-
     made = {out: eqn for eqn in graph.eqns if eqn in names for out in eqn.outs}
     seen = set()
     for eqn in graph.eqns:

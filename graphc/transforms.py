@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphc import errors
+from graphc.compiled import Compiled
 from graphc.ir import FLOATS
+from graphc.passes.autodiff import gradient
 from graphc.trace import control, tree
 from graphc.trace.scope import current, is_tracing, user_loc
 from graphc.trace.trace import Inner, trace_inner
@@ -29,8 +31,6 @@ class _Transform:
         if is_tracing():
             return self._inline(args, kwargs)
         if self._compiled is None:
-            from graphc.compiled import Compiled
-
             self._compiled = Compiled(self)
         return self._compiled(*args, **kwargs)
 
@@ -153,8 +153,6 @@ def _loss_first(returned: Any, has_aux: bool) -> Any:
 
 def _inline_gradient(inner: Inner, inputs: Sequence[Tracer]) -> tuple[list[Tracer], list[Tracer]]:
     """The results of the traced function, and the gradients by `inputs`."""
-    from graphc.passes.autodiff import gradient
-
     graph = gradient(inner.graph, range(len(inputs)))
     scope = current()
     outs = scope.builder.inline(graph, [value.atom for value in inner.operands])

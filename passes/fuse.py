@@ -14,8 +14,9 @@ import heapq
 from collections.abc import Sequence
 from types import MappingProxyType
 
+from graphc.build import rename
 from graphc.ir import Atom, Eqn, Graph, Lit, Var, has_effect, map_subgraphs
-from graphc.ops import control, linalg
+from graphc.ops import control
 from graphc.passes.groups import AxisMap, Group, Grouping, find_groups, is_soft
 
 
@@ -102,18 +103,18 @@ def outline(
     made = {out for eqn in eqns for out in eqn.outs}
     operands = list(
         dict.fromkeys(
-            atom for eqn in eqns for atom in eqn.ins if _is_operand(eqn, atom) and atom not in made
+            atom for eqn in eqns for atom in eqn.ins if isinstance(atom, Var) and atom not in made
         )
     )
     results = [out for eqn in eqns for out in eqn.outs if readers.get(out, set()) - inside]
-    names = {atom: Var(atom.type, getattr(atom, "hint", "")) for atom in (*operands, *made)}
+    names: dict[Var, Atom] = {var: Var(var.type, var.hint) for var in (*operands, *made)}
     body = Graph(
         "body",
-        tuple(names[atom] for atom in operands),
+        tuple(_var(names, var) for var in operands),
         tuple(
             eqn.replace(
-                ins=tuple(names.get(atom, atom) for atom in eqn.ins),
-                outs=tuple(names[out] for out in eqn.outs),
+                ins=tuple(rename(atom, names) for atom in eqn.ins),
+                outs=tuple(_var(names, out) for out in eqn.outs),
             )
             for eqn in eqns
         ),
@@ -130,9 +131,10 @@ def outline(
     return Eqn(control.fused, tuple(operands), tuple(results), MappingProxyType(attrs), loc)
 
 
-def _is_operand(eqn: Eqn, atom: Atom) -> bool:
-    """Whether a kernel reads `atom` from memory: a matrix product even reads literals there."""
-    return isinstance(atom, Var) or eqn.op is linalg.matmul
+def _var(names: dict[Var, Atom], var: Var) -> Var:
+    renamed = names[var]
+    assert isinstance(renamed, Var)
+    return renamed
 
 
 def _in_order(eqns: Sequence[Eqn], written: set[Atom]) -> list[Eqn]:

@@ -2,19 +2,20 @@
 
 A `Kernel` is what one fused equation becomes before it is machine code.  It is independent of the
 target: loops are marked as vector loops, but not how wide.  `str(kernel)` is for reading.
+
+Named tuples rather than dataclasses: there are many of these classes, and making a dataclass takes
+ten times as long, which every `import graphc` would pay.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphc.ir import Lit
 
 
-@dataclass(frozen=True)
-class Buffer:
+class Buffer(NamedTuple):
     """Memory that a kernel is given a pointer to."""
 
     name: str
@@ -25,8 +26,7 @@ class Buffer:
     """"in", "out" or "scratch" (contents last for one run of the kernel)."""
 
 
-@dataclass(frozen=True)
-class Access:
+class Access(NamedTuple):
     """An element of a buffer as a function of the loop indices: offset + sum(index * stride)."""
 
     buffer: int
@@ -34,8 +34,7 @@ class Access:
     strides: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Name:
+class Name(NamedTuple):
     """A value inside a kernel."""
 
     number: int
@@ -48,8 +47,7 @@ class Name:
 Operand = Name | Lit
 
 
-@dataclass(frozen=True)
-class Load:
+class Load(NamedTuple):
     """`out = access`; with `index`, the element `index * index_stride` further on."""
 
     out: Name
@@ -58,8 +56,7 @@ class Load:
     index_stride: int = 0
 
 
-@dataclass(frozen=True)
-class Compute:
+class Compute(NamedTuple):
     """`out = op(ins)` by the scalar table."""
 
     out: Name
@@ -68,24 +65,21 @@ class Compute:
     attrs: tuple[tuple[str, Any], ...] = ()
 
 
-@dataclass(frozen=True)
-class Index:
+class Index(NamedTuple):
     """`out` = the loop index along an axis."""
 
     out: Name
     axis: int
 
 
-@dataclass(frozen=True)
-class Store:
+class Store(NamedTuple):
     """`access = value`"""
 
     access: Access
     value: Operand
 
 
-@dataclass(frozen=True)
-class AddAt:
+class AddAt(NamedTuple):
     """`access[index * index_stride] += value`, one element after the other."""
 
     access: Access
@@ -94,8 +88,7 @@ class AddAt:
     value: Operand
 
 
-@dataclass(frozen=True)
-class Accumulator:
+class Accumulator(NamedTuple):
     """`out` = the values combined over the loop that holds it."""
 
     out: Name
@@ -103,8 +96,7 @@ class Accumulator:
     value: Operand
 
 
-@dataclass(frozen=True)
-class Loop:
+class Loop(NamedTuple):
     """Nested loops over `axes`, outermost first.  In a vector loop the last axis runs in vectors."""
 
     axes: tuple[int, ...]
@@ -113,8 +105,7 @@ class Loop:
     accumulators: tuple[Accumulator, ...] = ()
 
 
-@dataclass(frozen=True)
-class Product:
+class Product(NamedTuple):
     """The matrix product left @ right at the current batch indices, tile by tile.
 
     `epilogue` runs over each finished tile; it reads the product as `out`.
@@ -136,8 +127,7 @@ class Product:
 Statement = Load | Compute | Index | Store | AddAt | Loop | Product
 
 
-@dataclass(frozen=True)
-class Kernel:
+class Kernel(NamedTuple):
     """One kernel: its buffers (the order of its pointer arguments), loop sizes and statements."""
 
     name: str

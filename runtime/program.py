@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from graphc.ir import Atom, Dense, Eqn, Graph, Lit, Type, Var, has_effect
 from graphc.ops import control, index, shape
-from graphc.runtime.kernel import Kernel, Load, Loop, Product, Statement, Store
+from graphc.runtime.kernel import Kernel, Load, Loop, Product, Statement, Store, accesses
 from graphc.runtime.layout import Layout, contiguous, view
 from graphc.runtime.moves import schedule_copy, schedule_move
 from graphc.runtime.schedule import schedule_loop, schedule_matmul
@@ -29,8 +30,7 @@ class Root:
     nbytes: int
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a value is: a layout over a root, in elements of its dtype."""
 
     root: Root
@@ -39,9 +39,11 @@ class Place:
 
 Source = Place | Lit
 
+Updates = dict[int, list[int]]
+"""The arguments that a result is the new value of, for each result that is one."""
 
-@dataclass(frozen=True)
-class Call:
+
+class Call(NamedTuple):
     """Run a kernel on memory.  `eqn` is the equation that it comes from, None for a copy."""
 
     kernel: Kernel
@@ -50,8 +52,7 @@ class Call:
     scratch: tuple[Root, ...] = ()
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """`root` is the memory at `then` or at `otherwise`, whichever branch ran."""
 
     root: Root
@@ -59,8 +60,7 @@ class Choice:
     otherwise: tuple[Root, int]
 
 
-@dataclass(frozen=True)
-class Branch:
+class Branch(NamedTuple):
     """Run one of two lists of items."""
 
     predicate: Place
@@ -69,8 +69,7 @@ class Branch:
     choices: tuple[Choice, ...]
 
 
-@dataclass(frozen=True)
-class Fail:
+class Fail(NamedTuple):
     """Stop with the failed check `number` if `failed` holds, and name `value`."""
 
     failed: Place
@@ -115,7 +114,9 @@ class _Planner:
         ]
         for param, root in zip(graph.params, arguments, strict=True):
             self.places[param] = Place(root, contiguous(param.type.shape))
-        updates = {result: argument for argument, result in graph.updates}
+        updates: Updates = {}
+        for argument, result in graph.updates:
+            updates.setdefault(result, []).append(argument)
         results = [
             None if j in updates else Root("result", j, out.type.dtype, out.type.nbytes)
             for j, out in enumerate(graph.outs)
@@ -130,13 +131,13 @@ class _Planner:
             tuple(results),
             tuple(self.constants),
             tuple(self.checks),
-            frozenset(updates.values()),
+            frozenset(argument for argument, _ in graph.updates),
         )
 
     # ---- where results go ------------------------------------------------------------------------
 
     def _targets(
-        self, arguments: Sequence[Root], results: Sequence[Root | None], updates: dict[int, int]
+        self, arguments: Sequence[Root], results: Sequence[Root | None], updates: Updates
     ) -> dict[Var, Root]:
         """The values that kernels may write straight to the caller's memory."""
         targets: dict[Var, Root] = {}
@@ -145,8 +146,8 @@ class _Planner:
                 continue
             if root is not None:
                 targets[out] = root
-            elif self._may_overwrite(out, self.graph.params[updates[j]]):
-                targets[out] = arguments[updates[j]]
+            elif self._may_overwrite(out, self.graph.params[updates[j][0]]):
+                targets[out] = arguments[updates[j][0]]
         return targets
 
     def _may_overwrite(self, new: Var, param: Var) -> bool:
@@ -165,19 +166,20 @@ class _Planner:
         return not (read_later or returned or any(has_effect(eqn) for eqn in later))
 
     def _finish(
-        self, results: Sequence[Root | None], arguments: Sequence[Root], updates: dict[int, int]
+        self, results: Sequence[Root | None], arguments: Sequence[Root], updates: Updates
     ) -> None:
         """Copy what did not get to the caller's memory by itself; parameters last."""
         pending = []
         for j, (out, root) in enumerate(zip(self.graph.outs, results, strict=True)):
             source = self._source(out)
-            target = root if root is not None else arguments[updates[j]]
-            if isinstance(source, Place) and source.root is target and source.layout.is_contiguous:
-                continue
-            if root is not None:
-                self._copy(source, out.type, target)
-            else:
-                pending.append((source, out.type, target))
+            targets = [root] if root is not None else [arguments[i] for i in updates[j]]
+            for target in targets:
+                if isinstance(source, Place) and source.root is target and source.layout.is_contiguous:
+                    continue
+                if root is not None:
+                    self._copy(source, out.type, target)
+                else:
+                    pending.append((source, out.type, target))
         written = {target for _, _, target in pending}
         # The new value of one parameter may be (a view of) the old value of another.
         safe = [
@@ -393,37 +395,41 @@ def _overlaps(source: Source, root: Root, items: Sequence[Item]) -> bool:
 def _is_in_place(kernel: Kernel, roots: Sequence[Root], out: int) -> bool:
     """Whether writing buffer `out` over an operand in the same memory changes no result.
 
-    Each element must be read for the last time in the iteration that writes it: one loop nest
-    without stages, the same access for reading and writing, and no part in a matrix product.
+    Each element must be read for the last time in the iteration that writes it: the same access
+    for reading and writing, a step along every loop around it, and no part in a reduction loop (a
+    later stage would read again) or in a matrix product.
     """
     shared = {i for i, root in enumerate(roots) if root is roots[out]}
-    found: list[tuple[tuple[int, ...], int]] = []
-    if not _collect(kernel.body, shared, found):
-        return False
-    covered = all(
-        stride != 0 for strides, _ in found for stride, n in zip(strides, kernel.domain) if n > 1
-    )
-    return len(set(found)) == 1 and covered
+    found: set[tuple[tuple[int, ...], int]] = set()
+    return _collect(kernel, kernel.body, shared, (), found) and len(found) == 1
 
 
 def _collect(
-    statements: Sequence[Statement], shared: set[int], found: list[tuple[tuple[int, ...], int]]
+    kernel: Kernel,
+    statements: Sequence[Statement],
+    shared: set[int],
+    around: tuple[int, ...],
+    found: set[tuple[tuple[int, ...], int]],
 ) -> bool:
     """Gather the accesses to `shared` buffers; False where one is not a plain load or store."""
     for statement in statements:
         match statement:
-            case Load(access=access, index=index) if access.buffer in shared:
-                if index is not None:
+            case Load(access=access) | Store(access=access) if access.buffer in shared:
+                is_indexed = isinstance(statement, Load) and statement.index is not None
+                if is_indexed or any(access.strides[axis] == 0 for axis in around):
                     return False
-                found.append((access.strides, access.offset))
-            case Store(access=access) if access.buffer in shared:
-                found.append((access.strides, access.offset))
-            case Loop(accumulators=accumulators, body=body):
-                if accumulators or not _collect(body, shared, found):
+                found.add((access.strides, access.offset))
+            case Loop(axes=axes, accumulators=accumulators, body=body):
+                if accumulators and any(a.buffer in shared for a in accesses(body)):
+                    return False
+                inside = (*around, *(axis for axis in axes if kernel.domain[axis] > 1))
+                if not _collect(kernel, body, shared, inside, found):
                     return False
             case Product(left=left, right=right, epilogue=epilogue):
                 if left.buffer in shared or right.buffer in shared:
                     return False
-                if not _collect(epilogue, shared, found):
+                tile = (statement.row_axis, statement.column_axis)
+                inside = (*around, *(axis for axis in tile if axis is not None))
+                if not _collect(kernel, epilogue, shared, inside, found):
                     return False
     return True

@@ -9,7 +9,7 @@ a later one needs is computed again if that is cheap, and kept in a scratch row 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from graphc.ir import Atom, Eqn, Graph, Lit, Type, Var
@@ -412,7 +412,7 @@ def _only_loop_over(body: Sequence[Statement], axis: int) -> bool:
 def _collapsed(kernel: Kernel, axis: int) -> Kernel:
     domain = kernel.domain
     merged = (*domain[: axis - 1], domain[axis - 1] * domain[axis], *domain[axis + 1 :])
-    return replace(kernel, domain=merged, body=_renumbered(kernel.body, axis))
+    return kernel._replace(domain=merged, body=_renumbered(kernel.body, axis))
 
 
 def _renumbered(statements: Sequence[Statement], axis: int) -> tuple[Statement, ...]:
@@ -426,15 +426,15 @@ def _renumber(statement: Statement, axis: int) -> Statement:
             if axis - 1 in axes and axis not in axes:
                 inner = body[0]
                 assert isinstance(inner, Loop)
-                statement = replace(inner, axes=(axis - 1, axis))
+                statement = inner._replace(axes=(axis - 1, axis))
                 axes, body = statement.axes, statement.body
             kept = tuple(a - (a >= axis) for a in axes if a != axis)
-            return replace(statement, axes=kept, body=_renumbered(body, axis))
+            return statement._replace(axes=kept, body=_renumbered(body, axis))
         case Load(access=access) | Store(access=access):
             strides = (*access.strides[: axis - 1], *access.strides[axis:])
-            return replace(statement, access=replace(access, strides=strides))
+            return statement._replace(access=access._replace(strides=strides))
         case Index(axis=own):
-            return replace(statement, axis=own - (own >= axis))
+            return statement._replace(axis=own - (own >= axis))
     return statement
 
 

@@ -499,10 +499,12 @@ def is_user_code(code: types.CodeType) -> bool:
 
 
 def call(function: Any, loc: Loc | None = None) -> Any:
-    """What to call in place of `function`: the user's own functions are converted."""
+    """What to call in place of `function`: of the user's own functions, the converted form."""
     if not is_tracing():
         return function
-    return converted(function)
+    from graphc.trace import calls
+
+    return calls.stand_in(function) or converted(function)
 
 
 def converted(function: Any, required: bool = False) -> Any:

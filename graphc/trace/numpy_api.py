@@ -6,7 +6,6 @@ that graphc honours; a call with any other parameter is an error that names it.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +21,7 @@ from graphc.trace import numpy_reductions as reductions
 from graphc.trace import numpy_shapes as shapes
 from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, cast_to, known_dtype, lift
-from graphc.trace.ufuncs import UFUNCS, broadcast_to, emit_ufunc
+from graphc.trace.ufuncs import broadcast_to, emit_ufunc
 
 # ---- entry points of NumPy's protocols ---------------------------------------------------------------
 
@@ -126,25 +125,28 @@ def qualified_name(func: Any) -> str:
 
 
 def _unsupported(name: str) -> errors.UnsupportedFunctionError:
-    if name in _INSTEAD:
-        hint = f"use {_INSTEAD[name]}"
-    else:
-        known = [*map(qualified_name, FUNCTIONS), *(f"np.{ufunc.__name__}" for ufunc in UFUNCS)]
-        near = difflib.get_close_matches(name, known, 1, 0.8)
-        hint = f"the nearest that works is {near[0]}" if near else "write it with other functions"
+    instead = _INSTEAD.get(name, "write it with functions that can")
     return errors.UnsupportedFunctionError(
-        f"{name} cannot be traced; {hint}, or compute it outside of the traced function", user_loc()
+        f"{name} cannot be traced; {instead}, or compute it outside of the traced function",
+        user_loc(),
     )
 
 
 _INSTEAD = {
-    "np.einsum": "np.matmul, np.tensordot or a product with np.sum",
-    "np.cumsum": "np.tril(np.ones((n, n))) @ x",
-    "np.median": "np.mean",
-    "np.piecewise": "np.select or np.where",
-    "np.add.at": "a product with (indices[:, None] == np.arange(n))",
-    "np.linalg.inv": "a closed formula",
-    "np.bincount": "np.sum(indices[:, None] == np.arange(n), axis=0)",
+    "np.add.at": "use np.sum(np.where(indices[:, None] == np.arange(n), values[:, None], 0), axis=0)",
+    "np.apply_along_axis": "call the function on the whole array, with axis=",
+    "np.argsort": "np.argmax and np.argmin find the ends",
+    "np.bincount": "use np.sum(indices[:, None] == np.arange(n), axis=0)",
+    "np.copysign": "use np.where(y < 0, -np.abs(x), np.abs(x))",
+    "np.convolve": "use np.sum of shifted slices x[i : i + n] * kernel[i]",
+    "np.cumsum": "use np.tril(np.ones((n, n))) @ x",
+    "np.einsum": "use np.matmul, np.tensordot, or a product and np.sum",
+    "np.interp": "use np.where, or np.select of the pieces",
+    "np.median": "np.mean, np.max and np.min can",
+    "np.piecewise": "use np.select or np.where",
+    "np.sinc": "use np.where(x == 0, 1, np.sin(np.pi * x) / (np.pi * x))",
+    "np.sort": "np.max and np.min find the ends",
+    "np.vectorize": "call the function on the whole array",
 }
 """NumPy function that cannot be traced -> what does the same, where names are no guide."""
 

@@ -153,7 +153,7 @@ def ptp(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 def _position(op: Any, x: Any, axis: Any, keepdims: bool) -> Tracer:
     x = lift(x)
-    flat = reshape(x, -1) if axis is None else x
+    flat = x.reshape(-1) if axis is None else x
     along = 0 if axis is None else normalise_axis(axis, x.ndim)
     result = op(flat.value(), axis=along)
     if keepdims:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import types
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -211,6 +212,24 @@ def _show(filename: str) -> str | None:
         return None
     here = os.path.join(os.getcwd(), "")
     return path[len(here) :] if path.startswith(here) else filename
+
+
+def at_user_line(error: errors.GraphcError) -> errors.GraphcError:
+    """`error` with the user's line, and a traceback of the user's own functions alone."""
+    frames: list[types.TracebackType] = []
+    traceback = error.__traceback__
+    while traceback is not None:
+        if shown_file(traceback.tb_frame.f_code.co_filename) is not None:
+            frames.append(traceback)
+        traceback = traceback.tb_next
+    if error.loc is None and frames:
+        innermost = frames[-1]
+        shown = shown_file(innermost.tb_frame.f_code.co_filename)
+        error = type(error)(str(error), Loc(shown or "", innermost.tb_lineno))
+    kept = None
+    for frame in reversed(frames):
+        kept = types.TracebackType(kept, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    return error.with_traceback(kept)
 
 
 def user_loc() -> Loc | None:

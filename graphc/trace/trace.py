@@ -17,6 +17,7 @@ from graphc.trace.scope import (
     Session,
     Specialisation,
     Storage,
+    at_user_line,
     current,
     open_scope,
     user_loc,
@@ -135,12 +136,15 @@ def trace(
     """
     leaves, structure = tree.flatten((tuple(args), dict(kwargs)))
     session = Session()
-    with open_scope(_graph_name(function), session) as scope:
-        tracers = _parameters(scope, leaves, names, aliases)
-        given_args, given_kwargs = tree.unflatten(structure, tracers)
-        target = control.converted(function)
-        returned = target(*given_args, **given_kwargs)
-        return _finish(scope, session, tracers, returned)
+    try:
+        with open_scope(_graph_name(function), session) as scope:
+            tracers = _parameters(scope, leaves, names, aliases)
+            given_args, given_kwargs = tree.unflatten(structure, tracers)
+            target = control.converted(function)
+            returned = target(*given_args, **given_kwargs)
+            return _finish(scope, session, tracers, returned)
+    except errors.GraphcError as error:
+        raise at_user_line(error) from error.__cause__
 
 
 def _graph_name(function: Any) -> str:

@@ -322,10 +322,16 @@ def holds_tracer(parts: Any) -> bool:
 
 
 def _stack(parts: list[Tracer]) -> Tracer:
-    from graphc.trace import numpy_api
+    from graphc.trace.numpy_joining import stack
 
-    result: Tracer = numpy_api.stack(parts)
-    return result
+    shapes = {part.shape for part in parts}
+    if len(shapes) > 1:
+        raise errors.ShapeError(
+            f"a list of arrays of the shapes {', '.join(map(str, sorted(shapes)))} is not an array;"
+            " give its parts one shape",
+            user_loc(),
+        )
+    return stack(parts)
 
 
 # ---- operators -----------------------------------------------------------------------------------------

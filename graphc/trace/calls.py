@@ -1,0 +1,228 @@
+"""Calls in a converted function that NumPy's protocols do not reach.
+
+`np.array([a, b])`, `np.take(table, i)`, `max(a, b)` and `math.sqrt(a)` would ask a traced value for
+a number.  Converted functions ask `stand_in` for what to call instead.  Arrays that the function
+makes with `np.zeros` and its like are traced, so that it can assign traced values into them.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphc import errors
+from graphc.ir import DTYPE_NAMES, NUMPY_DTYPES
+from graphc.ops import elementwise as ew
+from graphc.trace import numpy_api, numpy_making
+from graphc.trace.numpy_choosing import where
+from graphc.trace.scope import user_loc
+from graphc.trace.tracer import Tracer, cast_to, holds_tracer, is_python_scalar, lift, wrap
+from graphc.trace.ufuncs import emit_ufunc
+
+
+def stand_in(function: Any) -> Callable[..., Any] | None:
+    """What to call in place of `function` while tracing, None for the function itself."""
+    row = _STAND_INS.get(id(function))
+    return None if row is None else row[1]
+
+
+# ---- arrays made in the function -----------------------------------------------------------------------
+
+
+def _filled(function: Callable[..., Any], fill: int) -> Callable[..., Any]:
+    def make(shape: Any, dtype: Any = None, **rest: Any) -> Any:
+        if _is_untraced(dtype) or not _are_sizes(shape) or rest:
+            return function(shape, dtype, **rest)
+        return numpy_making.full(shape, fill, np.float64 if dtype is None else dtype)
+
+    return make
+
+
+def _full(shape: Any, fill_value: Any, dtype: Any = None, **rest: Any) -> Any:
+    is_number = isinstance(fill_value, (Tracer, int, float, np.number))
+    if not is_number or _is_untraced(dtype) or not _are_sizes(shape) or rest:
+        return np.full(shape, fill_value, dtype, **rest)
+    return numpy_making.full(shape, fill_value, dtype)
+
+
+def _is_untraced(dtype: Any) -> bool:
+    """Masks stay ordinary arrays, which may index; so does what graphc has no dtype for."""
+    if dtype is None:
+        return False
+    try:
+        return DTYPE_NAMES.get(np.dtype(dtype), "bool") == "bool"
+    except TypeError:
+        return True
+
+
+def _are_sizes(shape: Any) -> bool:
+    """Whether this is a shape; what is wrong with another one, NumPy says."""
+    sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
+    return all(hasattr(n, "__index__") and operator.index(n) >= 0 for n in sizes)
+
+
+def _arange(*args: Any, **kwargs: Any) -> Any:
+    if all(not isinstance(x, Tracer) or x.dtype_name in ("i32", "i64") for x in args):
+        return np.arange(*(operator.index(x) if isinstance(x, Tracer) else x for x in args), **kwargs)
+    return np.arange(*args, **kwargs)
+
+
+# ---- conversions ---------------------------------------------------------------------------------------
+
+
+def _converter(scalar: type) -> Callable[..., Any]:
+    return lambda x: numpy_making.astype(x, scalar)
+
+
+# ---- Python's functions on numbers ---------------------------------------------------------------------
+
+
+def _extreme(name: str, better: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """`max` and `min`: of equals the first, and of NaN whatever the comparisons say."""
+
+    def choose(*items: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            raise errors.UnsupportedFunctionError(
+                f"{name}() with {', '.join(kwargs)} cannot be traced; leave it out", user_loc()
+            )
+        given = list(items[0]) if len(items) == 1 else list(items)
+        result = given[0]
+        for item in given[1:]:
+            result = _chosen(better(item, result), item, result)
+        return result
+
+    return choose
+
+
+def _chosen(first: Any, a: Any, b: Any) -> Any:
+    if not isinstance(first, Tracer):
+        return a if first else b
+    if first.ndim:
+        raise errors.AmbiguousTruthError(
+            f"the truth value of an array {first.type} is ambiguous; use np.maximum or np.minimum",
+            user_loc(),
+        )
+    result = where(first, a, b)
+    result.weak = all(is_python_scalar(x) or (isinstance(x, Tracer) and x.weak) for x in (a, b))
+    return result
+
+
+def _of_number(ufunc: Any) -> Callable[..., Any]:
+    """A function of `math`: it computes in f64, and gives a Python number.
+
+    Where Python raises ValueError or OverflowError, it gives NumPy's NaN or infinity.
+    """
+
+    def apply(*args: Any) -> Any:
+        operands = [lift(x) for x in args]
+        for x in operands:
+            if x.ndim:
+                raise errors.ConcreteValueError(
+                    f"math functions take single numbers, not {x.type}; use np.{ufunc.__name__}",
+                    user_loc(),
+                )
+        result = emit_ufunc(ufunc, [wrap(cast_to(x.value(), "f64")) for x in operands])
+        assert result is not None
+        result.weak = result.dtype_name != "bool"
+        return result
+
+    return apply
+
+
+def _integer(ufunc: Any) -> Callable[..., Any]:
+    return lambda x: wrap(cast_to(_of_number(ufunc)(x).value(), "i64"), weak=True)
+
+
+def _log(x: Any, base: Any = None) -> Any:
+    result = _of_number(np.log)(x)
+    return result if base is None else result / _of_number(np.log)(base)
+
+
+def _erf(x: Any) -> Any:
+    return wrap(ew.erf(cast_to(lift(x).value(), "f64")), weak=True)
+
+
+# ---- questions about types -----------------------------------------------------------------------------
+
+
+def _isinstance(x: Any, kinds: Any) -> bool:
+    """`isinstance` of the array or number that a traced value stands for."""
+    return isinstance(x, kinds) or isinstance(_example(x), kinds)
+
+
+def _example(x: Tracer) -> Any:
+    if x.weak:
+        return x.stand_in()
+    return x.dtype.type(0) if x.is_scalar else np.empty((0,), x.dtype)
+
+
+# ---- the table -----------------------------------------------------------------------------------------
+
+
+def _if_traced(function: Any, traced: Callable[..., Any]) -> Callable[..., Any]:
+    """`traced` where an argument is or holds a traced value, else `function`."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        chosen = traced if holds_tracer((*args, *kwargs.values())) else function
+        return chosen(*args, **kwargs)
+
+    return call
+
+
+def _dispatched(function: Any) -> Callable[..., Any]:
+    """A NumPy function, also where a traced value is an argument that it does not dispatch on."""
+    return lambda *args, **kwargs: numpy_api.call_function(function, args, kwargs)
+
+
+_MATH = {
+    "acos": np.arccos,
+    "acosh": np.arccosh,
+    "asin": np.arcsin,
+    "asinh": np.arcsinh,
+    "atan": np.arctan,
+    "atan2": np.arctan2,
+    "atanh": np.arctanh,
+    "fabs": np.absolute,
+    "pow": np.power,
+    **{
+        name: getattr(np, name)
+        for name in "cbrt cos cosh degrees exp exp2 expm1 fmod hypot isfinite isinf isnan"
+        " log10 log1p log2 radians sin sinh sqrt tan tanh".split()
+        if hasattr(math, name)
+    },
+}
+
+_ON_TRACED: list[tuple[Any, Callable[..., Any]]] = [
+    *((function, _dispatched(function)) for function in numpy_api.FUNCTIONS),
+    *((getattr(math, name), _of_number(ufunc)) for name, ufunc in _MATH.items()),
+    (math.log, _log),
+    (math.erf, _erf),
+    *((getattr(math, name), _integer(getattr(np, name))) for name in ("floor", "ceil", "trunc")),
+    *((dtype.type, _converter(dtype.type)) for dtype in NUMPY_DTYPES.values()),
+    (np.array, numpy_making.array),
+    (np.asarray, numpy_making.asarray),
+    (np.asanyarray, numpy_making.asarray),
+    (np.ascontiguousarray, numpy_making.asarray),
+    (np.arange, _arange),
+    (np.isscalar, lambda element: lift(element).is_scalar),
+    (max, _extreme("max", operator.gt)),
+    (min, _extreme("min", operator.lt)),
+    (isinstance, _isinstance),
+]
+
+_STAND_INS: dict[int, tuple[Any, Callable[..., Any]]] = {
+    **{
+        id(function): (function, functools.wraps(function)(_if_traced(function, traced)))
+        for function, traced in _ON_TRACED
+    },
+    id(np.zeros): (np.zeros, _filled(np.zeros, 0)),
+    id(np.ones): (np.ones, _filled(np.ones, 1)),
+    id(np.empty): (np.empty, _filled(np.empty, 0)),
+    id(np.full): (np.full, _full),
+}
+"""Identity of a function -> the function, and what is called in its place."""

@@ -1,0 +1,155 @@
+"""Plain NumPy programs give the same compiled as run by NumPy: values, gradients, updates."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from programs import PROGRAMS, Program
+
+import graphc as gc
+from graphc.equal import structurally_equal
+from graphc.ir import Graph, all_eqns
+from graphc.trace import tree
+
+TOLERANCE = {"f": {4: (2e-6, 1e-6), 8: (1e-12, 1e-12)}}
+STAGES = ("traced", "optimized", "fused")
+
+programs = pytest.mark.parametrize("program", PROGRAMS, ids=str)
+with_gradient = [p for p in PROGRAMS if p.grad]
+
+
+def run_plain(function: Callable[..., Any], args: Any) -> Any:
+    with np.errstate(all="ignore"):
+        return function(*args)
+
+
+def assert_same(got: Any, wanted: Any) -> None:
+    """Equal structure, dtypes, shapes, and values within the design's tolerances."""
+    leaves, structure = tree.flatten(got)
+    expected, shape_of = tree.flatten(wanted)
+    assert repr(structure) == repr(shape_of)
+    for a, b in zip(leaves, map(np.asarray, expected), strict=True):
+        a = np.asarray(a)
+        assert (a.dtype, a.shape) == (b.dtype, b.shape)
+        relative, absolute = TOLERANCE.get(b.dtype.kind, {}).get(b.itemsize, (0, 0))
+        np.testing.assert_allclose(a, b, rtol=relative, atol=absolute)
+
+
+def copies(value: Any) -> Any:
+    return copy.deepcopy(value)
+
+
+@programs
+def test_values_and_updates(program: Program) -> None:
+    compiled = gc.compile(program.function)
+    for case in program.cases:
+        plain, given = copies(case), copies(case)
+        wanted = run_plain(program.function, plain)
+        assert_same(compiled(*given), wanted)
+        assert_same(given, plain)
+
+
+@programs
+def test_graph(program: Program) -> None:
+    """The number of conditionals, the text of every stage, and the interpreter."""
+    for case in program.cases:
+        compiled = gc.compile(program.function)
+        graphs = {stage: compiled.graph(*copies(case), stage=stage) for stage in STAGES}
+        assert conds(graphs["traced"]) == program.conds
+        for graph in graphs.values():
+            assert structurally_equal(gc.parse(str(graph)), graph)
+        leaves = tree.flatten(copies(case))[0]
+        arrays = [
+            np.asarray(leaf, p.type.numpy_dtype)
+            for leaf, p in zip(leaves, graphs["traced"].params, strict=True)
+        ]
+        for a, b in zip(
+            gc.evaluate(graphs["traced"], *arrays), gc.evaluate(graphs["fused"], *arrays), strict=True
+        ):
+            assert_same(b, a)
+
+
+def conds(graph: Graph) -> int:
+    return sum(eqn.op.name == "cond" for eqn in all_eqns(graph))
+
+
+def as_loss(program: Program, weights: list[np.ndarray]) -> Callable[..., Any]:
+    """The program's floating-point results as one number."""
+
+    def loss(*args):
+        total = 0.0
+        k = 0
+        for leaf in tree.flatten(program.function(*args))[0]:
+            if not isinstance(leaf, float) and leaf.dtype.kind != "f":
+                continue
+            total = total + np.sum(leaf * weights[k])
+            k += 1
+        return total
+
+    return loss
+
+
+@pytest.mark.parametrize("program", with_gradient, ids=str)
+def test_gradients(program: Program) -> None:
+    for case in program.cases:
+        loss, args = prepare(program, case)
+        gradients = gc.grad(loss, argnums=program.grad)(*copies(args))
+        check_direction(loss, args, program.grad, gradients)
+
+
+@pytest.mark.parametrize("program", [p for p in PROGRAMS if p.second], ids=str)
+def test_second_derivatives(program: Program) -> None:
+    for case in program.cases:
+        loss, args = prepare(program, case)
+        direction = [tree.map_leaves(random_like, args[i]) for i in program.grad]
+
+        def slope(*args, loss=loss, direction=direction):
+            gradients = gc.grad(loss, argnums=program.grad)(*args)
+            pairs = zip(tree.flatten(gradients)[0], tree.flatten(direction)[0], strict=True)
+            return sum(np.sum(g * d) for g, d in pairs)
+
+        gradients = gc.grad(slope, argnums=program.grad)(*copies(args))
+        check_direction(gc.compile(slope), args, program.grad, gradients)
+
+
+def prepare(program: Program, case: tuple[Any, ...]) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    result = tree.flatten(run_plain(program.function, copies(case)))[0]
+    floats = [np.asarray(x) for x in result if np.asarray(x).dtype.kind == "f"]
+    weights = [np.random.default_rng(1).uniform(0.5, 1.5, x.shape) for x in floats]
+    return as_loss(program, weights), case
+
+
+def random_like(leaf: Any) -> Any:
+    return np.random.default_rng(2).uniform(-1, 1, np.shape(leaf))
+
+
+def check_direction(
+    loss: Callable[..., Any], args: tuple[Any, ...], argnums: tuple[int, ...], gradients: Any
+) -> None:
+    """The gradient along one random direction against a central finite difference."""
+    step = 1e-6
+    direction = [tree.map_leaves(random_like, args[i]) for i in argnums]
+    assert_same(tree.map_leaves(np.zeros_like, gradients), zeros(args, argnums))
+
+    def moved(by: float) -> Any:
+        changed = list(copies(args))
+        for i, d in zip(argnums, direction, strict=True):
+            leaves, structure = tree.flatten(changed[i])
+            steps = tree.flatten(d)[0]
+            changed[i] = tree.unflatten(
+                structure, [x + by * s for x, s in zip(leaves, steps, strict=True)]
+            )
+        return run_plain(loss, changed)
+
+    slope = (moved(step) - moved(-step)) / (2 * step)
+    pairs = zip(tree.flatten(gradients)[0], tree.flatten(direction)[0], strict=True)
+    along = sum(np.sum(g * d) for g, d in pairs)
+    np.testing.assert_allclose(along, slope, rtol=2e-6, atol=2e-7)
+
+
+def zeros(args: tuple[Any, ...], argnums: tuple[int, ...]) -> Any:
+    return tuple(tree.map_leaves(lambda x: np.zeros_like(np.asarray(x))[()], args[i]) for i in argnums)
