@@ -1,6 +1,6 @@
 PYTHON ?= python3
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint style types imports installed bench clean
 
 help:
 	@echo "make demo    install graphc and run the example: a two-layer network, then real digits"
@@ -18,14 +18,22 @@ test: .venv-test/ready
 bench: .venv-examples/ready
 	.venv-examples/bin/python bench/two_layer.py
 
+lint: style types imports
+
+style: .venv-lint/ready
+	.venv-lint/bin/ruff check .
+
 # mypy and import-linter look at the package as it is installed, where passes/ and runtime/ are in
 # graphc/.  They run inside the environment's folder, because ./graphc would hide the installed one.
-lint: .venv-lint/ready
-	.venv-lint/bin/ruff check .
+types: installed
+	cd .venv-lint && bin/mypy --config-file ../pyproject.toml --package graphc
+
+imports: installed
+	cd .venv-lint && bin/lint-imports --config ../pyproject.toml --no-cache
+
+installed: .venv-lint/ready
 	rm -rf build
 	.venv-lint/bin/python -m pip install --quiet --no-deps --force-reinstall .
-	cd .venv-lint && bin/mypy --config-file ../pyproject.toml --package graphc
-	cd .venv-lint && bin/lint-imports --config ../pyproject.toml --no-cache
 
 # One environment per extra of setup.cfg; made again when the metadata changes.
 .venv-%/ready: setup.cfg pyproject.toml

@@ -20,7 +20,7 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -69,7 +69,7 @@ def _is_ours(loc: object) -> bool:
     return loc is None or (isinstance(loc, Loc) and loc.file == shown_file(sys.argv[0]))
 
 
-# ---- the commands -------------------------------------------------------------------------------
+# ---- the commands --------------------------------------------------------------------------------
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -210,7 +210,7 @@ def _is_float(arg: Any) -> bool:
     return bool(leaves) and all(isinstance(x, Spec) and x.dtype in FLOATS for x in leaves)
 
 
-# ---- the function -------------------------------------------------------------------------------
+# ---- the function --------------------------------------------------------------------------------
 
 
 def _load(target: str) -> tuple[Path, Any]:
@@ -309,7 +309,7 @@ def _place(function: Any) -> Loc | None:
     return Loc(shown, code.co_firstlineno) if code is not None and shown is not None else None
 
 
-# ---- its arguments ------------------------------------------------------------------------------
+# ---- its arguments -------------------------------------------------------------------------------
 
 
 def _arguments(function: Any, given: Sequence[str]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -416,7 +416,7 @@ def _literal(node: ast.expr, types: Sequence[Spec]) -> Any:
     return ast.literal_eval(node)
 
 
-# ---- what is printed ----------------------------------------------------------------------------
+# ---- what is printed -----------------------------------------------------------------------------
 
 
 def _formatted(graph: Graph, format: str) -> str:
@@ -467,7 +467,7 @@ def _item_lines(items: Sequence[Item], names: dict[int, str]) -> Iterator[str]:
     for item in items:
         match item:
             case Call(kernel=kernel):
-                yield str(replace(kernel, name=names.get(id(item), kernel.name)))
+                yield str(kernel._replace(name=names.get(id(item), kernel.name)))
             case Branch(predicate=predicate, then=then, otherwise=otherwise):
                 yield f"if {predicate.root.kind} {predicate.root.number} {{"
                 yield textwrap.indent("\n".join(_item_lines(then, names)), "  ")

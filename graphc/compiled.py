@@ -288,7 +288,7 @@ def _argument_names(
     return [*positional[: len(args)], *rest, *kwargs]
 
 
-# ---- running ------------------------------------------------------------------------------------------
+# ---- running -------------------------------------------------------------------------------------
 
 
 def _run(entry: Specialised, leaves: Sequence[Any]) -> Any:

@@ -19,7 +19,7 @@ class GraphcError(Exception):
         super().__init__(f"{loc}: {message}" if loc is not None else message)
 
 
-# ---- types -------------------------------------------------------------------------------------
+# ---- types ---------------------------------------------------------------------------------------
 
 
 class ShapeError(GraphcError, ValueError):
@@ -38,7 +38,7 @@ class ArityError(GraphcError, TypeError):
     """An operation or graph given the wrong number of values."""
 
 
-# ---- run time ----------------------------------------------------------------------------------
+# ---- run time ------------------------------------------------------------------------------------
 
 
 class IndexOutOfRangeError(GraphcError, IndexError):
@@ -53,7 +53,7 @@ class CheckFailedError(GraphcError, ValueError):
     """A run-time check other than an index failed inside a compiled step."""
 
 
-# ---- tracing ---------------------------------------------------------------------------------------
+# ---- tracing -------------------------------------------------------------------------------------
 
 
 class LeakedValueError(GraphcError, RuntimeError):
@@ -104,7 +104,7 @@ class GradientError(GraphcError, TypeError):
     """Something that has no gradient: not a scalar, not floating point."""
 
 
-# ---- reading the source ----------------------------------------------------------------------------
+# ---- reading the source --------------------------------------------------------------------------
 
 
 class NoSourceError(GraphcError, OSError):
@@ -119,7 +119,7 @@ class AmbiguousTruthError(GraphcError, ValueError):
     """The truth of an array with more than one element."""
 
 
-# ---- text and verification ----
+# ---- text and verification -----------------------------------------------------------------------
 
 
 class ParseError(GraphcError, ValueError):
@@ -232,7 +232,7 @@ class DimensionError(VerifyError):
     """A dimension that is not a whole number from 0 upwards."""
 
 
-# ---- command line ----
+# ---- command line --------------------------------------------------------------------------------
 
 
 class CommandError(GraphcError, ValueError):

@@ -152,7 +152,7 @@ def _flops(eqn: Eqn) -> int:
     return max(sizes) if is_arithmetic else 0
 
 
-# ---- why kernels stay apart ------------------------------------------------------------------------
+# ---- why kernels stay apart ----------------------------------------------------------------------
 
 
 def _not_fused(graph: Graph, names: dict[Eqn, str]) -> Iterator[NotFused]:
@@ -171,7 +171,7 @@ def _not_fused(graph: Graph, names: dict[Eqn, str]) -> Iterator[NotFused]:
                 )
 
 
-# ---- for people ----------------------------------------------------------------------------------------
+# ---- for people ----------------------------------------------------------------------------------
 
 
 def _lines(report: Report) -> Iterator[str]:

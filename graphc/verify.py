@@ -151,7 +151,7 @@ class _Verifier:
         return fault.kind(message, loc, lines[step], "".join(shown))
 
 
-# ---- types and literals ------------------------------------------------------------------------------
+# ---- types and literals --------------------------------------------------------------------------
 
 
 def _check_type(type: Type) -> None:
@@ -201,7 +201,7 @@ def same_float(a: float, b: float) -> bool:
     return a == b or (math.isnan(a) and math.isnan(b))
 
 
-# ---- attributes ----------------------------------------------------------------------------------------
+# ---- attributes ----------------------------------------------------------------------------------
 
 
 def _check_attrs(eqn: Eqn) -> None:
@@ -229,7 +229,7 @@ def _kind(value: Any) -> str:
     return f"Dense of {value.array.dtype}" if isinstance(value, Dense) else type(value).__name__
 
 
-# ---- equations -----------------------------------------------------------------------------------------
+# ---- equations -----------------------------------------------------------------------------------
 
 
 def _unknown_op(name: str) -> _Fault:
@@ -348,7 +348,7 @@ def _listed(types: Sequence[Type]) -> str:
     return f"({', '.join(map(str, types))})"
 
 
-# ---- updates -------------------------------------------------------------------------------------------
+# ---- updates -------------------------------------------------------------------------------------
 
 
 def _check_updates(graph: Graph) -> None:

@@ -108,7 +108,8 @@ def _backward(
         if not any(out in cotangents and out in active for out in eqn.outs):
             continue
         builder.loc = eqn.loc
-        for atom, cotangent in zip(eqn.ins, _vjp(builder, eqn, names, active, cotangents)):
+        grads = _vjp(builder, eqn, names, active, cotangents)
+        for atom, cotangent in zip(eqn.ins, grads, strict=True):
             if cotangent is not None and atom in active:
                 _accumulate(cotangents, atom, cotangent)
 

@@ -11,6 +11,7 @@ stays outside of the kernels.
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Sequence
 from types import MappingProxyType
 
@@ -18,7 +19,6 @@ from graphc.build import rename
 from graphc.ir import Atom, Eqn, Graph, Lit, Var, has_effect, map_subgraphs
 from graphc.ops import control
 from graphc.passes.groups import AxisMap, Group, Grouping, find_groups, is_soft
-
 
 Unit = tuple[Group | None, list[int]]
 """The equations of a kernel, or one equation that is none."""
@@ -148,7 +148,7 @@ def _in_order(eqns: Sequence[Eqn], written: set[Atom]) -> list[Eqn]:
         {made[atom] for atom in eqn.ins if isinstance(atom, Var) and atom in made} for eqn in eqns
     ]
     effects = [i for i, eqn in enumerate(eqns) if has_effect(eqn)]
-    for before, after in zip(effects, effects[1:]):
+    for before, after in itertools.pairwise(effects):
         waits_for[after].add(before)
     followers: list[list[int]] = [[] for _ in eqns]
     for i, sources in enumerate(waits_for):

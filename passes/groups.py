@@ -9,6 +9,7 @@ same axes in both, and if no path leads out of the merged group and back in.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -98,7 +99,7 @@ class Grouping:
         self.producer: dict[Var, int] = {}
         self.readers: dict[Var, list[int]] = {}
 
-    # ---- starting ------------------------------------------------------------------------------
+    # ---- starting --------------------------------------------------------------------------------
 
     def add(self, position: int, eqn: Eqn) -> None:
         """A group for one equation, after the groups of everything that it reads."""
@@ -131,7 +132,7 @@ class Grouping:
         axes = frozenset(axis for i in reduced if (axis := own[i]) is not None)
         return Group("loop", [position], natural_domain(looped), axes, ids)
 
-    # ---- merging -------------------------------------------------------------------------------
+    # ---- merging ---------------------------------------------------------------------------------
 
     def merge_producers(self, position: int, eqn: Eqn) -> None:
         """Join the groups of the equation's operands to its own, where that is possible."""
@@ -290,7 +291,7 @@ def _lay_together(
         return same, same
     pairs = {(i, j) for i, j in zip(in_a, in_b, strict=True) if i is not None and j is not None}
     if len(a.domain) < len(b.domain):
-        onto = _embedding(a, b, {i: j for i, j in pairs})
+        onto = _embedding(a, b, dict(pairs))
         return None if onto is None else (onto, range(len(b.domain)))
     if len(b.domain) < len(a.domain):
         onto = _embedding(b, a, {j: i for i, j in pairs})
@@ -305,7 +306,7 @@ def _embedding(small: Group, big: Group, axes: dict[int, int]) -> Sequence[int] 
     if big.kind == "matmul" and small.domain:
         return None
     onto = [axes[i] for i in range(len(small.domain))]
-    increasing = all(i < j for i, j in zip(onto, onto[1:]))
+    increasing = all(i < j for i, j in itertools.pairwise(onto))
     return onto if increasing else None
 
 

@@ -155,7 +155,7 @@ def accesses(statements: tuple[Statement, ...]) -> Iterator[Access]:
             yield from accesses(statement.epilogue)
 
 
-# ---- printing ----------------------------------------------------------------------------------------
+# ---- printing ------------------------------------------------------------------------------------
 
 
 def _lines(kernel: Kernel, statements: tuple[Statement, ...], indent: str) -> Iterator[str]:

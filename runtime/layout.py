@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from graphc.ir import Eqn
@@ -101,7 +102,7 @@ def _reshaped(layout: Layout, shape: tuple[int, ...]) -> Layout | None:
 
 def _split(old: list[tuple[int, int]], sizes: list[int]) -> list[int] | None:
     """Strides of new axes over old ones, which must follow each other without gaps."""
-    for (_, outer), (n, inner) in zip(old, old[1:]):
+    for (_, outer), (n, inner) in itertools.pairwise(old):
         if outer != n * inner:
             return None
     step = old[-1][1] if old else 0

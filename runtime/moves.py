@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from graphc.ir import Atom, Eqn, Lit, Type
+from graphc.runtime.collapse import collapse
 from graphc.runtime.kernel import (
     Access,
     AddAt,
@@ -22,7 +23,7 @@ from graphc.runtime.kernel import (
     Store,
 )
 from graphc.runtime.layout import Layout
-from graphc.runtime.schedule import collapse, extent
+from graphc.runtime.schedule import extent
 
 Source = Layout | Lit
 """Where an operand is read: memory, or the same number everywhere."""

@@ -17,7 +17,8 @@ from graphc.ops import control, index, shape
 from graphc.runtime.kernel import Kernel, Load, Loop, Product, Statement, Store, accesses
 from graphc.runtime.layout import Layout, contiguous, view
 from graphc.runtime.moves import schedule_copy, schedule_move
-from graphc.runtime.schedule import schedule_loop, schedule_matmul
+from graphc.runtime.schedule import schedule_loop
+from graphc.runtime.schedule_matmul import schedule_matmul
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +175,7 @@ class _Planner:
             source = self._source(out)
             targets = [root] if root is not None else [arguments[i] for i in updates[j]]
             for target in targets:
-                if isinstance(source, Place) and source.root is target and source.layout.is_contiguous:
+                if _lies_at(source, target):
                     continue
                 if root is not None:
                     self._copy(source, out.type, target)
@@ -320,7 +321,7 @@ class _Planner:
                 roots.setdefault(atom, source.root)
         self._call(eqn, kernel, [*roots.values(), out.root], outs)
 
-    # ---- conditionals ------------------------------------------------------------------------------
+    # ---- conditionals ----------------------------------------------------------------------------
 
     def _branch(self, eqn: Eqn) -> None:
         predicate = self._in_memory(self._source(eqn.ins[0]), eqn.ins[0].type)
@@ -365,9 +366,9 @@ def _aliases(graph: Graph, param: Var) -> set[Var]:
     """The values that may lie in the memory of `param`: views of it, and conditionals over it."""
     aliases = {param}
     for eqn in graph.eqns:
-        if eqn.op in shape.VIEWS or eqn.op is control.cond:
-            if not aliases.isdisjoint(_variables(eqn)):
-                aliases.update(eqn.outs)
+        may_alias = eqn.op in shape.VIEWS or eqn.op is control.cond
+        if may_alias and not aliases.isdisjoint(_variables(eqn)):
+            aliases.update(eqn.outs)
     return aliases
 
 
@@ -386,6 +387,11 @@ def _roots(root: Root, items: Sequence[Item]) -> set[Root]:
             if inner != {root}:
                 return inner
     return {root}
+
+
+def _lies_at(source: Source, root: Root) -> bool:
+    """Whether a value is in its place already: in this memory, and in the usual order."""
+    return isinstance(source, Place) and source.root is root and source.layout.is_contiguous
 
 
 def _overlaps(source: Source, root: Root, items: Sequence[Item]) -> bool:

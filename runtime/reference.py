@@ -32,7 +32,8 @@ def evaluate(graph: Graph, *arrays: Any) -> tuple[np.ndarray, ...]:
         raise errors.ArityError(
             f"{graph.name} takes {len(graph.params)} arrays, {len(arrays)} were given"
         )
-    values = [_as_argument(a, p.type, i) for i, (a, p) in enumerate(zip(arrays, graph.params))]
+    pairs = zip(arrays, graph.params, strict=True)
+    values = [_as_argument(a, p.type, i) for i, (a, p) in enumerate(pairs)]
     with np.errstate(all="ignore"):
         return _run(graph, values)
 

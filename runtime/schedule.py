@@ -12,9 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphc.ir import Atom, Eqn, Graph, Lit, Type, Var
-from graphc.ops import linalg, shape
+from graphc.build import zero_of
+from graphc.ir import NO_ATTRS, Atom, Eqn, Graph, Lit, Type, Var
+from graphc.ops import elementwise, reduce, shape
 from graphc.ops.reduce import REDUCTIONS
+from graphc.runtime.collapse import collapse
 from graphc.runtime.kernel import (
     Access,
     Accumulator,
@@ -26,7 +28,6 @@ from graphc.runtime.kernel import (
     Loop,
     Name,
     Operand,
-    Product,
     Statement,
     Store,
 )
@@ -81,16 +82,16 @@ def extent(layout: Layout) -> int:
     return layout.offset + reach + 1
 
 
-# ---- values of a loop group --------------------------------------------------------------------------
+# ---- values of a loop group ----------------------------------------------------------------------
 
 
 @dataclass
-class _Value:
+class NestValue:
     """A value inside a loop nest: how to make it, the axes it depends on, the stage it is ready in."""
 
     name: Name
     make: Statement | None
-    needs: tuple[_Value, ...]
+    needs: tuple[NestValue, ...]
     support: frozenset[int]
     stage: int = 0
     is_total: bool = False
@@ -99,16 +100,16 @@ class _Value:
 
 
 @dataclass
-class _Nest:
+class Nest:
     """The parts of a loop group while it is being scheduled."""
 
     domain: tuple[int, ...]
     reduce: tuple[int, ...]
     buffers: Buffers = field(default_factory=Buffers)
-    values: dict[Var, _Value | Lit] = field(default_factory=dict)
-    loads: dict[tuple[Any, ...], _Value] = field(default_factory=dict)
-    totals: list[tuple[_Value, Accumulator]] = field(default_factory=list)
-    stores: list[tuple[int, AxisMap, _Value | Lit, Access]] = field(default_factory=list)
+    values: dict[Var, NestValue | Lit] = field(default_factory=dict)
+    loads: dict[tuple[Any, ...], NestValue] = field(default_factory=dict)
+    totals: list[tuple[NestValue, Accumulator]] = field(default_factory=list)
+    stores: list[tuple[int, AxisMap, NestValue | Lit, Access]] = field(default_factory=list)
     count: int = 0
 
     @property
@@ -131,16 +132,16 @@ def schedule_loop(
 ) -> Kernel:
     """The kernel of a `fused` equation of kind "loop"."""
     body: Graph = eqn.attrs["body"]
-    nest = _Nest(tuple(eqn.attrs["domain"]), tuple(eqn.attrs["reduce"]))
-    sources = _add_operands(nest, body, operands)
-    _add_equations(nest, body.eqns, eqn.attrs["maps"], sources)
-    _add_results(nest, body, eqn.attrs["maps"], results)
+    nest = Nest(tuple(eqn.attrs["domain"]), tuple(eqn.attrs["reduce"]))
+    sources = add_operands(nest, body, operands)
+    add_equations(nest, body.eqns, eqn.attrs["maps"], sources)
+    add_results(nest, body, eqn.attrs["maps"], results)
     statements = _statements(nest)
     return collapse(Kernel(name, nest.domain, tuple(nest.buffers.buffers), tuple(statements)))
 
 
-def _add_operands(
-    nest: _Nest, body: Graph, operands: Sequence[Layout]
+def add_operands(
+    nest: Nest, body: Graph, operands: Sequence[Layout]
 ) -> Mapping[Var, tuple[int, Layout]]:
     return {
         param: (nest.buffers.add("x", param.type.dtype, extent(layout), "in"), layout)
@@ -148,8 +149,8 @@ def _add_operands(
     }
 
 
-def _add_equations(
-    nest: _Nest,
+def add_equations(
+    nest: Nest,
     eqns: Iterable[Eqn],
     maps: Sequence[AxisMap],
     sources: Mapping[Var, tuple[int, Layout]],
@@ -160,12 +161,12 @@ def _add_equations(
 
 
 def _operand(
-    nest: _Nest,
+    nest: Nest,
     atom: Atom,
     eqn: Eqn,
     own: AxisMap,
     sources: Mapping[Var, tuple[int, Layout]],
-) -> _Value | Lit:
+) -> NestValue | Lit:
     if isinstance(atom, Lit):
         return Lit(atom.value, Type(atom.type.dtype))
     if atom in nest.values:
@@ -176,30 +177,33 @@ def _operand(
     if key not in nest.loads:
         support = frozenset(axis for axis, stride in enumerate(access.strides) if stride)
         out = nest.fresh(atom.type.dtype)
-        nest.loads[key] = _Value(out, Load(out, access), (), support)
+        nest.loads[key] = NestValue(out, Load(out, access), (), support)
     return nest.loads[key]
 
 
-def _define(nest: _Nest, eqn: Eqn, own: AxisMap, ins: Sequence[_Value | Lit]) -> _Value | Lit:
-    needs = tuple(x for x in ins if isinstance(x, _Value))
+def _define(nest: Nest, eqn: Eqn, own: AxisMap, ins: Sequence[NestValue | Lit]) -> NestValue | Lit:
+    needs = tuple(x for x in ins if isinstance(x, NestValue))
     stage = max((x.stage + x.is_total for x in needs), default=0)
-    combines = eqn.op in REDUCTIONS and any(own[i] is not None for i in eqn.attrs["axes"])
-    if combines:
+    if eqn.op in REDUCTIONS and any(own[i] is not None for i in eqn.attrs["axes"]):
         return _define_total(nest, eqn, ins[0], stage)
-    if eqn.op in (shape.broadcast, shape.reshape) or eqn.op in REDUCTIONS:
+    if eqn.op is reduce.sum and eqn.attrs["axes"]:  # of one element, but a sum of -0.0 is 0.0
+        dtype = eqn.out.type.dtype
+        eqn = eqn.replace(op=elementwise.add, attrs=NO_ATTRS)
+        ins = (ins[0], Lit(zero_of(dtype), Type(dtype)))
+    elif eqn.op in (shape.broadcast, shape.reshape) or eqn.op in REDUCTIONS:
         return ins[0]
     out = nest.fresh(eqn.out.type.dtype)
     if eqn.op is shape.iota:
         axis = own[eqn.attrs["axis"]]
         if axis is None:
             zero = Lit(0, Type("i64"))
-            return _Value(out, _cast(out, zero, eqn.attrs["dtype"]), (), frozenset())
+            return NestValue(out, _cast(out, zero, eqn.attrs["dtype"]), (), frozenset())
         position = nest.fresh("i64")
-        index = _Value(position, Index(position, axis), (), frozenset({axis}))
+        index = NestValue(position, Index(position, axis), (), frozenset({axis}))
         made = _cast(out, position, eqn.attrs["dtype"])
-        return _Value(out, made, (index,), frozenset({axis}), total_cost=1)
-    operands = tuple(x.name if isinstance(x, _Value) else x for x in ins)
-    return _Value(
+        return NestValue(out, made, (index,), frozenset({axis}), total_cost=1)
+    operands = tuple(x.name if isinstance(x, NestValue) else x for x in ins)
+    return NestValue(
         out,
         Compute(out, eqn.op.name, operands, tuple(eqn.attrs.items())),
         needs,
@@ -216,17 +220,17 @@ def _cast(out: Name, value: Operand, dtype: str) -> Compute:
     return Compute(out, "cast", (value,), (("dtype", dtype),))
 
 
-def _define_total(nest: _Nest, eqn: Eqn, source: _Value | Lit, stage: int) -> _Value:
+def _define_total(nest: Nest, eqn: Eqn, source: NestValue | Lit, stage: int) -> NestValue:
     out = nest.fresh(eqn.out.type.dtype)
-    needs = (source,) if isinstance(source, _Value) else ()
-    total = _Value(out, None, needs, frozenset(nest.keep), stage, is_total=True)
-    operand = source.name if isinstance(source, _Value) else source
+    needs = (source,) if isinstance(source, NestValue) else ()
+    total = NestValue(out, None, needs, frozenset(nest.keep), stage, is_total=True)
+    operand = source.name if isinstance(source, NestValue) else source
     nest.totals.append((total, Accumulator(out, eqn.op.name, operand)))
     return total
 
 
-def _add_results(
-    nest: _Nest, body: Graph, maps: Sequence[AxisMap], results: Sequence[Layout]
+def add_results(
+    nest: Nest, body: Graph, maps: Sequence[AxisMap], results: Sequence[Layout]
 ) -> None:
     own = {eqn.out: result_map(eqn, m) for eqn, m in zip(body.eqns, maps, strict=True)}
     for out, layout in zip(body.outs, results, strict=True):
@@ -237,29 +241,29 @@ def _add_results(
         nest.stores.append((_ready(value), axes, value, access))
 
 
-def _ready(value: _Value | Lit) -> int:
+def _ready(value: NestValue | Lit) -> int:
     """The first stage in which a value can be read."""
     return 0 if isinstance(value, Lit) else value.stage + value.is_total
 
 
-# ---- statements of a loop group ------------------------------------------------------------------------
+# ---- statements of a loop group ------------------------------------------------------------------
 
 
-class _Block:
+class Block:
     """Statements of one loop body: emits each value once, after what it needs."""
 
-    def __init__(self, bound: frozenset[int], outer: _Block | None = None):
+    def __init__(self, bound: frozenset[int], outer: Block | None = None):
         self.bound = bound
         self.outer = outer
         self.statements: list[Statement] = []
         self.done: dict[int, Name] = {}
 
-    def knows(self, value: _Value) -> bool:
+    def knows(self, value: NestValue) -> bool:
         return value.name.number in self.done or (
             self.outer is not None and self.outer.knows(value)
         )
 
-    def emit(self, value: _Value | Lit) -> None:
+    def emit(self, value: NestValue | Lit) -> None:
         """Make `value` available here, in the outermost block that binds all of its axes."""
         if isinstance(value, Lit) or self.knows(value) or value.is_total:
             return
@@ -276,24 +280,24 @@ class _Block:
         self.done[value.name.number] = value.name
 
 
-def _statements(nest: _Nest) -> list[Statement]:
+def _statements(nest: Nest) -> list[Statement]:
     """The loops over kept axes, one in another, and in the innermost the stages."""
-    blocks = [_Block(frozenset())]
+    blocks = [Block(frozenset())]
     for i in range(len(nest.keep)):
-        blocks.append(_Block(frozenset(nest.keep[: i + 1]), blocks[-1]))
+        blocks.append(Block(frozenset(nest.keep[: i + 1]), blocks[-1]))
     row = blocks[-1]
     last = max([stage for stage, *_ in nest.stores] + [t.stage for t, _ in nest.totals] + [0])
     for stage in range(last + 1):
         _emit_stage(nest, row, stage)
     vector_axis = len(nest.domain) - 1
-    for axis, block, outer in reversed(list(zip(nest.keep, blocks[1:], blocks))):
+    for axis, block, outer in reversed(list(zip(nest.keep, blocks[1:], blocks[:-1], strict=True))):
         outer.statements.append(Loop((axis,), axis == vector_axis, tuple(block.statements)))
     return blocks[0].statements
 
 
-def _emit_stage(nest: _Nest, row: _Block, stage: int) -> None:
+def _emit_stage(nest: Nest, row: Block, stage: int) -> None:
     """What can be read from `stage` on: row values and their stores, then the inner loop."""
-    inner = _Block(frozenset(range(len(nest.domain))), row)
+    inner = Block(frozenset(range(len(nest.domain))), row)
     accumulators = []
     for total, accumulator in nest.totals:
         if total.stage == stage:
@@ -315,7 +319,7 @@ def _emit_stage(nest: _Nest, row: _Block, stage: int) -> None:
         )
 
 
-def _saves(nest: _Nest, inner: _Block, stage: int) -> list[Statement]:
+def _saves(nest: Nest, inner: Block, stage: int) -> list[Statement]:
     """Stores into scratch rows of what later stages need and is not cheap to compute again."""
     statements: list[Statement] = []
     for value in _needed_later(nest, stage):
@@ -327,11 +331,11 @@ def _saves(nest: _Nest, inner: _Block, stage: int) -> list[Statement]:
     return statements
 
 
-def _needed_later(nest: _Nest, stage: int) -> list[_Value]:
+def _needed_later(nest: Nest, stage: int) -> list[NestValue]:
     """Inner values of this stage that a later stage reads directly."""
-    found: dict[int, _Value] = {}
+    found: dict[int, NestValue] = {}
 
-    def visit(value: _Value, reader_stage: int) -> None:
+    def visit(value: NestValue, reader_stage: int) -> None:
         inside = not value.support <= frozenset(nest.keep) and not value.is_total
         if inside and value.saved is None and value.stage <= stage < reader_stage:
             found.setdefault(value.name.number, value)
@@ -345,12 +349,12 @@ def _needed_later(nest: _Nest, stage: int) -> list[_Value]:
             for need in total.needs:
                 visit(need, total.stage)
     for ready, _, value, _ in nest.stores:
-        if isinstance(value, _Value) and ready > stage:
+        if isinstance(value, NestValue) and ready > stage:
             visit(value, ready)
     return list(found.values())
 
 
-def _scratch(nest: _Nest, value: _Value) -> Access | None:
+def _scratch(nest: Nest, value: NestValue) -> Access | None:
     """A scratch row over the reduced axes (and the vector axis), unless it would be too large."""
     vector_axis = len(nest.domain) - 1
     axes = [*nest.reduce, *([vector_axis] if vector_axis not in nest.reduce else [])]
@@ -361,147 +365,3 @@ def _scratch(nest: _Nest, value: _Value) -> Access | None:
         return None
     buffer = nest.buffers.add("row", value.name.dtype, size, "scratch")
     return Access(buffer, 0, strides_along(tuple(axes), layout, len(nest.domain)))
-
-
-# ---- fewer, longer loops ----------------------------------------------------------------------------------
-
-
-def collapse(kernel: Kernel) -> Kernel:
-    """Make one loop of two nested ones where every access runs through both without a gap."""
-    axis = len(kernel.domain) - 1
-    while axis > 0:
-        if _collapsible(kernel, kernel.body, axis):
-            kernel = _collapsed(kernel, axis)
-        axis -= 1
-    return kernel
-
-
-def _collapsible(kernel: Kernel, statements: Sequence[Statement], axis: int) -> bool:
-    """Whether axes axis-1 and axis can be one: adjacent loops with nothing between them."""
-    size = kernel.domain[axis]
-    for statement in statements:
-        match statement:
-            case Loop(axes=axes, body=body):
-                if axis in axes and axis - 1 in axes:
-                    pass
-                elif axis - 1 in axes:
-                    if len(axes) != 1 or not _only_loop_over(body, axis):
-                        return False
-                    assert isinstance(body[0], Loop)
-                    body = body[0].body
-                elif axis in axes:
-                    return False
-                if not _collapsible(kernel, body, axis):
-                    return False
-            case Index(axis=own) if own in (axis, axis - 1):
-                return False
-            case Load(access=access) | Store(access=access):
-                if access.strides[axis - 1] != access.strides[axis] * size:
-                    return False
-            case Compute() | Index():
-                pass
-            case _:
-                return False
-    return True
-
-
-def _only_loop_over(body: Sequence[Statement], axis: int) -> bool:
-    return len(body) == 1 and isinstance(body[0], Loop) and body[0].axes == (axis,)
-
-
-def _collapsed(kernel: Kernel, axis: int) -> Kernel:
-    domain = kernel.domain
-    merged = (*domain[: axis - 1], domain[axis - 1] * domain[axis], *domain[axis + 1 :])
-    return kernel._replace(domain=merged, body=_renumbered(kernel.body, axis))
-
-
-def _renumbered(statements: Sequence[Statement], axis: int) -> tuple[Statement, ...]:
-    return tuple(_renumber(statement, axis) for statement in statements)
-
-
-def _renumber(statement: Statement, axis: int) -> Statement:
-    """The statement with axes axis-1 and axis made one, and later axes counted one lower."""
-    match statement:
-        case Loop(axes=axes, body=body):
-            if axis - 1 in axes and axis not in axes:
-                inner = body[0]
-                assert isinstance(inner, Loop)
-                statement = inner._replace(axes=(axis - 1, axis))
-                axes, body = statement.axes, statement.body
-            kept = tuple(a - (a >= axis) for a in axes if a != axis)
-            return statement._replace(axes=kept, body=_renumbered(body, axis))
-        case Load(access=access) | Store(access=access):
-            strides = (*access.strides[: axis - 1], *access.strides[axis:])
-            return statement._replace(access=access._replace(strides=strides))
-        case Index(axis=own):
-            return statement._replace(axis=own - (own >= axis))
-    return statement
-
-
-# ---- matrix products ------------------------------------------------------------------------------------------
-
-
-def schedule_matmul(
-    name: str, eqn: Eqn, operands: Sequence[Layout], results: Sequence[Layout]
-) -> Kernel:
-    """The kernel of a `fused` equation of kind "matmul": tiles, and an epilogue on each."""
-    body: Graph = eqn.attrs["body"]
-    nest = _Nest(tuple(eqn.attrs["domain"]), ())
-    sources = _add_operands(nest, body, operands)
-    rank = len(nest.domain)
-    position = next(i for i, inner in enumerate(body.eqns) if inner.op is linalg.matmul)
-    product, axes = body.eqns[position], eqn.attrs["maps"][position]
-    out = nest.fresh(product.out.type.dtype)
-    everywhere = frozenset(range(rank + 1))  # rank: what the product makes stays in the tile
-    nest.values[product.out] = _Value(out, None, (), everywhere, is_total=True)
-    others = [i for i in range(len(body.eqns)) if i != position]
-    _add_equations(
-        nest, [body.eqns[i] for i in others], [eqn.attrs["maps"][i] for i in others], sources
-    )
-    _add_results(nest, body, eqn.attrs["maps"], results)
-    batch = [axis for axis in axes[:-2] if axis is not None]
-    before = _Block(frozenset())
-    loop = _Block(frozenset(batch), before) if batch else before
-    tile = _Block(everywhere, loop)
-    for _, _, value, access in nest.stores:
-        tile.emit(value)
-        tile.statements.append(Store(access, value if isinstance(value, Lit) else value.name))
-    statement = _product(product, axes, out, sources, rank, tuple(tile.statements))
-    loop.statements.append(statement)
-    if batch:
-        before.statements.append(Loop(tuple(batch), False, tuple(loop.statements)))
-    return Kernel(name, nest.domain, tuple(nest.buffers.buffers), tuple(before.statements))
-
-
-def _product(
-    eqn: Eqn,
-    axes: AxisMap,
-    out: Name,
-    sources: Mapping[Var, tuple[int, Layout]],
-    rank: int,
-    epilogue: tuple[Statement, ...],
-) -> Product:
-    left, right = eqn.ins
-    assert isinstance(left, Var) and isinstance(right, Var)
-    (left_buffer, a), (right_buffer, b) = sources[left], sources[right]
-    rows, inner = a.shape[-2:]
-    return Product(
-        out,
-        Access(left_buffer, a.offset, _batch_strides(axes, a, rank)),
-        Access(right_buffer, b.offset, _batch_strides(axes, b, rank)),
-        rows,
-        inner,
-        b.shape[-1],
-        (a.strides[-2], a.strides[-1]),
-        (b.strides[-2], b.strides[-1]),
-        axes[-2],
-        axes[-1],
-        epilogue,
-    )
-
-
-def _batch_strides(axes: AxisMap, layout: Layout, rank: int) -> tuple[int, ...]:
-    batch = Layout(layout.shape[:-2], layout.strides[:-2])
-    return strides_along(axes[:-2], batch, rank)
-
-

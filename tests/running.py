@@ -80,6 +80,8 @@ def all_results(step: Step, graph: Graph, arrays: Arrays) -> list[np.ndarray]:
     own = [np.array(array, order="C") for array in arrays]
     fresh = iter(step(own))
     updates = {result: param for param, result in graph.updates}
+    for param, result in graph.updates:  # one result may be the new value of several parameters
+        assert_same(own[param], own[updates[result]])
     return [own[updates[j]] if j in updates else next(fresh) for j in range(len(graph.outs))]
 
 

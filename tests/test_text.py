@@ -16,7 +16,9 @@ from graphc import errors
 from graphc.build import Builder, literal
 from graphc.equal import structurally_equal
 from graphc.ir import OPS, Dense, Eqn, Graph, Lit, Loc, Op, Type, Var, subgraphs
-from graphc.text import COMMENT_COLUMN, MAX_DEPTH, layout, parse, print_graph
+from graphc.text import layout, parse, print_graph
+from graphc.text.parsing import MAX_DEPTH
+from graphc.text.printing import COMMENT_COLUMN
 
 F32 = Type("f32", (3,))
 SCALAR = Type("f64")

@@ -60,7 +60,7 @@ def expect_dtype(name: str, type: Type, dtypes: frozenset[str]) -> None:
         raise errors.DTypeError(f"{name} takes {allowed}, not {type.dtype}")
 
 
-# ---- references that NumPy lacks or spells in several steps ---------------------------------------
+# ---- references that NumPy lacks or spells in several steps --------------------------------------
 
 
 def _erf(x: np.ndarray) -> np.ndarray:
@@ -133,7 +133,7 @@ rsqrt = _define(
 )
 cbrt = _define("cbrt", np.cbrt, 1, FLOATS, lambda g, out, x: (g / (square(out) * 3.0),))
 
-# ---- comparing and choosing ------------------------------------------------------------------------
+# ---- comparing and choosing ----------------------------------------------------------------------
 
 less = _define("less", np.less, 2, ANY, result="bool")
 less_equal = _define("less_equal", np.less_equal, 2, ANY, result="bool")
@@ -159,7 +159,7 @@ def _where_vjp(g: Value, out: Value, condition: Value, x: Value, y: Value) -> tu
 
 where = register(Op("where", _infer_where, np.where, _where_vjp, elementwise=True))
 
-# ---- exponentials and logarithms ----------------------------------------------------------------------
+# ---- exponentials and logarithms -----------------------------------------------------------------
 
 LN_2 = math.log(2.0)
 LN_10 = math.log(10.0)
@@ -178,7 +178,7 @@ sigmoid = _define(
     "sigmoid", _sigmoid, 1, FLOATS, lambda g, out, x: (g * out * sigmoid(-x),)
 )
 
-# ---- trigonometric and hyperbolic ----------------------------------------------------------------------
+# ---- trigonometric and hyperbolic ----------------------------------------------------------------
 
 sin = _define("sin", np.sin, 1, FLOATS, lambda g, out, x: (g * cos(x),))
 cos = _define("cos", np.cos, 1, FLOATS, lambda g, out, x: (-(g * sin(x)),))
@@ -209,7 +209,7 @@ arctanh = _define(
     "arctanh", np.arctanh, 1, FLOATS, lambda g, out, x: (g / ((1.0 - x) * (x + 1.0)),)
 )
 
-# ---- rounding, classifying ---------------------------------------------------------------------------
+# ---- rounding, classifying -----------------------------------------------------------------------
 
 floor = _define("floor", _int_or_float_rounding(np.floor), 1, NUMBERS)
 ceil = _define("ceil", _int_or_float_rounding(np.ceil), 1, NUMBERS)
@@ -219,7 +219,7 @@ isnan = _define("isnan", np.isnan, 1, FLOATS, result="bool")
 isinf = _define("isinf", np.isinf, 1, FLOATS, result="bool")
 isfinite = _define("isfinite", np.isfinite, 1, FLOATS, result="bool")
 
-# ---- logic and bits ------------------------------------------------------------------------------------
+# ---- logic and bits ------------------------------------------------------------------------------
 
 logical_and = _define("logical_and", np.logical_and, 2, BOOL)
 logical_or = _define("logical_or", np.logical_or, 2, BOOL)
@@ -232,7 +232,7 @@ bitwise_not = _define("bitwise_not", np.bitwise_not, 1, INTEGRAL)
 left_shift = _define("left_shift", np.left_shift, 2, INTS)
 right_shift = _define("right_shift", np.right_shift, 2, INTS)
 
-# ---- conversion ------------------------------------------------------------------------------------------
+# ---- conversion ----------------------------------------------------------------------------------
 
 
 def _infer_cast(x: Type, *, dtype: str) -> tuple[Type, ...]:

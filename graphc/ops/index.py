@@ -15,7 +15,7 @@ from graphc import errors
 from graphc.build import Value
 from graphc.ir import FLOATS, INTS, Op, Type, register
 
-# ---- take ------------------------------------------------------------------------------------------
+# ---- take ----------------------------------------------------------------------------------------
 
 
 def _expect_positions(name: str, x: Type, positions: Type, axis: int) -> None:
@@ -56,7 +56,7 @@ take = register(
     )
 )
 
-# ---- scatter_add -----------------------------------------------------------------------------------
+# ---- scatter_add ---------------------------------------------------------------------------------
 
 
 def _infer_scatter_add(x: Type, positions: Type, v: Type, *, axis: int) -> tuple[Type, ...]:
@@ -92,7 +92,7 @@ scatter_add = register(
     )
 )
 
-# ---- check -----------------------------------------------------------------------------------------
+# ---- check ---------------------------------------------------------------------------------------
 
 CHECK_ERRORS = {
     "IndexError": errors.IndexOutOfRangeError,

@@ -82,7 +82,7 @@ min = _define("min", np.min, ANY, _extremum_vjp, has_identity=False)
 any = _define("any", np.any, BOOL)
 all = _define("all", np.all, BOOL)
 
-# ---- positions -------------------------------------------------------------------------------------
+# ---- positions -----------------------------------------------------------------------------------
 
 
 def _define_position(name: str, function: Callable[..., Any]) -> Op:

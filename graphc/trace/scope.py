@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-import graphc
 from graphc import errors
 from graphc.build import Builder, Value
 from graphc.ir import Atom, Lit, Loc, Type, Var
@@ -183,12 +182,12 @@ def reenter(scope: Scope) -> Iterator[Scope]:
         scope.closed = True
 
 
-# ---- the user's line -------------------------------------------------------------------------------
+# ---- the user's line -----------------------------------------------------------------------------
 
 
 def _package_roots() -> tuple[str, ...]:
     """The folders whose frames are not the user's: graphc's own (also when installed in place)."""
-    here = os.path.dirname(os.path.abspath(graphc.__file__))
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     beside = os.path.dirname(here)
     siblings = [os.path.join(beside, name) for name in ("passes", "runtime")]
     return tuple(os.path.join(path, "") for path in (here, *siblings, os.path.dirname(np.__file__)))

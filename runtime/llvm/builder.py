@@ -117,7 +117,7 @@ class Function:
         self._count = 0
         self.block = "entry"
 
-    # ---- the text ------------------------------------------------------------------------------
+    # ---- the text --------------------------------------------------------------------------------
 
     def line(self, text: str) -> None:
         self._lines.append("  " + text)
@@ -136,13 +136,13 @@ class Function:
         self._lines.append(f"  {reg.text} = {text}")
         return reg
 
-    # ---- constants -----------------------------------------------------------------------------
+    # ---- constants -------------------------------------------------------------------------------
 
     def const(self, value: bool | int | float, like: Reg) -> Reg:
         """`value` with the element type and lanes of `like`."""
         return constant(value, like.elem, like.lanes)
 
-    # ---- arithmetic ----------------------------------------------------------------------------
+    # ---- arithmetic ------------------------------------------------------------------------------
 
     def binary(self, opcode: str, a: Reg, b: Reg) -> Reg:
         return self.let(f"{opcode} {a.type} {a.text}, {b.text}", a.elem, a.lanes)
@@ -200,7 +200,7 @@ class Function:
     def ashr(self, a: Reg, b: Reg) -> Reg:
         return self.binary("ashr", a, b)
 
-    # ---- comparing and choosing ----------------------------------------------------------------
+    # ---- comparing and choosing ------------------------------------------------------------------
 
     def fcmp(self, predicate: str, a: Reg, b: Reg) -> Reg:
         return self.let(f"fcmp {predicate} {a.type} {a.text}, {b.text}", "i1", a.lanes)
@@ -215,7 +215,7 @@ class Function:
     def not_(self, mask: Reg) -> Reg:
         return self.xor(mask, self.const(-1 if mask.elem != "i1" else 1, mask))
 
-    # ---- conversions ---------------------------------------------------------------------------
+    # ---- conversions -----------------------------------------------------------------------------
 
     def convert(self, opcode: str, a: Reg, elem: str) -> Reg:
         """`opcode` is one of bitcast, fptrunc, fpext, fptosi, sitofp, uitofp, trunc, zext, sext."""
@@ -224,7 +224,7 @@ class Function:
     def bitcast(self, a: Reg, elem: str) -> Reg:
         return self.convert("bitcast", a, elem)
 
-    # ---- lanes ---------------------------------------------------------------------------------
+    # ---- lanes -----------------------------------------------------------------------------------
 
     def splat(self, a: Reg, lanes: int) -> Reg:
         """A scalar repeated over lanes."""
@@ -240,7 +240,7 @@ class Function:
     def extract(self, a: Reg, lane: int) -> Reg:
         return a if a.lanes == 1 else self.let(f"extractelement {a.typed}, i64 {lane}", a.elem)
 
-    # ---- calls ---------------------------------------------------------------------------------
+    # ---- calls -----------------------------------------------------------------------------------
 
     def intrinsic(self, name: str, *args: Reg) -> Reg:
         """`llvm.NAME` overloaded on the type of the first argument, which is its result type."""
@@ -262,7 +262,7 @@ class Function:
             return Reg("", "void")
         return self.let(text, result, lanes)
 
-    # ---- memory --------------------------------------------------------------------------------
+    # ---- memory ----------------------------------------------------------------------------------
 
     def offset(self, base: Reg, elem: str, index: Reg) -> Reg:
         """The address of element `index` (i64) from `base`."""
@@ -321,7 +321,7 @@ class Function:
         letter = "f" if elem in ("float", "double") else "i"
         return f"llvm.masked.{what}.v{lanes}{letter}{BITS[elem]}.p0"
 
-    # ---- control flow --------------------------------------------------------------------------
+    # ---- control flow ----------------------------------------------------------------------------
 
     def label(self, name: str) -> None:
         self._lines.append(f"{name}:")

@@ -176,7 +176,7 @@ class _Emitter:
             case Product():
                 self.product(statement)
 
-    # ---- values --------------------------------------------------------------------------------
+    # ---- values ----------------------------------------------------------------------------------
 
     def operand(self, operand: Operand) -> Reg:
         if isinstance(operand, Lit):
@@ -197,7 +197,7 @@ class _Emitter:
     def lane_numbers(self) -> Reg:
         return lane_constants(range(self.lanes), "i64")
 
-    # ---- memory --------------------------------------------------------------------------------
+    # ---- memory ----------------------------------------------------------------------------------
 
     def _advance(self, access: Access, pointer: Reg, elements: Reg) -> Reg:
         elem = memory_elem(self.kernel.buffers[access.buffer].dtype)
@@ -281,7 +281,7 @@ class _Emitter:
         self.store(access, total)
         self.pointers[access] = base
 
-    # ---- loops ---------------------------------------------------------------------------------
+    # ---- loops -----------------------------------------------------------------------------------
 
     @contextmanager
     def bound(self, axis: int, index: Reg, statements: Sequence[Statement]) -> Iterator[None]:

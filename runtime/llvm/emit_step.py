@@ -19,7 +19,6 @@ from graphc.runtime.llvm.jit import HostTarget
 from graphc.runtime.plan import Arena
 from graphc.runtime.program import Branch, Call, Fail, Item, Place, Program, Root
 
-
 OVERLAP = -1
 
 

@@ -112,7 +112,7 @@ def _keeps_number(number: Any) -> bool:
     return ctypes.string_at(id(number) + _NUMBER, raw.nbytes) == raw.tobytes()
 
 
-# ---- emitting ----------------------------------------------------------------------------------------
+# ---- emitting ------------------------------------------------------------------------------------
 
 
 def emit_entry(
@@ -321,7 +321,7 @@ class _EntryEmitter:
         return result
 
 
-# ---- from address to function --------------------------------------------------------------------------
+# ---- from address to function --------------------------------------------------------------------
 
 
 class _MethodDef(ctypes.Structure):

@@ -174,7 +174,7 @@ class Matmul:
         with counted(f, *rows, self.tiling.height) as row:
             self.finish(panel, row, rows[1], self.sums(row, rows[0]))
 
-    # ---- columns -------------------------------------------------------------------------------
+    # ---- columns ---------------------------------------------------------------------------------
 
     def panel(self, column: Reg, high: Reg) -> Panel:
         f, tiling = self.f, self.tiling
@@ -218,7 +218,7 @@ class Matmul:
             return row_kernel(module, shape, tiling.lanes)
         return tile_kernel(module, shape, tiling.height, vectors, tiling.lanes)
 
-    # ---- rows ----------------------------------------------------------------------------------
+    # ---- rows ------------------------------------------------------------------------------------
 
     def multiply(self, panel: Panel, band: Band, row: Reg, low: Reg, out: Reg) -> None:
         """The two kinds of kernel differ in one stride: along k, or between columns of the tile."""
@@ -285,7 +285,7 @@ class Matmul:
         with counted(self.f, index(0), index(self.tiling.height * self.tiling.width), 1) as i:
             self.f.store(zero, self.address(self.workspace, i, 1))
 
-    # ---- packing -------------------------------------------------------------------------------
+    # ---- packing ---------------------------------------------------------------------------------
 
     def pack_right(self, source: Reg, depth: Reg, columns: Reg) -> tuple[Reg, int]:
         """Copy a part of right; its new address and the stride between its rows, in bytes.

@@ -43,7 +43,7 @@ class MatmulShape:
         )  # fmt: skip
 
 
-# ---- index arithmetic, folded where both sides are known ---------------------------------------
+# ---- index arithmetic, folded where both sides are known -----------------------------------------
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def counted(f: Function, low: Reg, high: Reg, step: int) -> Iterator[Reg]:
         yield loop.index
 
 
-# ---- micro-kernels -----------------------------------------------------------------------------
+# ---- micro-kernels -------------------------------------------------------------------------------
 
 
 Body = Callable[[Function], None]

@@ -99,7 +99,7 @@ def scaled(coefficients: Sequence[float], factor: float) -> list[float]:
     return [c * factor for c in coefficients]
 
 
-# ---- comparing without losing NaN --------------------------------------------------------------
+# ---- comparing without losing NaN ----------------------------------------------------------------
 
 
 def at_most(f: Function, x: Reg, bound: float) -> Reg:
@@ -127,7 +127,7 @@ def with_sign(f: Function, size: Reg, sign: Reg) -> Reg:
     return f.intrinsic("copysign", size, sign)
 
 
-# ---- polynomials -------------------------------------------------------------------------------
+# ---- polynomials ---------------------------------------------------------------------------------
 
 
 def polynomial(f: Function, powers: Sequence[Reg], coefficients: Sequence[float]) -> Reg:
@@ -143,7 +143,7 @@ def polynomial(f: Function, powers: Sequence[Reg], coefficients: Sequence[float]
     return f.fma(odd, powers[0], even)
 
 
-# ---- powers of two -----------------------------------------------------------------------------
+# ---- powers of two -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def less_multiple(
     return f.fma(n, f.const(-low, x), rest)
 
 
-# ---- exponent and fraction ---------------------------------------------------------------------
+# ---- exponent and fraction -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ def inverse_scale(f: Function, parted: Split) -> Reg:
     return f.fmul(quadruple, f.const(0.25, quadruple))
 
 
-# ---- double-double -----------------------------------------------------------------------------
+# ---- double-double -------------------------------------------------------------------------------
 
 
 def product(f: Function, a: Reg, b: Reg) -> tuple[Reg, Reg]:

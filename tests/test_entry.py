@@ -1,0 +1,157 @@
+"""The native entry point: what it takes, what it sends to the slow path, what it gives back."""
+
+import gc as garbage
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.runtime.llvm import entry
+from graphc.runtime.llvm.entry import MISS
+
+
+@gc.compile
+def scale(x, factor):
+    return x * factor
+
+
+def fast_of(compiled, *args):
+    """The native entry point of the step for these arguments."""
+    compiled(*args)
+    return compiled._latest.fast
+
+
+def test_this_python_is_supported():
+    assert entry.is_supported()
+
+
+def test_takes_what_was_compiled_for():
+    x = np.arange(3.0)
+    np.testing.assert_array_equal(fast_of(scale, x, 2.0)(x, 3.0), [0.0, 3.0, 6.0])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        (np.arange(3.0),),
+        (np.arange(3.0), 2.0, 2.0),
+        (np.arange(4.0), 2.0),
+        (np.arange(3.0).reshape(3, 1), 2.0),
+        (np.arange(3.0, dtype=np.float32), 2.0),
+        (np.arange(3.0).astype(">f8"), 2.0),
+        (np.arange(6.0)[::2], 2.0),
+        (np.arange(3.0), 2),
+        (np.arange(3.0), np.float64(2.0)),
+        (np.arange(3.0), True),
+        (np.ma.array(np.arange(3.0)), 2.0),
+        ([0.0, 1.0, 2.0], 2.0),
+        (None, 2.0),
+    ],
+    ids=repr,
+)
+def test_misses_everything_else(wrong):
+    assert fast_of(scale, np.arange(3.0), 2.0)(*wrong) is MISS
+
+
+def test_a_miss_takes_the_slow_path():
+    scale(np.arange(3.0), 2.0)
+    np.testing.assert_array_equal(scale(np.arange(6.0)[::2], 2.0), [0.0, 4.0, 8.0])
+
+
+@pytest.mark.parametrize("number", [2.5, np.float32(2.5), np.float64(2.5), 7, np.int32(7), -1])
+def test_numbers_are_read_from_their_objects(number):
+    compiled = gc.compile(lambda n: n + n)
+    compiled(number)
+    assert compiled._latest.fast(number) == number + number
+
+
+def test_an_int_beyond_64_bits_is_a_miss():
+    compiled = gc.compile(lambda n: n + 1)
+    assert fast_of(compiled, 1)(2**70) is MISS
+
+
+def test_results_keep_the_structure_of_the_function():
+    @gc.compile
+    def both(x, tree):
+        return {"sum": x.sum(), "same": tree["w"], "pair": (x + 1.0, [x * 2.0])}
+
+    x, w = np.arange(2.0), np.ones(1)
+    for _ in range(2):
+        result = both(x, {"w": w})
+    assert result["sum"] == 1.0 and type(result["sum"]) is np.float64
+    assert result["same"] is w
+    np.testing.assert_array_equal(result["pair"][1][0], [0.0, 2.0])
+
+
+def test_a_step_without_results_runs_once_a_call():
+    @gc.compile
+    def decay(w):
+        w *= 0.5
+
+    w = np.ones(2)
+    for _ in range(3):
+        assert decay(w) is None
+    np.testing.assert_array_equal(w, [0.125, 0.125])
+
+
+def test_a_failing_check_is_explained_by_the_slow_path():
+    @gc.compile
+    def pick(x, i):
+        return x[i]
+
+    x = np.arange(3.0)
+    assert pick(x, 1) == 1.0
+    with pytest.raises(IndexError, match="index 3 is out of bounds for an axis of size 3"):
+        pick(x, 3)
+    assert pick(x, -1) == 2.0
+
+
+def test_overlap_with_an_updated_argument_is_an_error():
+    @gc.compile
+    def add_to(x, y):
+        x += y
+
+    memory = np.ones(6)
+    add_to(memory[:3], memory[3:])
+    with pytest.raises(gc.errors.OverlapError, match="pass a copy of one of them"):
+        add_to(memory[:3], memory[2:5])
+    np.testing.assert_array_equal(memory, [2.0, 2.0, 2.0, 1.0, 1.0, 1.0])
+
+
+def test_references_are_kept_in_balance():
+    x = np.arange(3.0)
+    fast = fast_of(scale, x, 2.0)
+    dtype, miss = x.dtype, (np.arange(4.0), 2.0)
+    for _ in range(10):
+        fast(x, 2.0), fast(*miss)
+    before = [sys.getrefcount(item) for item in (x, dtype, scale)]
+    for _ in range(1000):
+        fast(x, 2.0), fast(*miss)
+    garbage.collect()
+    after = [sys.getrefcount(item) for item in (x, dtype, scale)]
+    assert all(abs(b - a) <= 2 for a, b in zip(before, after))
+
+
+def test_threads_do_not_share_the_arena():
+    @gc.compile
+    def normalise(x):
+        shifted = x - x.max(axis=0)
+        return np.exp(shifted) / np.exp(shifted).sum(axis=0)
+
+    inputs = [np.random.default_rng(i).standard_normal((50, 40)) for i in range(4)]
+    expected = [normalise(x) for x in inputs]
+    wrong = []
+
+    def run(i):
+        for _ in range(200):
+            if not np.array_equal(normalise(inputs[i]), expected[i]):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
