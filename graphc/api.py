@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
@@ -20,10 +20,6 @@ from graphc.trace.trace import trace as trace_function
 TARGETS = ("cpu",)
 
 
-@overload
-def compile(fn: Callable[..., Any], **options: Any) -> Compiled: ...
-@overload
-def compile(fn: None = None, **options: Any) -> Callable[[Callable[..., Any]], Compiled]: ...
 def compile(
     fn: Callable[..., Any] | None = None,
     *,

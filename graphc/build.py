@@ -122,15 +122,15 @@ class Builder:
     def value(self, atom: Atom) -> Value:
         return Value(self, atom)
 
-    def apply(self, op: Op, ins: Sequence[Any], attrs: dict[str, Any]) -> Any:
-        """Emit `op`; the single output, or a tuple where there are none or several.
+    def apply(self, op: Op, ins: Sequence[Any], attrs: dict[str, Any]) -> Value:
+        """Emit `op`, which has one output; of an op that has none, the result is its last operand.
 
         A number becomes a literal of the last value's type: in `where(p, x, 0.0)` that of x.
         """
         like = next(value for value in reversed(ins) if isinstance(value, Value))
         values = [v if isinstance(v, Value) else like.literal(v) for v in ins]
         outs = self.emit(op, tuple(v.atom for v in values), attrs)
-        return outs[0] if len(outs) == 1 else outs
+        return outs[0] if outs else values[-1]
 
     def emit(
         self, op: Op, ins: Sequence[Atom], attrs: dict[str, Any] | None = None, hint: str = ""

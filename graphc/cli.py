@@ -470,9 +470,9 @@ def _item_lines(items: Sequence[Item], names: dict[int, str]) -> Iterator[str]:
                 yield str(kernel._replace(name=names.get(id(item), kernel.name)))
             case Branch(predicate=predicate, then=then, otherwise=otherwise):
                 yield f"if {predicate.root.kind} {predicate.root.number} {{"
-                yield textwrap.indent("\n".join(_item_lines(then, names)), "  ")
+                yield from (textwrap.indent(line, "  ") for line in _item_lines(then, names))
                 yield "} else {"
-                yield textwrap.indent("\n".join(_item_lines(otherwise, names)), "  ")
+                yield from (textwrap.indent(line, "  ") for line in _item_lines(otherwise, names))
                 yield "}"
             case Fail(failed=failed, number=number):
                 yield f"fail with check {number} if {failed.root.kind} {failed.root.number}"

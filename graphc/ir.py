@@ -13,9 +13,12 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from graphc.build import Value
 
 NUMPY_DTYPES: Mapping[str, np.dtype] = MappingProxyType(
     {
@@ -168,12 +171,12 @@ class Op:
     def __repr__(self) -> str:
         return f"Op({self.name})"
 
-    def __call__(self, *ins: Any, **attrs: Any) -> Any:
+    def __call__(self, *ins: Any, **attrs: Any) -> Value:
         """Emit this op on `graphc.build.Value`s, into the builder of the first of them.
 
         Python numbers among `ins` become literals of the type of the last value.
         """
-        first = next(value for value in ins if hasattr(value, "builder"))
+        first: Value = next(value for value in ins if hasattr(value, "builder"))
         return first.builder.apply(self, ins, attrs)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from graphc.ir import Eqn, Graph, Loc, Type, all_eqns
+from graphc.ir import Eqn, Graph, Loc, Type, Var, all_eqns
 from graphc.ops import linalg
 from graphc.ops.elementwise import cast
 from graphc.ops.shape import VIEWS
@@ -163,7 +163,7 @@ def _not_fused(graph: Graph, names: dict[Eqn, str]) -> Iterator[NotFused]:
         if eqn not in names:
             continue
         for atom in eqn.ins:
-            first = made.get(atom)  # type: ignore[call-overload]
+            first = made.get(atom) if isinstance(atom, Var) else None
             if first is not None and (first, eqn) not in seen:
                 seen.add((first, eqn))
                 yield NotFused(

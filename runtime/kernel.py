@@ -48,12 +48,12 @@ Operand = Name | Lit
 
 
 class Load(NamedTuple):
-    """`out = access`; with `index`, the element `index * index_stride` further on."""
+    """`out = access`; with `position`, the element `position * step` further on."""
 
     out: Name
     access: Access
-    index: Operand | None = None
-    index_stride: int = 0
+    position: Operand | None = None
+    step: int = 0
 
 
 class Compute(NamedTuple):
@@ -80,11 +80,11 @@ class Store(NamedTuple):
 
 
 class AddAt(NamedTuple):
-    """`access[index * index_stride] += value`, one element after the other."""
+    """`access[position * step] += value`, one element after the other."""
 
     access: Access
-    index: Operand
-    index_stride: int
+    position: Operand
+    step: int
     value: Operand
 
 

@@ -421,7 +421,7 @@ def _collect(
     for statement in statements:
         match statement:
             case Load(access=access) | Store(access=access) if access.buffer in shared:
-                is_indexed = isinstance(statement, Load) and statement.index is not None
+                is_indexed = isinstance(statement, Load) and statement.position is not None
                 if is_indexed or any(access.strides[axis] == 0 for axis in around):
                     return False
                 found.add((access.strides, access.offset))

@@ -138,7 +138,7 @@ def vector_gradient(make: Callable[[Value], Value], values: list[float]) -> list
 
 def test_ties_share() -> None:
     assert gradient_at(maximum, 2.0, 2.0) == [0.5, 0.5]
-    extremum = lambda x: op("max")(x, axes=(0,))  # noqa: E731
+    extremum = lambda x: op("max")(x, axes=(0,))
     assert vector_gradient(extremum, [3.0, 1.0, 3.0]) == [0.5, 0.0, 0.5]
 
 

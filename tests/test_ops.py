@@ -11,7 +11,6 @@ from specs import (
     ALL_SHAPED_CASES,
     CASES,
     ELEMENTWISE,
-    ELEMENTWISE_CASES,
     GROUPS,
     HELD,
     NO_GRADIENT,

@@ -63,11 +63,11 @@ def expect_dtype(name: str, type: Type, dtypes: frozenset[str]) -> None:
 # ---- references that NumPy lacks or spells in several steps --------------------------------------
 
 
-def _erf(x: np.ndarray) -> np.ndarray:
+def _erf(x: np.ndarray) -> Any:
     return np.vectorize(math.erf, otypes=[np.float64])(x).astype(x.dtype)
 
 
-def _sigmoid(x: np.ndarray) -> np.ndarray:
+def _sigmoid(x: np.ndarray) -> Any:
     """1 / (1 + exp(-x)) without overflow on either side."""
     small = np.exp(-np.abs(x))
     return np.where(x >= 0, 1 / (1 + small), small / (1 + small)).astype(x.dtype)
@@ -81,7 +81,7 @@ def _cast(x: np.ndarray, dtype: str) -> np.ndarray:
     return np.asarray(x).astype(NUMPY_DTYPES[dtype])
 
 
-def _int_power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _int_power(x: np.ndarray, y: np.ndarray) -> Any:
     """NumPy's power; a negative integer exponent is refused by a check before this op."""
     return np.power(x, np.maximum(y, 0)) if x.dtype.kind == "i" else np.power(x, y)
 
@@ -122,7 +122,7 @@ mod = _define(
 )
 negative = _define("negative", np.negative, 1, NUMBERS, lambda g, out, x: (-g,))
 abs = _define("abs", np.abs, 1, NUMBERS, lambda g, out, x: (g * sign(x),))
-sign = _define("sign", np.sign, 1, NUMBERS)
+sign: Op = _define("sign", np.sign, 1, NUMBERS)
 square = _define("square", np.square, 1, NUMBERS, lambda g, out, x: (g * (x * 2.0),))
 reciprocal = _define(
     "reciprocal", np.reciprocal, 1, FLOATS, lambda g, out, x: (-(g * square(out)),)
@@ -174,14 +174,14 @@ log10 = _define("log10", np.log10, 1, FLOATS, lambda g, out, x: (g / (x * LN_10)
 erf = _define(
     "erf", _erf, 1, FLOATS, lambda g, out, x: (g * exp(-square(x)) * (2.0 / math.sqrt(math.pi)),)
 )
-sigmoid = _define(
+sigmoid: Op = _define(
     "sigmoid", _sigmoid, 1, FLOATS, lambda g, out, x: (g * out * sigmoid(-x),)
 )
 
 # ---- trigonometric and hyperbolic ----------------------------------------------------------------
 
 sin = _define("sin", np.sin, 1, FLOATS, lambda g, out, x: (g * cos(x),))
-cos = _define("cos", np.cos, 1, FLOATS, lambda g, out, x: (-(g * sin(x)),))
+cos: Op = _define("cos", np.cos, 1, FLOATS, lambda g, out, x: (-(g * sin(x)),))
 tan = _define("tan", np.tan, 1, FLOATS, lambda g, out, x: (g * (square(out) + 1.0),))
 arcsin = _define(
     "arcsin", np.arcsin, 1, FLOATS, lambda g, out, x: (g / sqrt((1.0 - x) * (x + 1.0)),)
@@ -199,7 +199,7 @@ def _arctan2_vjp(g: Value, out: Value, y: Value, x: Value) -> tuple[Any, ...]:
 
 arctan2 = _define("arctan2", np.arctan2, 2, FLOATS, _arctan2_vjp)
 sinh = _define("sinh", np.sinh, 1, FLOATS, lambda g, out, x: (g * cosh(x),))
-cosh = _define("cosh", np.cosh, 1, FLOATS, lambda g, out, x: (g * sinh(x),))
+cosh: Op = _define("cosh", np.cosh, 1, FLOATS, lambda g, out, x: (g * sinh(x),))
 tanh = _define("tanh", np.tanh, 1, FLOATS, lambda g, out, x: (g * (1.0 - square(out)),))
 arcsinh = _define("arcsinh", np.arcsinh, 1, FLOATS, lambda g, out, x: (g / sqrt(square(x) + 1.0),))
 arccosh = _define(

@@ -32,11 +32,11 @@ def _infer_take(x: Type, positions: Type, *, axis: int) -> tuple[Type, ...]:
     return (x.with_shape(x.shape[:axis] + positions.shape + x.shape[axis + 1 :]),)
 
 
-def _clamp(positions: np.ndarray, size: int) -> np.ndarray:
+def _clamp(positions: np.ndarray, size: int) -> Any:
     return np.clip(positions, 0, builtins.max(size - 1, 0))
 
 
-def _take_reference(x: np.ndarray, positions: np.ndarray, axis: int) -> np.ndarray:
+def _take_reference(x: np.ndarray, positions: np.ndarray, axis: int) -> Any:
     return np.take(x, _clamp(positions, x.shape[axis]), axis=axis)
 
 
@@ -71,7 +71,7 @@ def _scatter_add_reference(
     x: np.ndarray, positions: np.ndarray, v: np.ndarray, axis: int
 ) -> np.ndarray:
     result = np.array(x)
-    where = (builtins.slice(None),) * axis + (_clamp(positions, x.shape[axis]),)
+    where: Any = (builtins.slice(None),) * axis + (_clamp(positions, x.shape[axis]),)
     np.add.at(result, where, v)
     return result
 

@@ -28,8 +28,7 @@ def _infer_matmul(a: Type, b: Type) -> tuple[Type, ...]:
 
 def _swap_last(x: Value) -> Value:
     rank = len(x.shape)
-    swapped: Value = transpose(x, axes=(*range(rank - 2), rank - 1, rank - 2))
-    return swapped
+    return transpose(x, axes=(*range(rank - 2), rank - 1, rank - 2))
 
 
 def _matmul_vjp(g: Value, out: Value, a: Value, b: Value) -> tuple[Any, ...]:

@@ -24,8 +24,7 @@ def without(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:
 def spread(x: Value, like: Value, axes: Axes) -> Value:
     """`x`, a reduction of something of `like`'s shape over `axes`, repeated over those axes."""
     kept = tuple(i for i in range(len(like.shape)) if i not in axes)
-    result: Value = OPS["broadcast"](x, shape=like.shape, axes=kept)
-    return result
+    return OPS["broadcast"](x, shape=like.shape, axes=kept)
 
 
 def _expect_axes(name: str, x: Type, axes: Axes) -> None:

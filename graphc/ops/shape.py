@@ -35,7 +35,7 @@ def _infer_reshape(x: Type, *, shape: tuple[int, ...]) -> tuple[Type, ...]:
     return (result,)
 
 
-reshape = register(
+reshape: Op = register(
     Op(
         "reshape",
         _infer_reshape,
@@ -54,7 +54,7 @@ def _inverse(axes: Sequence[int]) -> tuple[int, ...]:
     return tuple(int(i) for i in np.argsort(axes))
 
 
-transpose = register(
+transpose: Op = register(
     Op(
         "transpose",
         _infer_transpose,

@@ -49,8 +49,7 @@ def _batched_product(left: Tracer, right: Tracer, dtype: str) -> Value:
     values = [
         broadcast_to(cast_to(x.value(), dtype), (*batch, *x.shape[-2:])) for x in (left, right)
     ]
-    result: Value = linalg_ops.matmul(*values)
-    return result
+    return linalg_ops.matmul(*values)
 
 
 def dot(a: Any, b: Any) -> Any:

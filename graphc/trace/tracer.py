@@ -493,7 +493,6 @@ def cast_to(value: Value, dtype: str) -> Value:
         atom.value, dtype
     ):
         return value.builder.literal(atom.value, value.type.with_dtype(dtype))
-    result: Value = elementwise.cast(value, dtype=dtype)
-    return result
+    return elementwise.cast(value, dtype=dtype)
 
 

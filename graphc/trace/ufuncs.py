@@ -27,8 +27,7 @@ def broadcast_to(value: Value, shape: tuple[int, ...]) -> Value:
         return value.builder.literal(value.atom.value, value.type.with_shape(shape))
     offset = len(shape) - len(value.shape)
     axes = tuple(range(offset, len(shape)))
-    result: Value = shape_ops.broadcast(value, shape=shape, axes=axes)
-    return result
+    return shape_ops.broadcast(value, shape=shape, axes=axes)
 
 
 def broadcast_shapes(name: str, operands: list[Tracer]) -> tuple[int, ...]:

@@ -26,14 +26,12 @@ class SliceView:
     steps: Ints
 
     def get(self, base: Value) -> Value:
-        result: Value = shape_ops.slice(
+        return shape_ops.slice(
             base, starts=self.starts, sizes=self.sizes, steps=self.steps
         )
-        return result
 
     def put(self, base: Value, new: Value) -> Value:
-        result: Value = shape_ops.update_slice(base, new, starts=self.starts, steps=self.steps)
-        return result
+        return shape_ops.update_slice(base, new, starts=self.starts, steps=self.steps)
 
     def apply(self, dummy: np.ndarray) -> np.ndarray:
         return dummy[shape_ops.window(self.starts, self.sizes, self.steps)]
@@ -47,12 +45,10 @@ class ReshapeView:
     after: Ints
 
     def get(self, base: Value) -> Value:
-        result: Value = shape_ops.reshape(base, shape=self.after)
-        return result
+        return shape_ops.reshape(base, shape=self.after)
 
     def put(self, base: Value, new: Value) -> Value:
-        result: Value = shape_ops.reshape(new, shape=self.before)
-        return result
+        return shape_ops.reshape(new, shape=self.before)
 
     def apply(self, dummy: np.ndarray) -> np.ndarray:
         return dummy.reshape(self.after, copy=False)
@@ -65,12 +61,10 @@ class TransposeView:
     axes: Ints
 
     def get(self, base: Value) -> Value:
-        result: Value = shape_ops.transpose(base, axes=self.axes)
-        return result
+        return shape_ops.transpose(base, axes=self.axes)
 
     def put(self, base: Value, new: Value) -> Value:
-        result: Value = shape_ops.transpose(new, axes=tuple(map(int, np.argsort(self.axes))))
-        return result
+        return shape_ops.transpose(new, axes=tuple(map(int, np.argsort(self.axes))))
 
     def apply(self, dummy: np.ndarray) -> np.ndarray:
         return dummy.transpose(self.axes)
@@ -85,8 +79,7 @@ class BroadcastView:
     def get(self, base: Value) -> Value:
         offset = len(self.shape) - len(base.shape)
         axes = tuple(range(offset, len(self.shape)))
-        result: Value = shape_ops.broadcast(base, shape=self.shape, axes=axes)
-        return result
+        return shape_ops.broadcast(base, shape=self.shape, axes=axes)
 
     def put(self, base: Value, new: Value) -> Value:
         raise errors.ReadOnlyError(

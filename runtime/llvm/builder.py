@@ -46,7 +46,7 @@ def float_text(value: float, elem: str) -> str:
 
 def _round_to_f32(value: float) -> float:
     try:
-        return struct.unpack("f", struct.pack("f", value))[0]
+        return float(struct.unpack("f", struct.pack("f", value))[0])
     except OverflowError:
         return float("inf") if value > 0 else float("-inf")
 

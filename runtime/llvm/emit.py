@@ -50,7 +50,7 @@ COMBINE = {
 """Reduction -> the row of the scalar table that combines two values."""
 
 INFINITY = float("inf")
-IDENTITY = {
+IDENTITY: dict[str, dict[str, bool | int | float | None]] = {
     "sum": {"f": 0.0, "i": 0, "b": False},  # as NumPy: a sum of negative zeros is 0.0
     "prod": {"f": 1.0, "i": 1, "b": True},
     "max": {"f": -INFINITY, "i": None, "b": False},
@@ -212,9 +212,9 @@ class _Emitter:
         elem = memory_elem(dtype)
         pointer = self.pointers[access]
         stride = self._vector_stride(access)
-        if statement.index is not None:
-            index = self.operand(statement.index)
-            steps = self.f.mul(index, self.f.const(statement.index_stride, index))
+        if statement.position is not None:
+            index = self.operand(statement.position)
+            steps = self.f.mul(index, self.f.const(statement.step, index))
             if index.lanes > 1:
                 return self._as_value(self._gather(pointer, elem, steps, stride), dtype)
             pointer = self.f.offset(pointer, elem, steps)
@@ -269,12 +269,12 @@ class _Emitter:
     def add_at(self, statement: AddAt) -> None:
         """Read, add, write: never in lanes that may meet in one element."""
         access = statement.access
-        index = self.operand(statement.index)
+        index = self.operand(statement.position)
         elem = memory_elem(self.kernel.buffers[access.buffer].dtype)
-        steps = self.f.mul(index, self.f.const(statement.index_stride, index))
+        steps = self.f.mul(index, self.f.const(statement.step, index))
         base = self.pointers[access]
         self.pointers[access] = self.f.offset(base, elem, steps)
-        old = self.load(Load(statement.index, access))  # type: ignore[arg-type]
+        old = self.load(Load(statement.position, access))  # type: ignore[arg-type]
         value = self.operand(statement.value)
         lanes = max(old.lanes, value.lanes)
         total = SCALARS["add"](self.f, self.f.splat(old, lanes), self.f.splat(value, lanes))

@@ -78,14 +78,14 @@ class Calling:
 @functools.cache
 def is_supported() -> bool:
     """Whether objects are laid out as this file assumes."""
-    arrays = [
+    arrays: list[np.ndarray] = [
         np.empty((2, 3, 5), np.float32)[:, 1:],
         np.empty((7, 2), np.int64),
         np.empty(4, np.bool_),
         np.empty((1, 1, 3, 2))[..., ::2],
     ]
     scalars = [np.float32(0.1), np.float64(0.1), np.int32(7), np.int64(7), np.bool_(True), 0.1]
-    return all(map(_is_laid_out, arrays)) and all(map(_keeps_number, scalars))
+    return all(_is_laid_out(a) for a in arrays) and all(_keeps_number(x) for x in scalars)
 
 
 def _word(address: int) -> int:

@@ -66,11 +66,11 @@ class Machine:
         self._module = module
 
     def address(self, name: str) -> int:
-        return _engine().get_function_address(name)
+        return int(_engine().get_function_address(name))
 
     def global_address(self, name: str) -> int:
         """Where a global variable of the module lies."""
-        return _engine().get_global_value_address(name)
+        return int(_engine().get_global_value_address(name))
 
     def __del__(self) -> None:
         try:
