@@ -87,7 +87,7 @@ def extent(layout: Layout) -> int:
 
 @dataclass
 class NestValue:
-    """A value inside a loop nest: how to make it, the axes it depends on, the stage it is ready in."""
+    """A value inside a loop nest: how to make it, its axes, the stage in which it is ready."""
 
     name: Name
     make: Statement | None

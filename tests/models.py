@@ -34,7 +34,7 @@ def log_softmax(x: Value, axis: int = -1) -> Value:
 
 
 def layer_norm(x: Value, gain: Value, bias: Value) -> Value:
-    rows, columns = x.shape
+    columns = x.shape[1]
     mean = op("sum")(x, axes=(1,)) * (1 / columns)
     centred = x - spread(mean, x.shape, 0)
     variance = op("sum")(square(centred), axes=(1,)) * (1 / columns)

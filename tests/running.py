@@ -1,8 +1,7 @@
-"""Run a graph both ways, interpreted and compiled, and compare: shared by the tests of the runtime."""
+"""Run a graph both ways, interpreted and compiled, and compare the results."""
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from graphc.build import Builder, Value
 from graphc.equal import structurally_equal
 from graphc.ir import OPS, Eqn, Graph, Type, subgraphs
 from graphc.passes.fuse import fuse
+from graphc.passes.lower import lower
 from graphc.runtime.reference import evaluate
 from graphc.runtime.step import Step
 from graphc.text import parse
@@ -50,20 +50,9 @@ def cond(
     return predicate.builder.apply(OPS["cond"], (predicate, *operands), branches)
 
 
-def lowered(graph: Graph) -> Graph:
-    """The graph in the ops that the code generator knows."""
-    from graphc.passes.lower import lower
-
-    return lower(graph)
-
-
-def can_lower() -> bool:
-    return importlib.util.find_spec("graphc.passes.lower") is not None
-
-
 def fused(graph: Graph) -> Graph:
     """The graph as the runtime gets it, with the text round trip and every rule checked."""
-    result = fuse(lowered(graph) if can_lower() else graph)
+    result = fuse(lower(graph))
     verify(result)
     assert structurally_equal(parse(str(result)), result)
     return result

@@ -454,36 +454,29 @@ def cases(name: str) -> list[Case]:
 # ---- where each op is differentiated -------------------------------------------------------------
 
 
-def _smooth() -> Iterator[Case]:
-    """Cases in f64, small and away from kinks: for finite differences."""
-    shape = (2, 3)
+def _smooth_elementwise() -> Iterator[Case]:
+    x = Type("f64", (2, 3))
     for name, (arity, _, _, domains) in ELEMENTWISE.items():
         if domains:
-            yield Case(name, (Type("f64", shape),) * arity, {}, domains)
-    x = Type("f64", shape)
-    yield Case("where", (Type("bool", shape), x, x))
+            yield Case(name, (x,) * arity, {}, domains)
+    yield Case("where", (x.with_dtype("bool"), x, x))
     yield Case("cast", (x,), {"dtype": "f64"})
     for name, domain in (("sum", "plain"), ("prod", "nonzero"), ("max", "apart"), ("min", "apart")):
         for axes in subsets(2):
             yield Case(name, (x,), {"axes": axes}, (domain,))
-    for name, rows in MOVES.items():
-        for shapes, attrs in rows:
-            extra = {"value": 2.5} if name == "pad" else {}
-            ins = tuple(Type("f64", shape) for shape in shapes)
-            if max(type.size for type in ins) <= 60:
-                yield Case(name, ins, {**attrs, **extra})
-    for shape, positions, axis in TAKEN:
-        x, at = Type("f64", shape), Type("i64", positions)
-        result = x.with_shape(shape[:axis] + positions + shape[axis + 1 :])
-        below = f"below:{shape[axis]}"
-        yield Case("take", (x, at), {"axis": axis}, ("plain", below))
-        yield Case("scatter_add", (x, at, result), {"axis": axis}, ("plain", below, "plain"))
-    for a, b in PRODUCTS:
-        if max(*a, *b) < 10:
-            yield Case("matmul", (Type("f64", a), Type("f64", b)))
 
 
-SMOOTH_CASES = tuple(_smooth())
+def _smooth_structured() -> Iterator[Case]:
+    for case in (*MOVE_CASES, *INDEX_CASES, *PRODUCT_CASES):
+        floats = [type.dtype for type in case.ins if type.dtype not in INT]
+        small = sum(type.size for type in case.ins) <= 130
+        if set(floats) == {"f64"} and "i32" not in {type.dtype for type in case.ins} and small:
+            domains = (d if d.startswith("below") else "plain" for d in case.domains)
+            yield Case(case.op, case.ins, case.attrs, tuple(domains))
+
+
+SMOOTH_CASES = (*_smooth_elementwise(), *_smooth_structured())
+"""In f64, small and away from kinks: for finite differences."""
 
 NO_GRADIENT = {
     "constant": "has no operands",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_graphs import NUMBERS, Recipe, random_graph, recipes
-from running import build, lowered, op
+from running import build, op
 
 from graphc.build import Builder, Value
 from graphc.ir import Graph, Type, Var
@@ -23,6 +23,7 @@ from graphc.passes.groups import (
     operand_map,
     result_map,
 )
+from graphc.passes.lower import lower
 
 X = Type("f64", (8, 1, 5))
 
@@ -93,7 +94,7 @@ def in_order(graph: Graph, grouping: Grouping) -> bool:
 @settings(max_examples=300, derandomize=True, database=None, deadline=None)
 @given(st.lists(NUMBERS, min_size=1, max_size=3), recipes(40), st.lists(NUMBERS, max_size=3))
 def test_groups_are_convex(params: list[int], recipe: Recipe, outs: list[int]) -> None:
-    graph = lowered(random_graph(params, recipe, outs))
+    graph = lower(random_graph(params, recipe, outs))
     grouping = find_groups(graph)
     everything = [i for group in grouping.groups.values() for i in group.members]
     assert sorted(everything) == list(range(len(graph.eqns)))

@@ -38,10 +38,7 @@ def indices(draw: Any, advanced: bool = False) -> tuple[Any, ...]:
         if draw(st.integers(0, 4)) == 0:
             items.append(None)
     if draw(st.booleans()):
-        items.insert(draw(st.integers(0, len(items))), Ellipsis)
-        tail = items[items.index(Ellipsis) + 1 :] if not advanced else []
-        if tail or advanced:
-            items.remove(Ellipsis)
+        items.append(Ellipsis)
     return tuple(items)
 
 

@@ -21,7 +21,7 @@ from graphc.runtime.kernel import (
 
 ROW = Access(0, 2, (5, 1))
 OUT = Access(1, 0, (1, 0))
-X, Y, TOTAL, I = Name(1, "f64"), Name(2, "f64"), Name(3, "f64"), Name(4, "i64")
+X, Y, TOTAL, POSITION = Name(1, "f64"), Name(2, "f64"), Name(3, "f64"), Name(4, "i64")
 INNER = Loop(
     (1,),
     True,
@@ -34,7 +34,7 @@ KERNEL = Kernel(
     (Buffer("x", "f64", 22, "in"), Buffer("y", "f64", 4, "out")),
     (
         Loop((0,), False, (INNER, Store(OUT, TOTAL))),
-        Loop((0,), False, (Index(I, 0), AddAt(OUT, I, 1, Lit(1.0, Type("f64"))))),
+        Loop((0,), False, (Index(POSITION, 0), AddAt(OUT, POSITION, 1, Lit(1.0, Type("f64"))))),
     ),
 )
 
@@ -62,7 +62,7 @@ def test_a_kernel_reads_like_its_loops() -> None:
 
 def test_casts_and_gathers_show_all_they_depend_on() -> None:
     """Kernels are told apart by their text."""
-    body = (Load(X, OUT, I, 7), Compute(Y, "cast", (X,), (("dtype", "f64"),)), Store(ROW, Y))
+    body = (Load(X, OUT, POSITION, 7), Compute(Y, "cast", (X,), (("dtype", "f64"),)), Store(ROW, Y))
     text = str(Kernel("k", (4, 3), KERNEL.buffers, body))
     assert "t1 = load y[i0] + t4*7" in text
     assert "t2 = cast(t1, dtype=f64)" in text

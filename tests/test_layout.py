@@ -82,7 +82,7 @@ FACTORS = [(12,), (3, 4), (2, 6), (2, 3, 2), (1, 12), (4, 1, 3), (6, 2, 1), (1, 
 
 
 @settings(max_examples=200, derandomize=True, database=None, deadline=None)
-@given(st.lists(st.sampled_from(FACTORS), min_size=1, max_size=4), st.randoms(use_true_random=False))
+@given(st.lists(st.sampled_from(FACTORS), min_size=1, max_size=4), st.randoms())
 def test_chains_of_views(shapes: list, random: object) -> None:
     """Reshape after transpose after reshape: a layout, if given, is right."""
     layout = contiguous((12,))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from running import assert_same, assert_ulps, assert_within, can_lower, compiled, interpret
+from running import assert_same, assert_ulps, assert_within, compiled, interpret
 from specs import (
     ALL_SHAPED_CASES,
     CASES,
@@ -107,10 +107,6 @@ def chunks(group: Sequence[Case]) -> list[list[Case]]:
     return [list(group[at : at + CHUNK]) for at in range(0, len(group), CHUNK)]
 
 
-def supported(case: Case) -> bool:
-    return can_lower() or case.op not in ("argmax", "argmin", "check")
-
-
 PARAMETERS = [
     pytest.param(part, id=f"{name}-{i}")
     for name, group in GROUPS.items()
@@ -120,7 +116,7 @@ PARAMETERS = [
 
 @pytest.mark.parametrize("part", PARAMETERS)
 def test_machine_code_equals_the_reference(part: list[Case]) -> None:
-    check_values([case for case in part if supported(case)])
+    check_values(part)
 
 
 @pytest.mark.slow
@@ -130,6 +126,6 @@ def test_every_elementwise_op_on_every_shape(part: list[Case]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [c for c in CASES if supported(c)][::7], ids=str)
+@pytest.mark.parametrize("case", CASES[::7], ids=str)
 def test_each_op_in_a_module_of_its_own(case: Case) -> None:
     check_values([case])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from running import all_results, assert_same, fused, interpret, lowered
+from running import all_results, assert_same, fused, interpret
 
 from graphc import errors
 from graphc.ir import Graph
@@ -127,7 +127,7 @@ def calls(items: tuple[Item, ...]) -> int:
     ],
 )
 def test_copies(name: str, count: int) -> None:
-    items = make_program(fuse(lowered(graph_of(UPDATES[name])))).items
+    items = make_program(fused(graph_of(UPDATES[name]))).items
     assert calls(items) <= count
 
 

@@ -74,7 +74,7 @@ def check_untouched(step: Step, arrays: list[np.ndarray]) -> None:
         assert_same(array, before)
 
 
-@sized(110)
+@sized(500)
 @random_graphs
 def test_machine_code_equals_the_interpreter(
     params: list[int], recipe: Recipe, outs: list[int]
@@ -89,7 +89,7 @@ def test_many_more_graphs(params: list[int], recipe: Recipe, outs: list[int]) ->
     check_graph(random_graph(params, recipe, outs), (2, 6))
 
 
-@sized(150)
+@sized(250)
 @given(PARAMS, recipes(40), OUTS)
 def test_fusion_changes_no_bit(params: list[int], recipe: Recipe, outs: list[int]) -> None:
     """Whatever the order and the grouping: the interpreter gives the same bits."""

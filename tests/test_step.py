@@ -151,7 +151,7 @@ POSITIONS = np.array([0, -1, 6, 5, 2**62, -(2**62), 2, np.iinfo(np.int64).min])
 @pytest.mark.parametrize("dtype", ["f32", "f64", "i32", "i64"])
 @pytest.mark.parametrize("shape", [(6,), (6, 3), (6, 19)])
 def test_scatter_stays_inside(dtype: str, shape: tuple[int, ...]) -> None:
-    """The update is in place: positions far outside touch nothing around the array."""
+    """Positions far outside go to the ends; nothing around the updated array is touched."""
     kind = Type(dtype, shape)
     values = Type(dtype, (len(POSITIONS), *shape[1:]))
     graph = build(

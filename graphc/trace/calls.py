@@ -22,7 +22,7 @@ from graphc.trace import numpy_api, numpy_making
 from graphc.trace.numpy_choosing import where
 from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, cast_to, holds_tracer, is_python_scalar, lift, wrap
-from graphc.trace.ufuncs import emit_ufunc
+from graphc.trace.ufuncs import UFUNCS, emit_ufunc
 
 
 def stand_in(function: Any) -> Callable[..., Any] | None:
@@ -197,7 +197,12 @@ _MATH = {
     },
 }
 
+def _dispatched_ufunc(ufunc: Any) -> Callable[..., Any]:
+    return lambda *args, **kwargs: numpy_api.call_ufunc(ufunc, "__call__", args, kwargs)
+
+
 _ON_TRACED: list[tuple[Any, Callable[..., Any]]] = [
+    *((ufunc, _dispatched_ufunc(ufunc)) for ufunc in (*UFUNCS, np.matmul)),
     *((function, _dispatched(function)) for function in numpy_api.FUNCTIONS),
     *((getattr(math, name), _of_number(ufunc)) for name, ufunc in _MATH.items()),
     (math.log, _log),

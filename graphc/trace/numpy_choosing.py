@@ -77,7 +77,7 @@ def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
         raise errors.ShapeError(
             f"take_along_axis: indices of {x.ndim} axes are needed, not {positions.type}", user_loc()
         )
-    grid = np.ogrid[tuple(slice(n) for n in positions.shape)]
+    grid = np.ogrid[tuple(slice(n) for n in x.shape)]
     return x[(*grid[:along], positions, *grid[along + 1 :])]
 
 

@@ -8,6 +8,8 @@ in.  A leaf is an array, a NumPy scalar, a Python int or float, or a traced valu
 from __future__ import annotations
 
 import dataclasses
+import enum
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,8 +59,8 @@ PLAIN_LEAVES = frozenset({np.ndarray, np.float32, np.float64, np.int32, np.int64
 
 def is_leaf(value: Any) -> bool:
     """Whether a value is data rather than structure."""
-    if isinstance(value, (bool, np.bool_)):
-        return isinstance(value, np.bool_)
+    if isinstance(value, (bool, enum.Enum)):
+        return False
     return isinstance(value, (int, float, np.ndarray, np.generic)) or hasattr(
         type(value), "__graphc_leaf__"
     )
@@ -110,6 +112,8 @@ def _unflatten(structure: Structure, leaves: Iterator[Any]) -> Any:
 
 
 def _make(kind: type, keys: tuple[Any, ...], parts: list[Any]) -> Any:
+    if issubclass(kind, defaultdict):
+        return kind(None, zip(keys, parts, strict=True))  # what it made is no part of the structure
     if issubclass(kind, dict):
         return kind(zip(keys, parts, strict=True))
     if issubclass(kind, tuple) and hasattr(kind, "_fields"):

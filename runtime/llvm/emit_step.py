@@ -163,7 +163,7 @@ class _StepEmitter:
 
     def kernel(self, kernel: Kernel) -> str:
         """The function of a kernel; kernels that differ in nothing share one."""
-        key = str(kernel)
+        key = repr(kernel)  # all of it: what `str` shows leaves out the strides of products
         if key not in self.names:
             self.names[key] = f"{kernel.name}_{len(self.names)}"
             named = Kernel(self.names[key], kernel.domain, kernel.buffers, kernel.body)
