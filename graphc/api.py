@@ -58,7 +58,12 @@ def compile(
     _check_options(options)
     if fn is None:
         return functools.partial(
-            compile, target=target, threads=threads, fastmath=fastmath, donate=donate
+            compile,
+            target=target,
+            threads=threads,
+            fastmath=fastmath,
+            donate=donate,
+            check_nan=check_nan,
         )
     if not callable(fn):
         raise errors.ArgumentError(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from graphc.ir import Eqn, Graph, Loc, Type, Var, all_eqns
+from graphc.ir import Atom, Eqn, Graph, Loc, Type, Var, all_eqns
 from graphc.ops import linalg
 from graphc.ops.elementwise import cast
-from graphc.ops.shape import VIEWS
+from graphc.ops.shape import VIEWS, broadcast
 from graphc.passes.reasons import why_apart
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def make_report(entry: Specialised) -> Report:
     outside = [*graph.in_types, *graph.out_types, *(d.type for d in program.constants)]
     return Report(
         graph.name,
-        tuple(_kernel_reports(step.kernel_names())),
+        tuple(_kernel_reports(graph, step.kernel_names())),
         tuple(_not_fused(graph, dict(_kernel_names(step.kernel_names())))),
         tuple(str(fixed) for _, fixed in entry.traced.specialisations),
         step.arena.nbytes,
@@ -102,12 +102,15 @@ def _kernel_names(calls: Sequence[tuple[str, Eqn | None, Any]]) -> Iterator[tupl
             yield eqn, name
 
 
-def _kernel_reports(calls: Sequence[tuple[str, Eqn | None, Any]]) -> Iterator[KernelReport]:
+def _kernel_reports(
+    graph: Graph, calls: Sequence[tuple[str, Eqn | None, Any]]
+) -> Iterator[KernelReport]:
+    repeated = {e.out: e.ins[0] for e in all_eqns(graph) if e.op is broadcast}
     for name, eqn, call in calls:
         if eqn is None:
             yield _copy_report(name, call)
         else:
-            yield _fused_report(name, eqn)
+            yield _fused_report(name, eqn, repeated)
 
 
 def _copy_report(name: str, call: Any) -> KernelReport:
@@ -123,18 +126,26 @@ def _itemsize(dtype: str) -> int:
     return Type(dtype).numpy_dtype.itemsize
 
 
-def _fused_report(name: str, eqn: Eqn) -> KernelReport:
+def _fused_report(name: str, eqn: Eqn, repeated: Mapping[Var, Atom]) -> KernelReport:
     body: Graph = eqn.attrs["body"]
-    types = [atom.type for atom in (*eqn.ins, *eqn.outs)]
+    reads = [_in_memory(atom, repeated) for atom in eqn.ins]
+    types = [*reads, *(out.type for out in eqn.outs)]
     return KernelReport(
         name,
         tuple(inner.op.name for inner in body.eqns if inner.op not in VIEWS),
-        tuple(str(atom.type) for atom in eqn.ins),
+        tuple(map(str, reads)),
         tuple(str(out.type) for out in eqn.outs),
         sum(type.nbytes for type in types),
         sum(_flops(inner) for inner in body.eqns),
         tuple(map(str, _source_lines(body))),
     )
+
+
+def _in_memory(atom: Atom, repeated: Mapping[Var, Atom]) -> Type:
+    """The type of what lies in memory for a value that may only repeat something smaller."""
+    while isinstance(atom, Var) and atom in repeated:
+        atom = repeated[atom]
+    return atom.type
 
 
 def _source_lines(body: Graph) -> list[Loc]:

@@ -174,7 +174,8 @@ def _lines(kernel: Kernel, statements: tuple[Statement, ...], indent: str) -> It
             yield (
                 f"{indent}{statement.out} = tiles of {_access(kernel, statement.left)} @"
                 f" {_access(kernel, statement.right)}"
-                f" ({statement.rows} x {statement.inner} x {statement.columns}) {{"
+                f" ({statement.rows} x {statement.inner} x {statement.columns},"
+                f" strides {statement.left_strides} and {statement.right_strides}) {{"
             )
             yield from _lines(kernel, statement.epilogue, indent + "  ")
             yield indent + "}"

@@ -73,4 +73,4 @@ def test_accesses_of_all_statements() -> None:
     assert list(accesses(KERNEL.body)) == [ROW, OUT, OUT]
     assert list(accesses((product,))) == [ROW, OUT, OUT]
     text = str(Kernel("k", (4, 3), KERNEL.buffers, (product,)))
-    assert "t3 = tiles of x[i0*5 + i1 + 2] @ y[i0] (1 x 2 x 3) {" in text
+    assert "tiles of x[i0*5 + i1 + 2] @ y[i0] (1 x 2 x 3, strides (2, 1) and (3, 1)) {" in text

@@ -153,3 +153,11 @@ def check_direction(
 
 def zeros(args: tuple[Any, ...], argnums: tuple[int, ...]) -> Any:
     return tuple(tree.map_leaves(lambda x: np.zeros_like(np.asarray(x))[()], args[i]) for i in argnums)
+
+
+def test_products_of_equal_shapes_and_other_strides_are_two_kernels():
+    """Kernels are shared by all that they do, strides of a product included."""
+    left, right = np.random.default_rng(0).standard_normal((2, 5, 5))
+    first, second = gc.compile(lambda a, b: (a @ b, a.T @ b))(left, right)
+    np.testing.assert_allclose(first, left @ right)
+    np.testing.assert_allclose(second, left.T @ right)

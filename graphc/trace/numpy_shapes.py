@@ -20,6 +20,7 @@ from graphc.trace.views import (
     ReshapeView,
     SliceView,
     TransposeView,
+    is_contiguous,
     reshape_is_view,
 )
 
@@ -51,7 +52,10 @@ def reshape(a: Any, shape: Any, order: str = "C") -> Tracer:
 
 
 def ravel(a: Any, order: str = "C") -> Tracer:
-    return reshape(a, -1, order)
+    x = lift(a)
+    if x.is_scalar or is_contiguous(x.storage.type.shape, x.views):
+        return reshape(x, -1, order)
+    return reshape(wrap(x.value()), -1, order)
 
 
 def transpose(a: Any, axes: Any = None) -> Tracer:
@@ -105,6 +109,8 @@ def squeeze(a: Any, axis: Any = None) -> Tracer:
             raise errors.ShapeError(
                 f"cannot squeeze axis {a} of size {x.shape[a]}; only axes of size 1", user_loc()
             )
+    if not axes:
+        return x
     shape = tuple(n for i, n in enumerate(x.shape) if i not in axes)
     return x.view(ReshapeView(x.shape, shape), shape)
 

@@ -93,17 +93,27 @@ class BroadcastView:
 View = SliceView | ReshapeView | TransposeView | BroadcastView
 
 
-def reshape_is_view(shape: Ints, views: tuple[View, ...], new_shape: Ints) -> bool:
-    """Whether NumPy reshapes such a view of a contiguous array without copying.
+def is_contiguous(shape: Ints, views: tuple[View, ...]) -> bool:
+    """Whether the elements of such a view of a contiguous array lie one after the other."""
+    return bool(_stand_in(shape, views).flags.c_contiguous)
 
-    Asked of NumPy itself, on an array with the same strides over a single byte: no element is read.
-    """
-    contiguous = tuple(int(n) for n in np.cumprod((1, *shape[:0:-1]))[::-1]) if shape else ()
-    dummy = np.lib.stride_tricks.as_strided(np.empty(1, np.bool_), shape, contiguous)
+
+def reshape_is_view(shape: Ints, views: tuple[View, ...], new_shape: Ints) -> bool:
+    """Whether NumPy reshapes such a view of a contiguous array without copying."""
     try:
-        for view in views:
-            dummy = view.apply(dummy)
-        dummy.reshape(new_shape, copy=False)
+        _stand_in(shape, views).reshape(new_shape, copy=False)
     except ValueError:
         return False
     return True
+
+
+def _stand_in(shape: Ints, views: tuple[View, ...]) -> np.ndarray:
+    """An array with the strides of the view, all over one byte, to ask NumPy questions about.
+
+    No element of it is read.
+    """
+    contiguous = tuple(int(n) for n in np.cumprod((1, *shape[:0:-1]))[::-1]) if shape else ()
+    dummy = np.lib.stride_tricks.as_strided(np.empty(1, np.bool_), shape, contiguous)
+    for view in views:
+        dummy = view.apply(dummy)
+    return dummy
