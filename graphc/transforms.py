@@ -106,7 +106,7 @@ def _differentiate(
 
 
 def _positions(argnums: int | Sequence[int], count: int) -> list[int]:
-    given = [argnums] if isinstance(argnums, int) else list(argnums)
+    given = list(argnums) if isinstance(argnums, (tuple, list)) else [argnums]
     for position in given:
         if not isinstance(position, int) or not -count <= position < count:
             raise errors.ArgumentError(

@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphc.ir import Graph, all_eqns
 from graphc.passes.cse import eliminate_common
@@ -25,8 +25,7 @@ from graphc.passes.simplify import simplify
 from graphc.verify import verify
 
 
-@dataclass(frozen=True)
-class Pass:
+class Pass(NamedTuple):
     """A named step from a graph to an equal graph."""
 
     name: str

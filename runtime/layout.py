@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphc.ir import Eqn
 from graphc.ops import shape as shape_ops
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """Element i, j, ... is at offset + i*strides[0] + j*strides[1] + ..., counted in elements."""
 
     shape: tuple[int, ...]

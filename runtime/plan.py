@@ -7,7 +7,7 @@ branches of a conditional are laid one after the other in time.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphc.runtime.program import Branch, Call, Fail, Item, Program, Root
 
@@ -15,8 +15,7 @@ ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector."""
 
 
-@dataclass(frozen=True)
-class Arena:
+class Arena(NamedTuple):
     """The offset of each temporary in bytes, the size of the whole, and the most alive at once."""
 
     offsets: Mapping[Root, int]

@@ -3,7 +3,6 @@
 import ctypes
 import mmap
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -167,7 +166,7 @@ def check(got: np.ndarray, before: np.ndarray, left: np.ndarray, right: np.ndarr
 
 def check_products(sizes, layouts, dtype: str, vector_bytes: int, at_end: bool) -> None:
     rng = np.random.default_rng(0)
-    target = replace(host_target(), vector_bytes=vector_bytes)
+    target = host_target()._replace(vector_bytes=vector_bytes)
     module, cases = Module(), []
     for size in sizes:
         for layout in layouts:

@@ -19,13 +19,23 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.build import Value
-from graphc.ir import FLOATS, Atom, Graph, Lit, Loc, Var
+from graphc.build import Value, zero_of
+from graphc.ir import FLOATS, Atom, Graph, Lit, Loc, Type, Var
 from graphc.ops import control as control_ops
 from graphc.ops import elementwise as ew
+from graphc.ops import index as index_ops
 from graphc.ops import shape as shape_ops
 from graphc.trace import syntax, tree
-from graphc.trace.scope import Scope, Storage, current, is_tracing, open_scope, reenter, user_loc
+from graphc.trace.scope import (
+    Scope,
+    Storage,
+    current,
+    is_tracing,
+    open_scope,
+    raised_at,
+    reenter,
+    user_loc,
+)
 from graphc.trace.syntax import BranchLocs
 from graphc.trace.tracer import Tracer, cast_to, lift
 
@@ -112,11 +122,69 @@ class _Branch:
     weak: list[bool]
     aliases: list[weakref.ref[Storage] | None]
     writes: dict[Storage, Value]
+    raised: Exception | None = None
+
+
+def _trace_branches(
+    locs: BranchLocs | None, then: Callable[[], Any], otherwise: Callable[[], Any]
+) -> tuple[_Branch, _Branch]:
+    """Both branches; one that raises gives what the other gives, which nobody will see."""
+    first = _trace_branch("then", locs.then if locs else user_loc(), then)
+    second = _trace_branch("else", locs.otherwise if locs else user_loc(), otherwise)
+    if first.raised is not None and second.raised is not None:
+        raise first.raised
+    for branch, other in ((first, second), (second, first)):
+        if branch.raised is not None:
+            _give_as(branch, other)
+    return first, second
+
+
+def _give_as(branch: _Branch, other: _Branch) -> None:
+    """Make `branch`, which raised, give zeros of the types that `other` gives."""
+    branch.leaves, branch.structure, branch.weak = other.leaves, other.structure, other.weak
+    branch.aliases = [None] * len(other.leaves)
+    branch.values = [
+        None if value is None else branch.scope.builder.literal(zero_of(value.dtype), value.type)
+        for value in other.values
+    ]
+
+
+_RAISED = {ValueError: "ValueError", IndexError: "IndexError"}
+"""The exceptions that a compiled step can raise in a branch."""
+
+
+def _failing_branch(label: str, loc: Loc | None, scope: Scope, error: Exception) -> _Branch:
+    """A branch that raises: what it did before, and then a check that fails."""
+    kind = next((name for cls, name in _RAISED.items() if isinstance(error, cls)), None)
+    where = raised_at(error)
+    if kind is None:
+        raise errors.UnsupportedSyntaxError(
+            f"the {label} branch ({loc}) of a traced conditional raises {type(error).__name__}:"
+            f" {error}; a compiled step can raise ValueError and IndexError",
+            where,
+        ) from error
+    builder = scope.builder
+    builder.loc = where
+    message = str(error).removeprefix(f"{where}: ")
+    index_ops.check(
+        builder.literal(False, Type("bool")),
+        builder.literal(0, Type("i64")),
+        error=kind,
+        message=message,
+    )
+    return _Branch(label, loc, scope, [], tree.LEAF, [], [], [], scope.undo_writes(), error)
 
 
 def _trace_branch(label: str, loc: Loc | None, thunk: Callable[[], Any]) -> _Branch:
     with open_scope(label) as scope:
-        leaves, structure = tree.flatten(thunk())
+        try:
+            result = thunk()
+        except Exception as error:
+            known = isinstance(error, (errors.IndexOutOfRangeError, errors.CheckFailedError))
+            if isinstance(error, errors.GraphcError) and not known:
+                raise
+            return _failing_branch(label, loc, scope, error)
+        leaves, structure = tree.flatten(result)
         lifted = [None if isinstance(leaf, Unusable) else lift(leaf) for leaf in leaves]
         values = [None if x is None else x.value() for x in lifted]
     return _Branch(
@@ -252,8 +320,7 @@ def choose(
 ) -> Any:
     """`then() if predicate else otherwise()` as one `cond` equation; results are trees of arrays."""
     pred = truth(predicate)
-    first = _trace_branch("then", locs.then if locs else user_loc(), then)
-    second = _trace_branch("else", locs.otherwise if locs else user_loc(), otherwise)
+    first, second = _trace_branches(locs, then, otherwise)
     if first.structure != second.structure:
         raise _mismatch(
             f"the result is {_outline(first)}", first, _outline(second), second
@@ -358,11 +425,13 @@ def _merge_state(
     changed: list[dict[str, Any]] = []
 
     def results(branch: Callable[[], None]) -> dict[str, Any]:
-        changed.append(run(branch))
+        changed.append({})
+        changed[-1] = run(branch)
         return {k: v for k, v in changed[-1].items() if v is not UNDEFINED}
 
-    first = _trace_branch("then", loc.then, lambda: results(branches[0]))
-    second = _trace_branch("else", loc.otherwise, lambda: results(branches[1]))
+    first, second = _trace_branches(loc, lambda: results(branches[0]), lambda: results(branches[1]))
+    if first.raised is not None or second.raised is not None:
+        return _state_of_survivor(pred, (first, second), changed, old)
     touched = [name for name in names if name in changed[0] or name in changed[1]]
     usable = {}
     final = dict(old)
@@ -380,6 +449,18 @@ def _merge_state(
     merged = tree.unflatten(first.structure, _merge(pred, first, second))
     final.update(merged)
     return tuple(final[name] for name in names)
+
+
+def _state_of_survivor(
+    pred: Value,
+    branches: tuple[_Branch, _Branch],
+    changed: list[dict[str, Any]],
+    old: dict[str, Any],
+) -> tuple[Any, ...]:
+    """The names as the branch that does not raise leaves them."""
+    survivor = next(i for i, branch in enumerate(branches) if branch.raised is None)
+    merged = tree.unflatten(branches[survivor].structure, _merge(pred, *branches))
+    return tuple({**old, **changed[survivor], **merged}.values())
 
 
 def _problem(

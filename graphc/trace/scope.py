@@ -215,20 +215,34 @@ def _show(filename: str) -> str | None:
 
 def at_user_line(error: errors.GraphcError) -> errors.GraphcError:
     """`error` with the user's line, and a traceback of the user's own functions alone."""
-    frames: list[types.TracebackType] = []
+    kept = None
+    for frame in reversed(_user_frames(error)):
+        kept = types.TracebackType(kept, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    if error.loc is None:
+        error = type(error)(str(error), raised_at(error))
+    return error.with_traceback(kept)
+
+
+def raised_at(error: BaseException) -> Loc | None:
+    """The user's line that raised an error, or called what did."""
+    if isinstance(error, errors.GraphcError) and isinstance(error.loc, Loc):
+        return error.loc
+    frames = _user_frames(error)
+    if not frames:
+        return None
+    shown = shown_file(frames[-1].tb_frame.f_code.co_filename)
+    return Loc(shown or "", frames[-1].tb_lineno)
+
+
+def _user_frames(error: BaseException) -> list[types.TracebackType]:
+    """The frames of an error's traceback that are the user's, the innermost last."""
+    frames = []
     traceback = error.__traceback__
     while traceback is not None:
         if shown_file(traceback.tb_frame.f_code.co_filename) is not None:
             frames.append(traceback)
         traceback = traceback.tb_next
-    if error.loc is None and frames:
-        innermost = frames[-1]
-        shown = shown_file(innermost.tb_frame.f_code.co_filename)
-        error = type(error)(str(error), Loc(shown or "", innermost.tb_lineno))
-    kept = None
-    for frame in reversed(frames):
-        kept = types.TracebackType(kept, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
-    return error.with_traceback(kept)
+    return frames
 
 
 def user_loc() -> Loc | None:

@@ -8,7 +8,7 @@ each argument, result and constant.  It gives 0, or 1 + the number of the check 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphc.ir import Graph, Var
 from graphc.runtime.kernel import Kernel
@@ -44,8 +44,7 @@ def used_variables(graph: Graph) -> set[Var]:
     return read | {atom for atom in graph.outs if isinstance(atom, Var)}
 
 
-@dataclass(frozen=True)
-class StepText:
+class StepText(NamedTuple):
     """LLVM IR text of a step, and the name of the function that each call of a kernel runs."""
 
     text: str

@@ -15,8 +15,7 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -54,16 +53,14 @@ _CARRAY = 0x0501
 """Flags of an array in row-major order, aligned and writable."""
 
 
-@dataclass(frozen=True)
-class Leaf:
+class Leaf(NamedTuple):
     """What the entry point expects of an argument: an object of exactly this class and type."""
 
     kind: type
     type: Type
 
 
-@dataclass(frozen=True)
-class Calling:
+class Calling(NamedTuple):
     """How a step is called: its arguments, and what it returns.
 
     `returns` are results by number, or, where the flag is set, arguments that are given back;

@@ -13,7 +13,7 @@ columns likewise, or from a panel of the right matrix that was packed with zeros
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphc.runtime.llvm.builder import Function, Reg, constant
 from graphc.runtime.llvm.gemm_kernels import (
@@ -39,8 +39,7 @@ from graphc.runtime.llvm.jit import HostTarget
 __all__ = ["Epilogue", "MatmulShape", "Tile", "emit_matmul", "workspace_bytes"]
 
 
-@dataclass(frozen=True)
-class Tile:
+class Tile(NamedTuple):
     """A finished block of the product: element (r, c) is at pointer[r * stride + c].
 
     What lies beyond `columns` in a row may be read but means nothing.
@@ -94,8 +93,7 @@ def emit_matmul(
 Range = tuple[Reg, Reg]
 
 
-@dataclass(frozen=True)
-class Panel:
+class Panel(NamedTuple):
     """Some columns of the product: `columns` new ones from `column`, computed from `base` on."""
 
     column: Reg
@@ -104,8 +102,7 @@ class Panel:
     kernel: Reg
 
 
-@dataclass(frozen=True)
-class Band:
+class Band(NamedTuple):
     """A panel's part of right for `depth` values of k from `start`: its address and row stride."""
 
     start: Reg
@@ -114,8 +111,7 @@ class Band:
     right_stride: int
 
 
-@dataclass(frozen=True)
-class Matmul:
+class Matmul(NamedTuple):
     """Emits one product; `shape`, `left` and `right` are as computed, perhaps transposed."""
 
     f: Function

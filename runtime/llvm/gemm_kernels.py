@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import product
+from typing import NamedTuple
 
 from graphc.runtime.llvm.builder import Function, Module, Reg, constant, lane_constants
 
 ELEMENTS = {"f32": ("float", 4), "f64": ("double", 8), "i32": ("i32", 4), "i64": ("i64", 8)}
 
 
-@dataclass(frozen=True)
-class MatmulShape:
+class MatmulShape(NamedTuple):
     """rows x inner times inner x columns; strides count elements and may be anything."""
 
     rows: int

@@ -6,7 +6,7 @@ none of them changes a result, but for rounding where k is taken in blocks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from graphc.runtime.llvm.gemm_kernels import MatmulShape
 from graphc.runtime.llvm.jit import HostTarget
@@ -28,8 +28,7 @@ SUMS_BYTES = 128 * 1024  # ... and the sums of the tiles that wait for the next 
 TAIL_WASTE = 0.04  # below this, the last panel is not worth a kernel of its own width
 
 
-@dataclass(frozen=True)
-class Tiling:
+class Tiling(NamedTuple):
     """How a product is cut up: tiles of `height` rows by `vectors` vectors of `lanes` elements.
 
     Where `dot` is not 0, tiles are height x dot, and computed by dot products along k instead.
@@ -70,8 +69,8 @@ def choose_tiling(shape: MatmulShape, target: HostTarget, shares: int = 1) -> Ti
     tiling = tile_in_registers(shape, lanes, share, vector_registers(target))
     panels = -(-shape.columns // tiling.width)
     packed = worth_packing_left(shape, panels, tiling.left_width)
-    tiling = replace(tiling, pack_left=packed, inner_block=choose_inner_block(shape, tiling, share))
-    return replace(tiling, row_block=choose_row_block(shape, tiling, share))
+    tiling = tiling._replace(pack_left=packed, inner_block=choose_inner_block(shape, tiling, share))
+    return tiling._replace(row_block=choose_row_block(shape, tiling, share))
 
 
 def tile_of_dots(shape: MatmulShape, lanes: int, share: int, registers: int) -> Tiling:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import llvmlite.binding as llvm
 
@@ -16,8 +16,7 @@ from graphc.runtime.llvm.entry import c_symbols
 _lock = threading.Lock()
 
 
-@dataclass(frozen=True)
-class HostTarget:
+class HostTarget(NamedTuple):
     """What code generation needs to know of this machine."""
 
     triple: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphc.runtime.llvm.builder import BITS, Function, Reg, constant
 from graphc.runtime.llvm.math._steps import rounded, word
@@ -26,8 +26,7 @@ LARGEST_PLAIN = {"float": 2.0**16, "double": 2.0**30}
 """Up to here the rounding of x / pi moves the rest by less than the fits below allow for."""
 
 
-@dataclass(frozen=True)
-class Period:
+class Period(NamedTuple):
     """An angle is (count + offset) * pi / per_pi + rest."""
 
     per_pi: int = 1

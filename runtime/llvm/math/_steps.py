@@ -9,14 +9,12 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphc.runtime.llvm.builder import BITS, Function, Reg
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """How a floating-point type is laid out in an integer word of the same width."""
 
     word: str
@@ -146,8 +144,7 @@ def polynomial(f: Function, powers: Sequence[Reg], coefficients: Sequence[float]
 # ---- powers of two -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Rounded:
+class Rounded(NamedTuple):
     """A number rounded to an integer: as a float, and as the low bits of a word (plus a bias)."""
 
     value: Reg
@@ -189,8 +186,7 @@ def less_multiple(
 # ---- exponent and fraction -----------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Split:
+class Split(NamedTuple):
     """x = 2**exponent * fraction with sqrt(1/2) <= fraction < sqrt(2); `aligned` holds both."""
 
     exponent: Reg

@@ -7,7 +7,7 @@ as `f32 / f64`.  Coefficients are minimax fits, highest power first.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphc.runtime.llvm.builder import BITS, Function, Reg
 from graphc.runtime.llvm.math._angles import (
@@ -48,8 +48,7 @@ TANGENT_UNDER = {
 """tan r = (r + r**3 * OVER(r**2)) / UNDER(r**2), for |r| <= pi/4 + 0.005."""
 
 
-@dataclass(frozen=True)
-class Wave:
+class Wave(NamedTuple):
     """How a function repeats, and what it is of the rest and the oddness of an angle."""
 
     name: str
