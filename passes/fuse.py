@@ -15,10 +15,11 @@ import itertools
 from collections.abc import Sequence
 from types import MappingProxyType
 
+from graphc.axis_maps import AxisMap
 from graphc.build import rename
 from graphc.ir import Atom, Eqn, Graph, Lit, Var, has_effect, map_subgraphs
 from graphc.ops import control
-from graphc.passes.groups import AxisMap, Group, Grouping, find_groups, is_soft
+from graphc.passes.groups import Group, Grouping, find_groups, is_soft
 
 Unit = tuple[Group | None, list[int]]
 """The equations of a kernel, or one equation that is none."""

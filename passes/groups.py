@@ -13,11 +13,16 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from graphc.ir import Eqn, Graph, Type, Var
+from graphc.axis_maps import (
+    AxisMap,
+    natural_domain,
+    natural_map,
+    operand_map,
+    result_map,
+)
+from graphc.ir import Eqn, Graph, Var
 from graphc.ops import linalg, shape
 from graphc.ops.reduce import REDUCTIONS
-
-AxisMap = tuple[int | None, ...]
 
 STANDALONE = {"concatenate", "pad", "update_slice", "take", "scatter_add"}
 """Ops with a loop nest of their own, which nothing joins yet."""
@@ -40,18 +45,6 @@ class Group:
     sources: set[int] = field(default_factory=set)
 
 
-def natural_map(type: Type) -> AxisMap:
-    """The axes of a value, numbered without those of size 1."""
-    axes: list[int | None] = []
-    for size in type.shape:
-        axes.append(None if size == 1 else sum(axis is not None for axis in axes))
-    return tuple(axes)
-
-
-def natural_domain(type: Type) -> tuple[int, ...]:
-    return tuple(size for size in type.shape if size != 1)
-
-
 def is_unit_reshape(eqn: Eqn) -> bool:
     """A reshape that only adds or drops axes of size 1."""
     return eqn.op is shape.reshape and natural_domain(eqn.ins[0].type) == natural_domain(
@@ -66,26 +59,6 @@ def is_soft(eqn: Eqn) -> bool:
 
 def is_loop_eqn(eqn: Eqn) -> bool:
     return eqn.op.elementwise or eqn.op in REDUCTIONS or eqn.op is shape.iota or is_soft(eqn)
-
-
-def result_map(eqn: Eqn, own: AxisMap) -> AxisMap:
-    """The axis map of the result of an equation whose own map is `own`."""
-    if eqn.op in REDUCTIONS:
-        return tuple(axis for i, axis in enumerate(own) if i not in eqn.attrs["axes"])
-    return own
-
-
-def operand_map(eqn: Eqn, own: AxisMap, operand: Type) -> AxisMap:
-    """The axis map that an operand has in an equation whose own map is `own`."""
-    if eqn.op is shape.broadcast:
-        return tuple(
-            None if size == 1 else own[axis]
-            for size, axis in zip(operand.shape, eqn.attrs["axes"], strict=True)
-        )
-    if eqn.op is shape.reshape:
-        axes = iter([axis for axis in own if axis is not None])
-        return tuple(None if size == 1 else next(axes) for size in operand.shape)
-    return own
 
 
 class Grouping:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphc.axis_maps import AxisMap, result_map
 from graphc.build import zero_of
 from graphc.ir import NO_ATTRS, Atom, Eqn, Graph, Lit, Type, Var
 from graphc.ops import elementwise, reduce, shape
@@ -32,8 +33,6 @@ from graphc.runtime.kernel import (
     Store,
 )
 from graphc.runtime.layout import Layout, contiguous
-
-AxisMap = tuple[int | None, ...]
 
 COSTLY = {"divide": 5, "sqrt": 5, "rsqrt": 8, "reciprocal": 5, "mod": 8, "floor_divide": 8}
 CHEAP = {
@@ -119,12 +118,6 @@ class Nest:
     def fresh(self, dtype: str) -> Name:
         self.count += 1
         return Name(self.count, dtype)
-
-
-def result_map(eqn: Eqn, own: AxisMap) -> AxisMap:
-    if eqn.op in REDUCTIONS:
-        return tuple(axis for i, axis in enumerate(own) if i not in eqn.attrs["axes"])
-    return own
 
 
 def schedule_loop(

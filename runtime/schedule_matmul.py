@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from graphc.axis_maps import AxisMap
 from graphc.ir import Eqn, Graph, Lit, Var
 from graphc.ops import linalg
 from graphc.runtime.kernel import Access, Kernel, Loop, Name, Product, Statement, Store
 from graphc.runtime.layout import Layout
 from graphc.runtime.schedule import (
-    AxisMap,
     Block,
     Nest,
     NestValue,

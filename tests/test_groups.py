@@ -14,34 +14,8 @@ from graphc.build import Builder, Value
 from graphc.ir import Graph, Type, Var
 from graphc.ops.elementwise import exp, sin, square
 from graphc.passes.fuse import fuse
-from graphc.passes.groups import (
-    Grouping,
-    find_groups,
-    is_loop_eqn,
-    natural_domain,
-    natural_map,
-    operand_map,
-    result_map,
-)
+from graphc.passes.groups import Grouping, find_groups, is_loop_eqn
 from graphc.passes.lower import lower
-
-X = Type("f64", (8, 1, 5))
-
-
-def test_axes_of_size_one_have_no_number() -> None:
-    assert natural_map(X) == (0, None, 1)
-    assert natural_domain(X) == (8, 5)
-    assert natural_map(Type("f64")) == ()
-
-
-def test_maps_of_operands_and_results() -> None:
-    graph = build(
-        [Type("f64", (8, 5))],
-        lambda x: op("broadcast")(op("sum")(x, axes=(0,)), shape=(8, 5), axes=(1,)),
-    )
-    total, back = graph.eqns
-    assert result_map(total, (0, 1)) == (1,)
-    assert operand_map(back, (0, 1), total.out.type) == (1,)
 
 
 def members(make, *types: Type) -> list[list[int]]:  # type: ignore[no-untyped-def]

@@ -1,0 +1,46 @@
+"""Axis maps: along which axes of a loop nest the axes of a value run.
+
+A loop nest has a *domain*, the sizes that it loops over, those of 1 left out.  The axis map of a
+value says for each of its axes which domain axis it runs along, or None for an axis of size 1.
+`fuse` decides with these which equations share a nest, the scheduler which loop a value belongs to.
+"""
+
+from __future__ import annotations
+
+from graphc.ir import Eqn, Type
+from graphc.ops import shape
+from graphc.ops.reduce import REDUCTIONS
+
+AxisMap = tuple[int | None, ...]
+
+
+def natural_map(type: Type) -> AxisMap:
+    """The axes of a value, numbered without those of size 1."""
+    axes: list[int | None] = []
+    for size in type.shape:
+        axes.append(None if size == 1 else sum(axis is not None for axis in axes))
+    return tuple(axes)
+
+
+def natural_domain(type: Type) -> tuple[int, ...]:
+    return tuple(size for size in type.shape if size != 1)
+
+
+def result_map(eqn: Eqn, own: AxisMap) -> AxisMap:
+    """The axis map of the result of an equation whose own map is `own`."""
+    if eqn.op in REDUCTIONS:
+        return tuple(axis for i, axis in enumerate(own) if i not in eqn.attrs["axes"])
+    return own
+
+
+def operand_map(eqn: Eqn, own: AxisMap, operand: Type) -> AxisMap:
+    """The axis map that an operand has in an equation whose own map is `own`."""
+    if eqn.op is shape.broadcast:
+        return tuple(
+            None if size == 1 else own[axis]
+            for size, axis in zip(operand.shape, eqn.attrs["axes"], strict=True)
+        )
+    if eqn.op is shape.reshape:
+        axes = iter([axis for axis in own if axis is not None])
+        return tuple(None if size == 1 else next(axes) for size in operand.shape)
+    return own
