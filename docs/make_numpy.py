@@ -1,6 +1,6 @@
 """Write docs/numpy.md from the tables of the tracer.
 
-    python docs/make_numpy.py
+python docs/make_numpy.py
 """
 
 from __future__ import annotations

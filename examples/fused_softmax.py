@@ -1,6 +1,6 @@
 """What fusion is: softmax and layer normalisation, each one pass over memory.
 
-    python examples/fused_softmax.py
+python examples/fused_softmax.py
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ def main() -> None:
 
     for function, arguments in ((softmax, (x,)), (layer_norm, (x, scale, shift))):
         compiled = gc.compile(function)
-        np.testing.assert_allclose(
-            compiled(*arguments), function(*arguments), rtol=1e-4, atol=1e-6
-        )
+        np.testing.assert_allclose(compiled(*arguments), function(*arguments), rtol=1e-4, atol=1e-6)
         # NumPy reads and writes an array for every operation; here there is one kernel.
         print(compiled.explain(*arguments), end="\n\n")
 

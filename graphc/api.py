@@ -66,9 +66,7 @@ def compile(
             check_nan=check_nan,
         )
     if not callable(fn):
-        raise errors.ArgumentError(
-            f"compile takes a function, not {type(fn).__name__}", user_loc()
-        )
+        raise errors.ArgumentError(f"compile takes a function, not {type(fn).__name__}", user_loc())
     return Compiled(fn, Options(target, fastmath))
 
 

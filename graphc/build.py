@@ -146,7 +146,9 @@ class Builder:
     def inline(self, graph: Graph, args: Sequence[Atom]) -> tuple[Atom, ...]:
         """Copy the equations of `graph` with its parameters replaced by `args`; its results."""
         if len(args) != len(graph.params):
-            raise errors.ArityError(f"{graph.name} takes {len(graph.params)} values, not {len(args)}")
+            raise errors.ArityError(
+                f"{graph.name} takes {len(graph.params)} values, not {len(args)}"
+            )
         names: dict[Var, Atom] = dict(zip(graph.params, args, strict=True))
         for eqn in graph.eqns:
             self.copy(eqn, names)
@@ -160,9 +162,7 @@ class Builder:
         self.eqns.append(map_subgraphs(fresh, eqn).replace(ins=ins, outs=outs))
 
     def finish(self, outs: Sequence[Atom], updates: Sequence[tuple[int, int]] = ()) -> Graph:
-        return Graph(
-            self.name, tuple(self.params), tuple(self.eqns), tuple(outs), tuple(updates)
-        )
+        return Graph(self.name, tuple(self.params), tuple(self.eqns), tuple(outs), tuple(updates))
 
 
 def rename(atom: Atom, names: dict[Var, Atom]) -> Atom:
@@ -171,7 +171,7 @@ def rename(atom: Atom, names: dict[Var, Atom]) -> Atom:
 
 
 def fresh(graph: Graph) -> Graph:
-    """A copy of `graph` in which every variable is new, so that it may stand beside the original."""
+    """A copy of `graph` with new variables, so that it may stand beside the original."""
     builder = Builder(graph.name)
     params = [builder.param(param.type, param.hint).atom for param in graph.params]
     outs = builder.inline(graph, params)

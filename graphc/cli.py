@@ -130,7 +130,7 @@ def _add_function(parser: argparse.ArgumentParser) -> None:
         metavar="TYPE",
         help="the type of an argument, in order: 'f32[64,1000]', a number such as 0.1, or a tuple,"
         " list or dict of them; NAME=TYPE for a keyword.  Arguments without --arg take their"
-        " annotation, x: \"f32[64,1000]\"",
+        ' annotation, x: "f32[64,1000]"',
     )
     parser.add_argument(
         "--grad",

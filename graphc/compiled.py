@@ -71,11 +71,13 @@ class Specialised:
             for kind, param in zip(self.kinds, self.traced.graph.params, strict=True)
         ]
         returns = [(r.index, r.is_argument) for r in self.traced.results]
-        return Calling(tuple(arguments), tuple(returns), isinstance(self.traced.structure, tree.Leaf))
+        return Calling(
+            tuple(arguments), tuple(returns), isinstance(self.traced.structure, tree.Leaf)
+        )
 
     @functools.cached_property
     def returns_plain(self) -> bool:
-        """Whether the function returns one array, or a tuple of arrays: what the entry point gives."""
+        """Whether the function returns an array or a tuple of them, as the entry point does."""
         structure = self.traced.structure
         return isinstance(structure, tree.Leaf) or (
             isinstance(structure, tree.Node)

@@ -1,7 +1,7 @@
 """How a graph leaves the compiler: as a networkx graph, as DOT, as JSON.
 
 All three read one list of nodes and edges (`_chart`), and name variables as the text form does.
-A node is a parameter (`param:0`), an equation (`eqn:0`) or a result (`result:0`); an edge is a value
+A node is a parameter (`param:0`), an equation (`eqn:0`) or a result (`result:0`); an edge a value
 that goes from the node that defines it to one that reads it.  Literals are no nodes: they stand in
 the label of the node that reads them.
 """

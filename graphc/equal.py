@@ -19,7 +19,7 @@ def structurally_equal(a: Graph, b: Graph) -> bool:
     return _same_graph(a, b, {})
 
 
-# Plain loops rather than all(...): each generator would add a stack frame for each level of nesting.
+# Plain loops rather than all(...): a generator would add a stack frame for each level of nesting.
 
 
 def _same_graph(a: Graph, b: Graph, twins: Twins) -> bool:

@@ -53,6 +53,14 @@ class CheckFailedError(GraphcError, ValueError):
     """A run-time check other than an index failed inside a compiled step."""
 
 
+class DivisionByZeroError(GraphcError, ZeroDivisionError):
+    """A branch that divides Python's own zero was taken."""
+
+
+class RaisedError(GraphcError, RuntimeError):
+    """A branch that raises a RuntimeError was taken."""
+
+
 # ---- tracing -------------------------------------------------------------------------------------
 
 

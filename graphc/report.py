@@ -114,11 +114,18 @@ def _kernel_reports(
 
 
 def _copy_report(name: str, call: Any) -> KernelReport:
-    types = [str(Type(root.dtype, (root.nbytes // max(_itemsize(root.dtype), 1),)))
-             for root in call.roots]
+    types = [
+        str(Type(root.dtype, (root.nbytes // max(_itemsize(root.dtype), 1),)))
+        for root in call.roots
+    ]
     return KernelReport(
-        name, ("copy",), tuple(types[:-1]), tuple(types[-1:]),
-        sum(root.nbytes for root in call.roots), 0, (),
+        name,
+        ("copy",),
+        tuple(types[:-1]),
+        tuple(types[-1:]),
+        sum(root.nbytes for root in call.roots),
+        0,
+        (),
     )
 
 

@@ -106,7 +106,7 @@ def _differentiate(
 
 
 def _positions(argnums: int | Sequence[int], count: int) -> list[int]:
-    given = list(argnums) if isinstance(argnums, (tuple, list)) else [argnums]
+    given: list[Any] = list(argnums) if isinstance(argnums, (tuple, list)) else [argnums]
     for position in given:
         if not isinstance(position, int) or not -count <= position < count:
             raise errors.ArgumentError(
@@ -170,9 +170,7 @@ def _inline_gradient(inner: Inner, inputs: Sequence[Tracer]) -> tuple[list[Trace
     )
 
 
-def cond(
-    pred: Any, then: Callable[..., Any], otherwise: Callable[..., Any], *operands: Any
-) -> Any:
+def cond(pred: Any, then: Callable[..., Any], otherwise: Callable[..., Any], *operands: Any) -> Any:
     """`then(*operands) if pred else otherwise(*operands)`, as one conditional of the graph.
 
     The explicit spelling of what an `if` on a traced value becomes.  Both functions return trees of

@@ -66,7 +66,7 @@ class _Verifier:
         step = 0
         try:
             self.bind(graph.params, known)
-            for step, eqn in enumerate(graph.eqns, start=1):
+            for step, eqn in enumerate(graph.eqns, start=1):  # noqa: B007 - read in the report
                 self.eqn(eqn, graph, known)
             step = len(graph.eqns) + 1
             self.read(graph.outs, graph, known)

@@ -81,9 +81,7 @@ def _peel(graph: Graph, members: Sequence[int], readers: dict[Var, set[int]]) ->
     return set(members) - inside
 
 
-def _as_eqn(
-    graph: Graph, grouping: Grouping, unit: Unit, readers: dict[Var, set[int]]
-) -> Eqn:
+def _as_eqn(graph: Graph, grouping: Grouping, unit: Unit, readers: dict[Var, set[int]]) -> Eqn:
     group, members = unit
     if group is None:
         return graph.eqns[members[0]]

@@ -126,9 +126,7 @@ class Grouping:
         if layout is not None and self._maps_agree(a, b, *layout):
             self._merge(a, b, *layout)
 
-    def _maps_agree(
-        self, a: int, b: int, onto_a: Sequence[int], onto_b: Sequence[int]
-    ) -> bool:
+    def _maps_agree(self, a: int, b: int, onto_a: Sequence[int], onto_b: Sequence[int]) -> bool:
         """Whether every value that b reads of a runs along the same axes in both.
 
         A matrix product reads rows and columns of its operands, whatever it is merged with.
@@ -225,9 +223,7 @@ class Grouping:
         if a == b or self._makes_cycle(a, b):
             return
         first, second = self.groups[a], self.groups[b]
-        maps = [
-            operand_map(self.graph.eqns[i], self.maps[i], value.type) for i in (one, other)
-        ]
+        maps = [operand_map(self.graph.eqns[i], self.maps[i], value.type) for i in (one, other)]
         full = len({axis for axis in maps[0] if axis is not None}) == len(first.domain)
         if full and maps[0] == maps[1] and _reductions_agree(first, second):
             same = range(len(first.domain))

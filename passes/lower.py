@@ -32,9 +32,7 @@ def _position_of(extremum: Op) -> Rule:
         hit: Value = equal(x, reduce.spread(best, x, (axis,)))
         if x.dtype in FLOATS:  # the extremum is NaN where there is one, and equals nothing
             hit = logical_or(hit, isnan(x))
-        (positions,) = at.emit(
-            shape.iota, (), {"shape": x.shape, "axis": axis, "dtype": "i64"}
-        )
+        (positions,) = at.emit(shape.iota, (), {"shape": x.shape, "axis": axis, "dtype": "i64"})
         first: Value = reduce.min(where(hit, positions, x.shape[axis]), axes=(axis,))
         return first.atom
 

@@ -97,7 +97,7 @@ class Accumulator(NamedTuple):
 
 
 class Loop(NamedTuple):
-    """Nested loops over `axes`, outermost first.  In a vector loop the last axis runs in vectors."""
+    """Nested loops over `axes`, outermost first; a vector loop runs its last axis in vectors."""
 
     axes: tuple[int, ...]
     vector: bool

@@ -96,7 +96,9 @@ def _reshaped(layout: Layout, shape: tuple[int, ...]) -> Layout | None:
         strides += part
         at, group = end, []
     strides += [0] * len(group) if all(n == 1 for n in group) else []
-    return Layout(tuple(shape), tuple(strides), layout.offset) if len(strides) == len(shape) else None
+    return (
+        Layout(tuple(shape), tuple(strides), layout.offset) if len(strides) == len(shape) else None
+    )
 
 
 def _split(old: list[tuple[int, int]], sizes: list[int]) -> list[int] | None:

@@ -33,7 +33,7 @@ Axes = list[int | None]
 
 
 class _Moves:
-    """A kernel under construction.  Each nest loops over axes of its own, appended to the domain."""
+    """A kernel under construction.  Each nest loops over axes of its own of the domain."""
 
     def __init__(self) -> None:
         self.domain: list[int] = []
@@ -82,9 +82,7 @@ class _Moves:
         load, value = self.read(source, from_buffer, axes, dtype)
         return self.loops(axes, [*load, Store(self.access(buffer, into, axes), value)])
 
-    def loops(
-        self, axes: Axes, body: list[Statement], vector: bool = True
-    ) -> list[Statement]:
+    def loops(self, axes: Axes, body: list[Statement], vector: bool = True) -> list[Statement]:
         looped = [axis for axis in axes if axis is not None]
         for axis in reversed(looped):
             body = [Loop((axis,), vector and axis == looped[-1], tuple(body))]
@@ -156,7 +154,9 @@ def schedule_move(
     return moves.kernel(name, body)
 
 
-def _window(layout: Layout, starts: Sequence[int], shape: Sequence[int], steps: Sequence[int]) -> Layout:
+def _window(
+    layout: Layout, starts: Sequence[int], shape: Sequence[int], steps: Sequence[int]
+) -> Layout:
     offset = layout.offset + sum(a * b for a, b in zip(starts, layout.strides, strict=True))
     strides = tuple(a * b for a, b in zip(steps, layout.strides, strict=True))
     return Layout(tuple(shape), strides, offset)
@@ -267,4 +267,3 @@ _MOVES = {
     "take": _take,
     "scatter_add": _scatter_add,
 }
-

@@ -271,9 +271,7 @@ class _Planner:
     def _nest(self, eqn: Eqn, outs: list[Place]) -> None:
         ins = [self._in_memory(self._source(atom), atom.type) for atom in eqn.ins]
         schedule = schedule_loop if eqn.attrs["kind"] == "loop" else schedule_matmul
-        kernel = schedule(
-            "kernel", eqn, [p.layout for p in ins], [p.layout for p in outs]
-        )
+        kernel = schedule("kernel", eqn, [p.layout for p in ins], [p.layout for p in outs])
         roots = [p.root for p in (*ins, *outs)]
         for i, place in enumerate(outs):
             if place.root.kind == "argument" and not self._in_place(kernel, roots, len(ins) + i):
@@ -283,9 +281,7 @@ class _Planner:
 
     def _in_place(self, kernel: Kernel, roots: Sequence[Root], out: int) -> bool:
         target = roots[out]
-        chosen = any(
-            root is not target and target in _roots(root, self.items) for root in roots
-        )
+        chosen = any(root is not target and target in _roots(root, self.items) for root in roots)
         return not chosen and _is_in_place(kernel, roots, out)
 
     def _call(self, eqn: Eqn, kernel: Kernel, roots: list[Root], outs: list[Place]) -> None:
@@ -340,9 +336,7 @@ class _Planner:
         then, otherwise = (tuple(items) for items, _ in sides)
         self.items.append(Branch(predicate, then, otherwise, tuple(choices)))
 
-    def _side(
-        self, graph: Graph, operands: Sequence[Source]
-    ) -> tuple[list[Item], list[Place]]:
+    def _side(self, graph: Graph, operands: Sequence[Source]) -> tuple[list[Item], list[Place]]:
         """The items of one branch, and its results, each with contiguous strides."""
         outer, self.items = self.items, []
         self.places.update(zip(graph.params, operands, strict=True))

@@ -82,5 +82,3 @@ def _product(
 def _batch_strides(axes: AxisMap, layout: Layout, rank: int) -> tuple[int, ...]:
     batch = Layout(layout.shape[:-2], layout.strides[:-2])
     return strides_along(axes[:-2], batch, rank)
-
-

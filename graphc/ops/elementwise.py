@@ -117,9 +117,7 @@ multiply = _define("multiply", np.multiply, 2, NUMBERS, lambda g, out, x, y: (g 
 divide = _define("divide", np.divide, 2, FLOATS, lambda g, out, x, y: (g / y, -(g * out / y)))
 power = _define("power", _int_power, 2, NUMBERS, _power_vjp)
 floor_divide = _define("floor_divide", np.floor_divide, 2, NUMBERS)
-mod = _define(
-    "mod", np.mod, 2, NUMBERS, lambda g, out, x, y: (g, -(g * floor_divide(x, y)))
-)
+mod = _define("mod", np.mod, 2, NUMBERS, lambda g, out, x, y: (g, -(g * floor_divide(x, y))))
 negative = _define("negative", np.negative, 1, NUMBERS, lambda g, out, x: (-g,))
 abs = _define("abs", np.abs, 1, NUMBERS, lambda g, out, x: (g * sign(x),))
 sign: Op = _define("sign", np.sign, 1, NUMBERS)
@@ -174,9 +172,7 @@ log10 = _define("log10", np.log10, 1, FLOATS, lambda g, out, x: (g / (x * LN_10)
 erf = _define(
     "erf", _erf, 1, FLOATS, lambda g, out, x: (g * exp(-square(x)) * (2.0 / math.sqrt(math.pi)),)
 )
-sigmoid: Op = _define(
-    "sigmoid", _sigmoid, 1, FLOATS, lambda g, out, x: (g * out * sigmoid(-x),)
-)
+sigmoid: Op = _define("sigmoid", _sigmoid, 1, FLOATS, lambda g, out, x: (g * out * sigmoid(-x),))
 
 # ---- trigonometric and hyperbolic ----------------------------------------------------------------
 

@@ -97,6 +97,8 @@ scatter_add = register(
 CHECK_ERRORS = {
     "IndexError": errors.IndexOutOfRangeError,
     "ValueError": errors.CheckFailedError,
+    "ZeroDivisionError": errors.DivisionByZeroError,
+    "RuntimeError": errors.RaisedError,
 }
 
 

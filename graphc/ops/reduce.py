@@ -100,4 +100,3 @@ argmin = _define_position("argmin", np.argmin)
 
 REDUCTIONS = frozenset({sum, prod, max, min, any, all})
 """Reductions that combine values by an associative operation."""
-

@@ -66,9 +66,7 @@ transpose: Op = register(
 # ---- broadcast -----------------------------------------------------------------------------------
 
 
-def _infer_broadcast(
-    x: Type, *, shape: tuple[int, ...], axes: tuple[int, ...]
-) -> tuple[Type, ...]:
+def _infer_broadcast(x: Type, *, shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[Type, ...]:
     _check(
         len(axes) == x.rank and list(axes) == sorted(set(axes)),
         f"broadcast: {x} needs {x.rank} increasing axes, not {axes}",
@@ -176,9 +174,7 @@ def _infer_update_slice(x: Type, v: Type, *, starts: Ints, steps: Ints) -> tuple
     return (x,)
 
 
-def _update_slice_reference(
-    x: np.ndarray, v: np.ndarray, starts: Ints, steps: Ints
-) -> np.ndarray:
+def _update_slice_reference(x: np.ndarray, v: np.ndarray, starts: Ints, steps: Ints) -> np.ndarray:
     result = np.array(x)
     result[window(starts, v.shape, steps)] = v
     return result
@@ -204,21 +200,15 @@ update_slice = register(
 # ---- pad, concatenate ----------------------------------------------------------------------------
 
 
-def _infer_pad(
-    x: Type, *, low: Ints, high: Ints, value: bool | int | float
-) -> tuple[Type, ...]:
+def _infer_pad(x: Type, *, low: Ints, high: Ints, value: bool | int | float) -> tuple[Type, ...]:
     _check(
         len(low) == len(high) == x.rank and all(n >= 0 for n in (*low, *high)),
         f"pad: widths {low}, {high} do not fit {x}",
     )
-    return (
-        x.with_shape(tuple(a + n + b for a, n, b in zip(low, x.shape, high, strict=True))),
-    )
+    return (x.with_shape(tuple(a + n + b for a, n, b in zip(low, x.shape, high, strict=True))),)
 
 
-def _pad_reference(
-    x: np.ndarray, low: Ints, high: Ints, value: bool | int | float
-) -> np.ndarray:
+def _pad_reference(x: np.ndarray, low: Ints, high: Ints, value: bool | int | float) -> np.ndarray:
     widths = list(zip(low, high, strict=True))
     return np.pad(x, widths, constant_values=value) if widths else x
 
@@ -293,4 +283,3 @@ constant = register(Op("constant", _infer_constant, lambda value: value.array, N
 
 VIEWS = frozenset({reshape, transpose, broadcast, slice})
 """Ops whose result is a rearranged reading of their input."""
-

@@ -216,7 +216,7 @@ class _Parser:
         return Eqn(_op(name), ins, variables, frozen, self.tokens.locs.get(last))
 
     def held(self, attrs: dict[str, Any]) -> int:
-        """Read the held graphs into `attrs`; the last token of the line on which the equation begins."""
+        """Read the held graphs into `attrs`; the last token of the equation's first line."""
         last = -1
         while self.begins_region():
             at = self.at

@@ -81,7 +81,7 @@ class _Printer:
         return " ".join(["return", ", ".join(texts)]).strip()
 
     def declare(self, var: Var) -> str:
-        """Name a variable where it is defined.  A graph held twice gets new names the second time."""
+        """Name a variable where it is defined.  A graph held twice gets new names."""
         names = self.scopes[-1]
         if var not in names:
             names[var] = self.all_names[var] = self.free.take(var.hint)
@@ -117,7 +117,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class _FreeNames:
-    """Names not yet used in the text.  A name that is some variable's hint is left to that variable."""
+    """Names not yet used in the text.  A variable's hint is left to that variable."""
 
     def __init__(self, hints: Iterable[str]):
         self.reserved = {_clean(hint) for hint in hints}

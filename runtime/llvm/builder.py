@@ -250,7 +250,9 @@ class Function:
         full = f"llvm.{name}.{suffix}"
         self.module.declare(full, first.type, [arg.type for arg in args])
         return self.let(
-            f"call {first.type} @{full}({', '.join(a.typed for a in args)})", first.elem, first.lanes
+            f"call {first.type} @{full}({', '.join(a.typed for a in args)})",
+            first.elem,
+            first.lanes,
         )
 
     def call(self, name: str, args: Sequence[Reg], result: str = "void", lanes: int = 1) -> Reg:
@@ -271,7 +273,9 @@ class Function:
 
     def load(self, address: Reg, elem: str, lanes: int = 1) -> Reg:
         kind = type_name(elem, lanes)
-        return self.let(f"load {kind}, ptr {address.text}, align {max(BITS[elem] // 8, 1)}", elem, lanes)
+        return self.let(
+            f"load {kind}, ptr {address.text}, align {max(BITS[elem] // 8, 1)}", elem, lanes
+        )
 
     def store(self, value: Reg, address: Reg) -> None:
         align = max(BITS[value.elem] // 8, 1)
@@ -283,7 +287,8 @@ class Function:
         self.module.declare(name, kind, ["ptr", "i32 immarg", mask.type, kind])
         align = max(BITS[elem] // 8, 1)
         return self.let(
-            f"call {kind} @{name}(ptr {address.text}, i32 {align}, {mask.typed}, {kind} zeroinitializer)",
+            f"call {kind} @{name}(ptr {address.text}, i32 {align}, {mask.typed},"
+            f" {kind} zeroinitializer)",
             elem,
             lanes,
         )
@@ -292,7 +297,9 @@ class Function:
         name = self._masked_name("store", value.elem, value.lanes)
         self.module.declare(name, "void", [value.type, "ptr", "i32 immarg", mask.type])
         align = max(BITS[value.elem] // 8, 1)
-        self.line(f"call void @{name}({value.typed}, ptr {address.text}, i32 {align}, {mask.typed})")
+        self.line(
+            f"call void @{name}({value.typed}, ptr {address.text}, i32 {align}, {mask.typed})"
+        )
 
     def gather(self, addresses: Reg, elem: str, mask: Reg) -> Reg:
         """One element from each of a vector of addresses, zero where the mask is off."""
@@ -302,7 +309,8 @@ class Function:
         self.module.declare(name, kind, [addresses.type, "i32 immarg", mask.type, kind])
         align = max(BITS[elem] // 8, 1)
         return self.let(
-            f"call {kind} @{name}({addresses.typed}, i32 {align}, {mask.typed}, {kind} zeroinitializer)",
+            f"call {kind} @{name}({addresses.typed}, i32 {align}, {mask.typed},"
+            f" {kind} zeroinitializer)",
             elem,
             lanes,
         )
@@ -337,9 +345,7 @@ class Function:
         return self.let(f"phi {type_name(elem, lanes)} {pairs}", elem, lanes)
 
     @contextmanager
-    def loop(
-        self, start: Reg, stop: Reg, step: int, carried: Sequence[Reg] = ()
-    ) -> Iterator[Loop]:
+    def loop(self, start: Reg, stop: Reg, step: int, carried: Sequence[Reg] = ()) -> Iterator[Loop]:
         """`for index in range(start, stop, step)` with `start < stop` known, carrying registers.
 
         The body sets `loop.next` (the carried registers of the next iteration); `loop.results`
@@ -362,7 +368,8 @@ class Function:
         phis = [f"  {index.text} = phi i64 [{start.text}, %{before}], [{following.text}, %{last}]"]
         for reg, initial, final in zip(inside, carried, state.next, strict=True):
             phis.append(
-                f"  {reg.text} = phi {reg.type} [{initial.text}, %{before}], [{final.text}, %{last}]"
+                f"  {reg.text} = phi {reg.type} [{initial.text}, %{before}],"
+                f" [{final.text}, %{last}]"
             )
         self._lines[spot:spot] = phis
         self.label(after)

@@ -343,7 +343,7 @@ class _Emitter:
         return self.f.select(self.mask, result, total) if reduces_lanes else result  # type: ignore[arg-type]
 
     masks_totals = False
-    """Whether lanes outside of the mask must not enter the accumulators (they are combined later)."""
+    """Whether lanes outside of the mask must stay out of the accumulators."""
 
     def vector_loop(self, loop: Loop, axis: int, totals: list[Reg]) -> list[Reg]:
         size, width = self.kernel.domain[axis], self.width
@@ -445,10 +445,14 @@ class _Emitter:
         """What runs over a finished tile: row by row, in masked vectors along the columns."""
 
         def run(f: Function, tile: Tile) -> None:
-            with self.shifted(product.row_axis, tile.row, product.epilogue), self.shifted(
-                product.column_axis, tile.column, product.epilogue
-            ), f.loop(constant(0, "i64"), tile.rows, 1) as row:
-                pointer = f.offset(tile.pointer, self._elem(product), self._row_start(tile, row.index))
+            with (
+                self.shifted(product.row_axis, tile.row, product.epilogue),
+                self.shifted(product.column_axis, tile.column, product.epilogue),
+                f.loop(constant(0, "i64"), tile.rows, 1) as row,
+            ):
+                pointer = f.offset(
+                    tile.pointer, self._elem(product), self._row_start(tile, row.index)
+                )
                 with self.shifted(product.row_axis, row.index, product.epilogue):
                     self.tile_row(product, tile, pointer)
 

@@ -59,7 +59,7 @@ def emit_step(
     flags: str = "",
     calling: Calling | None = None,
 ) -> StepText:
-    """LLVM IR text of the whole step, a function `name`; with `calling`, an entry point for Python."""
+    """LLVM IR text of the step, a function `name`; with `calling`, an entry point for Python."""
     module = Module()
     parameters = [Reg("%arguments", "ptr"), Reg("%arena", "ptr"), Reg("%failing", "ptr")]
     f = Function(module, name, parameters, "i64", linkage="")
@@ -76,9 +76,7 @@ def emit_step(
 
 
 class _StepEmitter:
-    def __init__(
-        self, f: Function, program: Program, arena: Arena, target: HostTarget, flags: str
-    ):
+    def __init__(self, f: Function, program: Program, arena: Arena, target: HostTarget, flags: str):
         self.f = f
         self.program = program
         self.arena = arena
@@ -178,8 +176,12 @@ class _StepEmitter:
         for label, items, side in ((then, branch.then, 0), (otherwise, branch.otherwise, 1)):
             f.label(label)
             self.items(items)
-            ends.append(([self._chosen(c.then if side == 0 else c.otherwise)
-                          for c in branch.choices], f.block))
+            ends.append(
+                (
+                    [self._chosen(c.then if side == 0 else c.otherwise) for c in branch.choices],
+                    f.block,
+                )
+            )
             f.branch(after)
         f.label(after)
         for i, choice in enumerate(branch.choices):
@@ -188,9 +190,7 @@ class _StepEmitter:
 
     def _chosen(self, source: tuple[Root, int]) -> Reg:
         root, offset = source
-        return self.f.offset(
-            self.pointer(root), memory_elem(root.dtype), constant(offset, "i64")
-        )
+        return self.f.offset(self.pointer(root), memory_elem(root.dtype), constant(offset, "i64"))
 
     def fail(self, fail: Fail) -> None:
         f = self.f

@@ -164,7 +164,9 @@ class _EntryEmitter:
         integers = f.let(f"alloca [{max(slots, 1)} x i64], align 16", "ptr")
         overflow = f.let("alloca i32, align 4", "ptr")
         self.require(f.icmp("eq", Reg("%count", "i64"), self.number(len(self.calling.arguments))))
-        objects = [self.load(Reg("%args", "ptr"), 8 * i) for i in range(len(self.calling.arguments))]
+        objects = [
+            self.load(Reg("%args", "ptr"), 8 * i) for i in range(len(self.calling.arguments))
+        ]
         for i, (leaf, item) in enumerate(zip(self.calling.arguments, objects, strict=True)):
             self.put(table, i, self.argument(leaf, item, integers, i, overflow))
         self.take_arena()
@@ -254,7 +256,7 @@ class _EntryEmitter:
         self.require(f.let(f"extractvalue {{ i8, i1 }} {pair}, 1", "i1"))
 
     def make_result(self, type: Type, earlier: Sequence[Reg]) -> Reg:
-        """A fresh array (NumPy takes over one reference to the dtype); MemoryError if there is none."""
+        """A fresh array; it takes over a reference to the dtype.  MemoryError if there is none."""
         f = self.f
         shape = Reg("null", "ptr")
         if type.rank:
