@@ -8,6 +8,11 @@ uses of a value and carried from results to parameters in reverse order.  The ba
 conditional is a conditional on the same predicate: of the backward graphs, too, only the one of
 the taken branch runs.  That branch recomputes what it needs of its forward part (effects, which
 have happened, excepted).
+
+The side of a `where` that was not chosen has cotangent zero.  Further back, zero times an infinite
+derivative would be NaN: d/dx where(x > 0, log(x), 0) at 0.  So a cotangent that came through a
+`where` is carried with the condition under which it counts, and is zero elsewhere after every
+operation whose derivative can be infinite.
 """
 
 from __future__ import annotations
@@ -17,9 +22,38 @@ from collections.abc import Sequence
 from graphc import errors
 from graphc.build import Builder, Value, literal, rename
 from graphc.ir import FLOATS, Atom, Eqn, Graph, Lit, Var, has_effect
-from graphc.ops import control
+from graphc.ops import control, elementwise, reduce, shape
 
-Cotangents = dict[Var, Value]
+FINITE_SLOPE = frozenset({"add", "subtract", "negative", "cast", "where", "maximum", "minimum"})
+"""Elementwise ops that turn a zero cotangent into zero whatever their operands are."""
+
+
+class Cotangents:
+    """The cotangent of each value so far, and where it counts: None for everywhere."""
+
+    def __init__(self) -> None:
+        self.values: dict[Var, Value] = {}
+        self.masks: dict[Var, Value | None] = {}
+
+    def __contains__(self, var: Var) -> bool:
+        return var in self.values
+
+    def __getitem__(self, var: Var) -> Value:
+        return self.values[var]
+
+    def add(self, atom: Atom, cotangent: Value, mask: Value | None = None) -> None:
+        """Add to the cotangent of `atom`; of two that count in different places, all counts."""
+        if isinstance(atom, Lit) or atom.type.dtype not in FLOATS:
+            return
+        known = self.values.get(atom)
+        self.values[atom] = cotangent if known is None else known + cotangent
+        if known is not None and not _same(self.masks[atom], mask):
+            mask = None
+        self.masks[atom] = mask
+
+
+def _same(a: Value | None, b: Value | None) -> bool:
+    return a is not None and b is not None and a.atom is b.atom
 
 
 def gradient(graph: Graph, wrt: Sequence[int], result: int = 0) -> Graph:
@@ -35,8 +69,8 @@ def gradient(graph: Graph, wrt: Sequence[int], result: int = 0) -> Graph:
     builder, names = _copy_forward(graph)
     active = _active(graph.eqns, {graph.params[i] for i in wrt})
     seed = builder.literal(1.0, graph.outs[result].type)
-    cotangents: Cotangents = {}
-    _accumulate(cotangents, graph.outs[result], seed)
+    cotangents = Cotangents()
+    cotangents.add(graph.outs[result], seed)
     _backward(builder, graph.eqns, names, active, cotangents)
     grads = [_final(builder, graph.params[i], cotangents) for i in wrt]
     outs = [rename(out, names) for out in graph.outs]
@@ -47,9 +81,9 @@ def pullback(graph: Graph, wrt: Sequence[int], results: Sequence[int]) -> Graph:
     """The graph of parameters and one cotangent for each of `results`, giving those of `wrt`."""
     builder, names = _copy_forward(graph, effects=False)
     active = _active(graph.eqns, {graph.params[i] for i in wrt})
-    cotangents: Cotangents = {}
+    cotangents = Cotangents()
     for i in results:
-        _accumulate(cotangents, graph.outs[i], builder.param(graph.outs[i].type))
+        cotangents.add(graph.outs[i], builder.param(graph.outs[i].type))
     _backward(builder, graph.eqns, names, active, cotangents)
     return builder.finish([_final(builder, graph.params[i], cotangents) for i in wrt])
 
@@ -109,21 +143,44 @@ def _backward(
             continue
         builder.loc = eqn.loc
         grads = _vjp(builder, eqn, names, active, cotangents)
-        for atom, cotangent in zip(eqn.ins, grads, strict=True):
-            if cotangent is not None and atom in active:
-                _accumulate(cotangents, atom, cotangent)
+        masks = _masks(builder, eqn, names, cotangents)
+        for atom, cotangent, mask in zip(eqn.ins, grads, masks, strict=True):
+            if cotangent is None or atom not in active:
+                continue
+            if mask is not None and eqn.op.name not in FINITE_SLOPE:
+                cotangent = elementwise.where(mask, cotangent, 0.0)
+            cotangents.add(atom, cotangent, mask)
 
 
-def _accumulate(cotangents: Cotangents, atom: Atom, cotangent: Value) -> None:
-    if isinstance(atom, Lit) or atom.type.dtype not in FLOATS:
-        return
-    known = cotangents.get(atom)
-    cotangents[atom] = cotangent if known is None else known + cotangent
+def _masks(
+    builder: Builder, eqn: Eqn, names: dict[Var, Atom], cotangents: Cotangents
+) -> Sequence[Value | None]:
+    """For each operand, where its cotangent counts."""
+    if len(eqn.outs) != 1:
+        return [None] * len(eqn.ins)
+    mask = cotangents.masks.get(eqn.out)
+    if eqn.op is elementwise.where:
+        chosen = builder.value(rename(eqn.ins[0], names))
+        sides = (chosen, elementwise.logical_not(chosen))
+        both = sides if mask is None else [elementwise.logical_and(mask, side) for side in sides]
+        return [None, *both]
+    if mask is not None and eqn.op is shape.broadcast:
+        return [_any_of_copies(mask, eqn)]
+    return [mask if eqn.op.elementwise else None] * len(eqn.ins)
+
+
+def _any_of_copies(mask: Value, eqn: Eqn) -> Value:
+    """An element that was repeated counts where one of its copies does."""
+    source = eqn.ins[0].type
+    pairs = zip(source.shape, eqn.attrs["axes"], strict=True)
+    kept = {axis for size, axis in pairs if size == mask.shape[axis]}
+    repeated = tuple(axis for axis in range(len(mask.shape)) if axis not in kept)
+    counts = reduce.any(mask, axes=repeated) if repeated else mask
+    return counts if counts.shape == source.shape else shape.reshape(counts, shape=source.shape)
 
 
 def _final(builder: Builder, param: Var, cotangents: Cotangents) -> Atom:
-    value = cotangents.get(param)
-    return literal(0.0, param.type) if value is None else value.atom
+    return cotangents[param].atom if param in cotangents else literal(0.0, param.type)
 
 
 def _vjp(

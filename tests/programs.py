@@ -63,7 +63,7 @@ INTS = np.array([3, -7, 0, 12])
 TABLE = normal(6, 2)
 POWERS = np.arange(4.0)
 
-# ---- conditionals ----------------------------------------------------------------------------------
+# ---- conditionals --------------------------------------------------------------------------------
 
 
 @program((2.0,), (-2.0,), conds=1, grad=(0,), second=True)
@@ -260,7 +260,7 @@ def closure(x, s):
 
 @program((V, 1.0), (V, -1.0), conds=1, grad=(0,))
 def lambda_function(x, s):
-    f = lambda y: np.exp(y) if s > 0 else np.cos(y)  # noqa: E731
+    f = lambda y: np.exp(y) if s > 0 else np.cos(y)
     return f(x).mean()
 
 
@@ -375,7 +375,7 @@ def clip_by_norm(g, limit):
     return g
 
 
-# ---- branches that must not run --------------------------------------------------------------------
+# ---- branches that must not run ------------------------------------------------------------------
 
 
 @program((V, 1, 0), (V, 9, 3), conds=1)
@@ -411,7 +411,7 @@ def negative_power_not_taken(x, n):
     return x + INTS.sum() ** n if n >= 0 else x
 
 
-# ---- in place --------------------------------------------------------------------------------------
+# ---- in place ------------------------------------------------------------------------------------
 
 
 @program((A, normal(3, 4)))
@@ -509,7 +509,7 @@ def integers_in_place(n):
     return n
 
 
-# ---- trees -----------------------------------------------------------------------------------------
+# ---- trees ---------------------------------------------------------------------------------------
 
 Point = namedtuple("Point", "x y")
 
@@ -554,7 +554,7 @@ def returns_its_arguments(x, options):
     return x, options, (x,)
 
 
-# ---- numbers ---------------------------------------------------------------------------------------
+# ---- numbers -------------------------------------------------------------------------------------
 
 
 @program((np.float32(1.5), normal(3).astype(np.float32), 2, 0.5))
@@ -593,7 +593,7 @@ def builtins_on_numbers(x, n):
     return y if isinstance(n, int) and x > 0 else y + math.floor(x)
 
 
-# ---- reductions, shapes, indexing ------------------------------------------------------------------
+# ---- reductions, shapes, indexing ----------------------------------------------------------------
 
 
 @program((normal(2, 3, 4),), grad=(0,))
@@ -637,7 +637,15 @@ def joining(x, y):
 
 @program((A,), grad=(0,))
 def indexing(x):
-    return x[1], x[-1, 2], x[::-1, 1:-1], x[..., None, 0], x[[2, 0, 2]], x[[0, 1], [2, 3]], x[:, None]
+    return (
+        x[1],
+        x[-1, 2],
+        x[::-1, 1:-1],
+        x[..., None, 0],
+        x[[2, 0, 2]],
+        x[[0, 1], [2, 3]],
+        x[:, None],
+    )
 
 
 @program((A, LABELS), grad=(0,))
@@ -653,10 +661,15 @@ def products(u, v, m, n, t, w):
 
 @program((A,), grad=(0,))
 def choosing(x):
-    return np.where(x > 0, x, 0.1 * x), np.clip(x, -0.5, 0.5), np.maximum(x, 0), np.minimum(x, x.T[0, 0])
+    return (
+        np.where(x > 0, x, 0.1 * x),
+        np.clip(x, -0.5, 0.5),
+        np.maximum(x, 0),
+        np.minimum(x, x.T[0, 0]),
+    )
 
 
-# ---- numerical programs ----------------------------------------------------------------------------
+# ---- numerical programs --------------------------------------------------------------------------
 
 
 @program((A,), (A * 300,), grad=(0,), second=False)
@@ -848,3 +861,21 @@ def line_search(x, step):
         if loss(x - step * g) > loss(x):
             step = step / 4
     return x - step * g
+
+
+@program((V, 1.0), (V, -1.0), conds=1, grad=(0,))
+def guard_that_raises(x, s):
+    if s > 5:
+        raise ValueError("too large")
+    return x * s
+
+
+@program((V, 1), (V, -2), conds=2)
+def constants_that_must_not_run(x, n):
+    if n > 3:
+        y = x[9]
+    elif n > 2:
+        y = x[0] * (1 // 0)
+    else:
+        y = x[n]
+    return y

@@ -29,7 +29,7 @@ class Counter:
         return self.compiled(*args)
 
 
-# ---- signatures ------------------------------------------------------------------------------------
+# ---- signatures ----------------------------------------------------------------------------------
 
 
 def test_numbers_are_inputs() -> None:
@@ -46,7 +46,15 @@ def test_numbers_are_inputs() -> None:
 
 def test_shapes_dtypes_structures_and_static_values_are_the_signature() -> None:
     f = Counter(lambda x, kind: x * 2 if kind else x)
-    calls = [(X, True), (X, False), (X[:1], True), (X.astype(int), True), (X, "s"), (X, None), (X, [])]
+    calls = [
+        (X, True),
+        (X, False),
+        (X[:1], True),
+        (X.astype(int), True),
+        (X, "s"),
+        (X, None),
+        (X, []),
+    ]
     for _ in range(2):
         for x, kind in calls:
             np.testing.assert_array_equal(f(x, kind), x * 2 if kind else x)
@@ -88,7 +96,17 @@ def test_signatures_in_turn() -> None:
     """The path for the latest signature must not take arguments of another one."""
     f = gc.compile(lambda x, o: (x * o["s"], o["k"]))
     for _ in range(2):
-        for x in (X, X[:, :2], X.T, X.astype(np.float32), 3, 2.5, np.float32(2), X > 1, np.array(2.0)):
+        for x in (
+            X,
+            X[:, :2],
+            X.T,
+            X.astype(np.float32),
+            3,
+            2.5,
+            np.float32(2),
+            X > 1,
+            np.array(2.0),
+        ):
             for o in ({"s": 2, "k": None}, {"s": 2.5, "k": "t"}, {"k": True, "s": X[0, 0]}):
                 got, k = f(x, o)
                 wanted = x * o["s"]
@@ -107,7 +125,7 @@ def test_keyword_arguments_and_defaults() -> None:
     assert compiled(5.0, scale=2.0) == 6.0
 
 
-# ---- arguments -------------------------------------------------------------------------------------
+# ---- arguments -----------------------------------------------------------------------------------
 
 
 def test_an_argument_returned_is_the_same_object() -> None:
@@ -173,11 +191,13 @@ def test_overlapping_arguments() -> None:
     memory = np.arange(6.0)
     compiled(memory[:3], memory[3:])
     np.testing.assert_array_equal(memory, [3, 5, 7, 3, 4, 5])
-    with pytest.raises(errors.OverlapError, match="shares memory .*; pass a copy"):
+    with pytest.raises(errors.OverlapError, match=r"shares memory .*; pass a copy"):
         compiled(memory[:3], memory[1:4])
     np.testing.assert_array_equal(memory, [3, 5, 7, 3, 4, 5])
     memory[:3] += 0
-    np.testing.assert_array_equal(gc.compile(lambda x, y: x + y)(memory[:3], memory[1:4]), [8, 12, 10])
+    np.testing.assert_array_equal(
+        gc.compile(lambda x, y: x + y)(memory[:3], memory[1:4]), [8, 12, 10]
+    )
 
 
 def test_read_only_arguments() -> None:
@@ -210,9 +230,13 @@ def test_subclasses_and_strange_byte_orders() -> None:
         gc.compile(lambda x: x)(swapped)
 
 
-@pytest.mark.parametrize("value", [np.zeros(2, complex), np.array(["a"]), np.array([None]), np.zeros(2, np.int8)])
+@pytest.mark.parametrize(
+    "value", [np.zeros(2, complex), np.array(["a"]), np.array([None]), np.zeros(2, np.int8)]
+)
 def test_dtypes_that_graphc_lacks(value: np.ndarray) -> None:
-    with pytest.raises(errors.DTypeError, match=r"argument p\['w'\] has dtype .*; graphc takes float32"):
+    with pytest.raises(
+        errors.DTypeError, match=r"argument p\['w'\] has dtype .*; graphc takes float32"
+    ):
         gc.compile(lambda p: p["w"])({"w": value})
 
 
@@ -227,7 +251,7 @@ def test_wrong_arguments() -> None:
         assert "test_compiled.py:" in str(raised.value)
 
 
-# ---- the rest --------------------------------------------------------------------------------------
+# ---- the rest ------------------------------------------------------------------------------------
 
 
 def test_methods_and_nested_compiled_functions() -> None:

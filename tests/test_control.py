@@ -27,7 +27,7 @@ def same(function: Any, *args: Any) -> None:
         np.testing.assert_array_equal(a, b)
 
 
-# ---- what stays Python -----------------------------------------------------------------------------
+# ---- what stays Python ---------------------------------------------------------------------------
 
 
 def test_python_values_stay_python() -> None:
@@ -61,7 +61,7 @@ def test_constant_conditions_inside_branches() -> None:
     same(f, -1 - X, 3)
 
 
-# ---- aliases and updates ---------------------------------------------------------------------------
+# ---- aliases and updates -------------------------------------------------------------------------
 
 
 def test_a_branch_that_fails_to_assign_leaves_the_array() -> None:
@@ -97,7 +97,7 @@ def test_assigning_to_one_of_two_arrays_chosen_by_a_condition_is_refused() -> No
         z += 1
         return z
 
-    with pytest.raises(errors.ReadOnlyError, match="either of two others.*use x = x"):
+    with pytest.raises(errors.ReadOnlyError, match=r"either of two others.*use x = x"):
         gc.compile(f)(X.copy(), X.copy(), 1.0)
 
     def repaired(x, y, s):
@@ -119,7 +119,7 @@ def test_swaps_of_arrays_in_a_branch() -> None:
     same(f, X, X * 3, -1.0)
 
 
-# ---- numbers ---------------------------------------------------------------------------------------
+# ---- numbers -------------------------------------------------------------------------------------
 
 
 def test_python_numbers_take_the_type_of_the_other_side() -> None:
@@ -153,7 +153,7 @@ def test_a_reused_condition_is_one_value() -> None:
     same(f, X)
 
 
-# ---- what cannot be --------------------------------------------------------------------------------
+# ---- what cannot be ------------------------------------------------------------------------------
 
 
 def one_sided(x):
@@ -231,26 +231,42 @@ def break_in_a_branch(x):
 
 def raise_in_a_branch(x):
     if x[0] > 0:
-        raise ValueError("positive")
+        raise KeyError("positive")
     return x
 
 
 @pytest.mark.parametrize(
     ("function", "kind", "message"),
     [
-        (one_sided, errors.OneSidedNameError, "'extra' is defined only in the then branch .* in both"),
+        (
+            one_sided,
+            errors.OneSidedNameError,
+            "'extra' is defined only in the then branch .* in both",
+        ),
         (one_sided_else, errors.OneSidedNameError, "'extra' is defined only in the else branch"),
-        (different_shapes, errors.BranchMismatchError, r"f64\[3\] in the then .*f64\[2\] in the else"),
+        (
+            different_shapes,
+            errors.BranchMismatchError,
+            r"f64\[3\] in the then .*f64\[2\] in the else",
+        ),
         (different_dtypes, errors.BranchMismatchError, r"i64\[3\] in the then .*f64\[3\]"),
         (different_structures, errors.BranchMismatchError, "make both"),
         (different_kinds, errors.BranchMismatchError, "'y' is .* make both"),
         (missing_return, errors.GraphcError, "None"),
-        (ambiguous, errors.AmbiguousTruthError, r"array bool\[3\] is ambiguous; use np.any or np.all"),
+        (
+            ambiguous,
+            errors.AmbiguousTruthError,
+            r"array bool\[3\] is ambiguous; use np.any or np.all",
+        ),
         (ambiguous_and, errors.AmbiguousTruthError, "np.where"),
         (traced_while, errors.ConcreteValueError, "while"),
         (traced_assert, errors.ConcreteValueError, "assert"),
         (break_in_a_branch, errors.GraphcError, "break"),
-        (raise_in_a_branch, errors.GraphcError, "raise"),
+        (
+            raise_in_a_branch,
+            errors.UnsupportedSyntaxError,
+            "raises KeyError.* can raise IndexError, Val",
+        ),
     ],
 )
 def test_what_cannot_be_merged(function: Any, kind: type, message: str) -> None:
@@ -293,3 +309,52 @@ def test_a_one_sided_name_given_later_is_no_error() -> None:
         return t
 
     same(f, X + 1)
+
+
+# ---- branches that raise -------------------------------------------------------------------------
+
+
+def test_a_branch_that_raises_does_so_when_it_is_taken() -> None:
+    def guarded(x, n):
+        if n < 0:
+            raise ValueError(f"n is {-1} at least")
+        elif n == 0:
+            y = x[7]
+        elif n == 1:
+            y = 1 // 0
+        else:
+            y = x[1]
+            x[0] = y
+        return y * 2
+
+    same(guarded, X, 5)
+    compiled = gc.compile(guarded)
+    first = guarded.__code__.co_firstlineno
+    for n, kind, line, message in (
+        (-3, ValueError, 2, "n is -1 at least"),
+        (0, IndexError, 4, "index 7 is out of bounds for an axis of size 3"),
+        (1, ZeroDivisionError, 6, "integer division or modulo by zero"),
+    ):
+        with pytest.raises(kind, match=f"test_control.py:{first + line}: {message}"):
+            compiled(X.copy(), n)
+
+
+def test_gradients_beside_a_branch_that_raises() -> None:
+    def f(x):
+        if x.sum() < 0:
+            raise ValueError("negative")
+        return np.sum(np.sqrt(x)) if x[0] > 0 else x[5]
+
+    np.testing.assert_allclose(gc.grad(f)(X + 1), 0.5 / np.sqrt(X + 1), rtol=1e-15)
+    with pytest.raises(ValueError, match="negative"):
+        gc.grad(f)(-X)
+    with pytest.raises(IndexError, match="index 5"):
+        gc.grad(f)(X)
+
+
+def test_graphc_errors_in_a_branch_are_raised_at_once() -> None:
+    def f(x):
+        return np.sort(x) if x[0] > 0 else x
+
+    with pytest.raises(errors.UnsupportedFunctionError):
+        gc.compile(f)(X)

@@ -68,7 +68,9 @@ def test_graph(program: Program) -> None:
             for leaf, p in zip(leaves, graphs["traced"].params, strict=True)
         ]
         for a, b in zip(
-            gc.evaluate(graphs["traced"], *arrays), gc.evaluate(graphs["fused"], *arrays), strict=True
+            gc.evaluate(graphs["traced"], *arrays),
+            gc.evaluate(graphs["fused"], *arrays),
+            strict=True,
         ):
             assert_same(b, a)
 
@@ -152,7 +154,9 @@ def check_direction(
 
 
 def zeros(args: tuple[Any, ...], argnums: tuple[int, ...]) -> Any:
-    return tuple(tree.map_leaves(lambda x: np.zeros_like(np.asarray(x))[()], args[i]) for i in argnums)
+    return tuple(
+        tree.map_leaves(lambda x: np.zeros_like(np.asarray(x))[()], args[i]) for i in argnums
+    )
 
 
 def test_products_of_equal_shapes_and_other_strides_are_two_kernels():

@@ -51,7 +51,10 @@ def test_values_do_not_leave_their_scope() -> None:
         outer.builder.param(F64)
         with open_scope("then") as then:
             storage = Storage(then.builder.param(F64).atom, then, mutable=True)
-        with open_scope("else") as other, pytest.raises(errors.LeakedValueError, match="test_scope"):
+        with (
+            open_scope("else") as other,
+            pytest.raises(errors.LeakedValueError, match="test_scope"),
+        ):
             other.read(storage)
         with reenter(then):
             assert then.read(storage).atom is storage.atom

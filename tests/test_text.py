@@ -49,7 +49,7 @@ def one_line(line: str) -> Graph:
     return parse(f"graph g(%x: f32[3], %s: f64[], %p: bool[]) {{\n  {line}\n  return\n}}")
 
 
-# ---- printing and round trips ------------------------------------------------------------------------
+# ---- printing and round trips --------------------------------------------------------------------
 
 
 def test_the_documented_example_is_a_fixed_point() -> None:
@@ -165,7 +165,7 @@ def test_printing_a_broken_graph_does_not_raise() -> None:
     assert "exp(%stray, <float>, a=<list>, b=<dict>)" in str(graph)
 
 
-# ---- literals and attributes -------------------------------------------------------------------------
+# ---- literals and attributes ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_a_nan_with_a_payload_is_kept_as_bytes(anything: Op) -> None:
     assert 'value=dense(f32[1], "AQDAfw==")' in str(holding(value=Dense(array)))
 
 
-# ---- comments ----------------------------------------------------------------------------------------
+# ---- comments ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ def test_layout_of_the_text_is_free() -> None:
     assert structurally_equal(parse(spread), parse(STEP))
 
 
-# ---- size and depth ----------------------------------------------------------------------------------
+# ---- size and depth ------------------------------------------------------------------------------
 
 
 def test_five_thousand_equations() -> None:
@@ -368,7 +368,7 @@ def test_deeper_ones_are_an_error(text: str) -> None:
         parse(text)
 
 
-# ---- structural equality -----------------------------------------------------------------------------
+# ---- structural equality -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -407,7 +407,7 @@ def test_attribute_values_that_differ(a: Any, b: Any) -> None:
     assert structurally_equal(holding(k=(a, math.nan)), holding(k=(a, math.nan)))
 
 
-# ---- random graphs -----------------------------------------------------------------------------------
+# ---- random graphs -------------------------------------------------------------------------------
 
 HINTS = st.sampled_from(["", "x", "x_1", "a", "w[0]", "é", "return", "_", "9"])
 LOCS = st.none() | st.builds(Loc, st.sampled_from(["m.py", "a b:c.py", ""]), st.integers(0, 10**6))
@@ -498,7 +498,7 @@ def test_the_seed_of_the_damage_is_sound() -> None:
     round_trip(parse(DAMAGED_SEED))
 
 
-# ---- messages ----------------------------------------------------------------------------------------
+# ---- messages ------------------------------------------------------------------------------------
 
 HEAD = "graph g(%x: f32[3], %p: bool[]) {"
 

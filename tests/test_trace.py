@@ -1,4 +1,4 @@
-"""Traces: parameters, results, updates, aliases, closures, source lines, and errors with the line."""
+"""Traces: parameters, results, updates, closures, source lines, and errors with the line."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_results_come_before_updates() -> None:
 
 def test_names_of_parameters() -> None:
     graph = gc.trace(lambda p, *rest, k: p["w"][0] + rest[0] + k, {"w": [1.0]}, 2.0, k=3.0)
-    assert [p.hint for p in graph.params] == ["p__w___0", "rest_0", "k"]
+    assert [p.hint for p in graph.params] == ["p__w___0", "args_0", "k"]
 
 
 def test_assignments_to_local_names_and_arrays_update_nothing() -> None:
@@ -70,7 +70,9 @@ def test_every_equation_knows_its_line() -> None:
     base = f.__code__.co_firstlineno
     lines = [(e.op.name, e.loc.line - base) for e in all_eqns(gc.trace(f, X))]
     assert ("multiply", 1) in lines and ("exp", -2) in lines and ("cond", 2) in lines
-    assert {e.loc.file for e in all_eqns(gc.trace(f, X))} == {next(iter(all_eqns(gc.trace(f, X)))).loc.file}
+    assert {e.loc.file for e in all_eqns(gc.trace(f, X))} == {
+        next(iter(all_eqns(gc.trace(f, X)))).loc.file
+    }
 
 
 def test_messages_name_the_line_in_the_helper() -> None:

@@ -12,6 +12,7 @@ import graphc as gc
 from graphc import errors
 
 X = np.arange(3.0)
+LEAKS: list[Any] = []
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_assignment_into_an_ordinary_array() -> None:
         return x
 
     for function in (f, g):
-        with pytest.raises((errors.ConcreteValueError, errors.ReadOnlyError), match="np.zeros"):
+        with pytest.raises((errors.ConcreteValueError, errors.ReadOnlyError), match=r"np.zeros"):
             gc.compile(function)(X)
     assert not table.any()
 
@@ -83,7 +84,9 @@ def test_in_place_dtype_rules() -> None:
     def f(n):
         n += 0.5
 
-    with pytest.raises(errors.DTypeError, match="cannot store float64 into an array of int64 in place"):
+    with pytest.raises(
+        errors.DTypeError, match="cannot store float64 into an array of int64 in place"
+    ):
         gc.compile(f)(np.arange(3))
 
     def g(x, n):
@@ -119,9 +122,8 @@ def test_leaked_values() -> None:
         kept[0] + 1
 
     def g(x):
-        inside = []
-        gc.cond(x[0] > 0, lambda x: inside.append(x * 2), lambda x: None, x)
-        return inside[0] + 1
+        gc.cond(x[0] > 0, lambda x: LEAKS.append(x * 2), lambda x: None, x)
+        return LEAKS[0] + 1
 
     with pytest.raises(errors.LeakedValueError, match="function or branch that made it has ended"):
         gc.compile(g)(X)

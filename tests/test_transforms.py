@@ -32,7 +32,7 @@ def test_argnums() -> None:
     gy, gx = gc.grad(loss, argnums=(1, 0))(-X, 3.0)
     np.testing.assert_array_equal(gx, [3, 3, 3])
     for bad in (2, (0, -3), "x", 1.0):
-        with pytest.raises(errors.ArgumentError, match="argnums=.* 2 positional arguments"):
+        with pytest.raises(errors.ArgumentError, match=r"argnums=.* 2 positional arguments"):
             gc.grad(loss, argnums=bad)(X, 3.0)
 
 
@@ -108,7 +108,7 @@ def test_assignments_in_the_loss() -> None:
     value, gradient = gc.value_and_grad(f)(x, log)
     np.testing.assert_array_equal(x, 3 * X)
     assert log[0] == 1 and value == np.sum(np.array([0, 1, 4]) * 3 * X)
-    np.testing.assert_array_equal(gradient, [-6 * 2, 3 * 9 * -4 / 3, 12] + np.array([0, 3, 0]) + [0, 0, 0])
+    np.testing.assert_array_equal(gradient, np.array([-12, -33, 12]))
 
 
 def test_only_the_taken_branch_is_differentiated() -> None:
@@ -124,9 +124,17 @@ def test_only_the_taken_branch_is_differentiated() -> None:
 @pytest.mark.parametrize(
     ("function", "args", "message"),
     [
-        (lambda x: x * 2, (X,), r"a floating-point scalar, the function returns f64\[3\]; reduce it"),
+        (
+            lambda x: x * 2,
+            (X,),
+            r"a floating-point scalar, the function returns f64\[3\]; reduce it",
+        ),
         (lambda x: (x > 0).sum(), (X,), r"returns i64\[\]"),
-        (lambda x: (x.sum(), x), (X,), "a number, not a tuple; for further results use has_aux=True"),
+        (
+            lambda x: (x.sum(), x),
+            (X,),
+            "a number, not a tuple; for further results use has_aux=True",
+        ),
         (lambda x: None, (X,), "not a NoneType"),
         (lambda n: n * 2.0, (3,), r"floating-point arguments, not for i64\[\]; convert it"),
         (lambda n: n.sum() * 1.0, (np.arange(3),), r"not for i64\[3\]"),
@@ -151,9 +159,11 @@ def test_cond() -> None:
 
 
 def test_mismatched_cond() -> None:
-    with pytest.raises(errors.BranchMismatchError, match=r"result is f64\[3\] in the then .* f64\[\]"):
+    with pytest.raises(
+        errors.BranchMismatchError, match=r"result is f64\[3\] in the then .* f64\[\]"
+    ):
         gc.compile(lambda x: gc.cond(x[0] > 0, lambda: x, lambda: x.sum()))(X)
     with pytest.raises(errors.BranchMismatchError, match="make both the same"):
         gc.compile(lambda x: gc.cond(x[0] > 0, lambda: (x,), lambda: [x]))(X)
-    with pytest.raises(errors.AmbiguousTruthError, match="np.any or np.all"):
+    with pytest.raises(errors.AmbiguousTruthError, match=r"np.any or np.all"):
         gc.compile(lambda x: gc.cond(x > 0, lambda: x, lambda: x))(X)

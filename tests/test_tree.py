@@ -75,7 +75,12 @@ def test_structures_differ_by_static_values_and_types() -> None:
 def test_paths() -> None:
     value = {"w": [1, (2,)], "p": Pair(3, Frozen(4))}
     structure = tree.flatten(value)[1]
-    assert list(tree.paths(structure, "x")) == ["x['w'][0]", "x['w'][1][0]", "x['p'].a", "x['p'].b.x"]
+    assert list(tree.paths(structure, "x")) == [
+        "x['w'][0]",
+        "x['w'][1][0]",
+        "x['p'].a",
+        "x['p'].b.x",
+    ]
 
 
 def test_map_leaves() -> None:

@@ -1,4 +1,4 @@
-"""Every ufunc on every pair of dtypes: NumPy's dtype and value, or an error, never another dtype."""
+"""Every ufunc on every pair of dtypes: NumPy's dtype and value, or an error."""
 
 from __future__ import annotations
 
@@ -91,7 +91,9 @@ def test_operators_on_numbers_and_arrays_as_one_compiled_function() -> None:
 
     def every(a, b, c):
         chained = [c * (2 * x + 1) for x in (a, b)]
-        return [f(a, b) for f in OPERATORS.values()] + [f(b, a) for f in OPERATORS.values()] + chained
+        return (
+            [f(a, b) for f in OPERATORS.values()] + [f(b, a) for f in OPERATORS.values()] + chained
+        )
 
     compiled = gc.compile(every)
     c = np.array([1.5, 2.0], np.float32)
@@ -126,7 +128,9 @@ def test_integers_at_their_limits(dtype: Any) -> None:
 def test_python_integers_out_of_range() -> None:
     n = np.arange(3, dtype=np.int32)
     assert gc.compile(lambda n: n < 2**40)(n).all()
-    with pytest.raises(OverflowError, match=r"test_ufuncs.py:\d+: Python integer 1099511627776 out"):
+    with pytest.raises(
+        OverflowError, match=r"test_ufuncs.py:\d+: Python integer 1099511627776 out"
+    ):
         gc.compile(lambda n: n + 2**40)(n)
     with pytest.raises(errors.IntegerRangeError, match="does not fit into 64 bits; use a float"):
         gc.compile(lambda n: n + 2**70)(n)
@@ -141,7 +145,7 @@ def test_dtype_argument() -> None:
     for got, wanted in zip(gc.compile(f)(x), f(x), strict=True):
         assert got.dtype == wanted.dtype
         np.testing.assert_allclose(got, wanted, rtol=1e-6)
-    with pytest.raises(errors.DTypeError, match="np.exp"):
+    with pytest.raises(errors.DTypeError, match=r"np\.exp"):
         gc.compile(lambda x: np.exp(x, dtype=np.int64))(x)
     with pytest.raises(errors.DTypeError, match="leave dtype= out"):
         gc.compile(lambda x: np.less(x, 1, dtype=bool))(x)

@@ -53,7 +53,7 @@ def conditional(*ins: Type, out: Type = F32, **held: Any) -> Graph:
     return graph_of(equation("cond", *params, out=out, **held), params=params)
 
 
-# ---- variables ---------------------------------------------------------------------------------------
+# ---- variables -----------------------------------------------------------------------------------
 
 
 def unbound() -> Graph:
@@ -104,7 +104,7 @@ def builder_value() -> Graph:
     return b.finish([x])  # type: ignore[list-item]
 
 
-# ---- equations ---------------------------------------------------------------------------------------
+# ---- equations -----------------------------------------------------------------------------------
 
 
 def unknown_op() -> Graph:
@@ -448,7 +448,7 @@ def test_the_types_of_literals_are_checked() -> None:
         verify(graph_of(outs=(Lit(1.0, Type("f16")),)))
 
 
-# ---- the message as a whole --------------------------------------------------------------------------
+# ---- the message as a whole ----------------------------------------------------------------------
 
 CHAIN = """\
 graph chain(%x: f32[3]) {

@@ -31,7 +31,7 @@ def stand_in(function: Any) -> Callable[..., Any] | None:
     return None if row is None else row[1]
 
 
-# ---- arrays made in the function -----------------------------------------------------------------------
+# ---- arrays made in the function -----------------------------------------------------------------
 
 
 def _filled(function: Callable[..., Any], fill: int) -> Callable[..., Any]:
@@ -68,18 +68,18 @@ def _are_sizes(shape: Any) -> bool:
 
 def _arange(*args: Any, **kwargs: Any) -> Any:
     if all(not isinstance(x, Tracer) or x.dtype_name in ("i32", "i64") for x in args):
-        return np.arange(*(operator.index(x) if isinstance(x, Tracer) else x for x in args), **kwargs)
+        args = tuple(operator.index(x) if isinstance(x, Tracer) else x for x in args)
     return np.arange(*args, **kwargs)
 
 
-# ---- conversions ---------------------------------------------------------------------------------------
+# ---- conversions ---------------------------------------------------------------------------------
 
 
 def _converter(scalar: type) -> Callable[..., Any]:
     return lambda x: numpy_making.astype(x, scalar)
 
 
-# ---- Python's functions on numbers ---------------------------------------------------------------------
+# ---- Python's functions on numbers ---------------------------------------------------------------
 
 
 def _extreme(name: str, better: Callable[[Any, Any], Any]) -> Callable[..., Any]:
@@ -147,7 +147,7 @@ def _erf(x: Any) -> Any:
     return wrap(ew.erf(cast_to(lift(x).value(), "f64")), weak=True)
 
 
-# ---- questions about types -----------------------------------------------------------------------------
+# ---- questions about types -----------------------------------------------------------------------
 
 
 def _isinstance(x: Any, kinds: Any) -> bool:
@@ -161,7 +161,7 @@ def _example(x: Tracer) -> Any:
     return x.dtype.type(0) if x.is_scalar else np.empty((0,), x.dtype)
 
 
-# ---- the table -----------------------------------------------------------------------------------------
+# ---- the table -----------------------------------------------------------------------------------
 
 
 def _if_traced(function: Any, traced: Callable[..., Any]) -> Callable[..., Any]:
@@ -198,7 +198,12 @@ _MATH = {
 }
 
 def _dispatched_ufunc(ufunc: Any) -> Callable[..., Any]:
-    return lambda *args, **kwargs: numpy_api.call_ufunc(ufunc, "__call__", args, kwargs)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if len(args) > ufunc.nin:
+            kwargs["out"] = args[ufunc.nin :]
+        return numpy_api.call_ufunc(ufunc, "__call__", args[: ufunc.nin], kwargs)
+
+    return call
 
 
 _ON_TRACED: list[tuple[Any, Callable[..., Any]]] = [

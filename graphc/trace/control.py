@@ -25,7 +25,7 @@ from graphc.ops import control as control_ops
 from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
 from graphc.ops import shape as shape_ops
-from graphc.trace import syntax, tree
+from graphc.trace import mutations, syntax, tree
 from graphc.trace.scope import (
     Scope,
     Storage,
@@ -39,7 +39,7 @@ from graphc.trace.scope import (
 from graphc.trace.syntax import BranchLocs
 from graphc.trace.tracer import Tracer, cast_to, lift
 
-# ---- names that only one branch defines -----------------------------------------------------------------
+# ---- names that only one branch defines ----------------------------------------------------------
 
 
 class _Undefined:
@@ -78,7 +78,7 @@ class Unusable:
         raise self.error
 
 
-# ---- predicates --------------------------------------------------------------------------------------------
+# ---- predicates ----------------------------------------------------------------------------------
 
 
 def truth(test: Tracer) -> Value:
@@ -106,7 +106,7 @@ def test(value: Any, loc: Loc, why: str) -> Any:
     return value
 
 
-# ---- tracing two branches ----------------------------------------------------------------------------------
+# ---- tracing two branches ------------------------------------------------------------------------
 
 
 @dataclass
@@ -149,18 +149,15 @@ def _give_as(branch: _Branch, other: _Branch) -> None:
     ]
 
 
-_RAISED = {ValueError: "ValueError", IndexError: "IndexError"}
-"""The exceptions that a compiled step can raise in a branch."""
-
-
 def _failing_branch(label: str, loc: Loc | None, scope: Scope, error: Exception) -> _Branch:
     """A branch that raises: what it did before, and then a check that fails."""
-    kind = next((name for cls, name in _RAISED.items() if isinstance(error, cls)), None)
+    names = (cls.__name__ for cls in type(error).__mro__ if cls.__module__ == "builtins")
+    kind = next(names)
     where = raised_at(error)
-    if kind is None:
+    if kind not in index_ops.CHECK_ERRORS:
         raise errors.UnsupportedSyntaxError(
             f"the {label} branch ({loc}) of a traced conditional raises {type(error).__name__}:"
-            f" {error}; a compiled step can raise ValueError and IndexError",
+            f" {error}; a compiled step can raise {', '.join(index_ops.CHECK_ERRORS)}",
             where,
         ) from error
     builder = scope.builder
@@ -183,6 +180,12 @@ def _trace_branch(label: str, loc: Loc | None, thunk: Callable[[], Any]) -> _Bra
             known = isinstance(error, (errors.IndexOutOfRangeError, errors.CheckFailedError))
             if isinstance(error, errors.GraphcError) and not known:
                 raise
+            if isinstance(error, RecursionError):
+                raise errors.UnsupportedSyntaxError(
+                    "a function that calls itself under a traced condition has no end while"
+                    " tracing; use a `for` over a range whose branches do the steps",
+                    loc,
+                ) from None
             return _failing_branch(label, loc, scope, error)
         leaves, structure = tree.flatten(result)
         lifted = [None if isinstance(leaf, Unusable) else lift(leaf) for leaf in leaves]
@@ -222,7 +225,7 @@ def _merge(predicate: Value, then: _Branch, otherwise: _Branch) -> list[Any]:
         scope.write(storage, out)
     return [
         _leaf(out, weak, (then.aliases[i], otherwise.aliases[i]), scope)
-        for i, (out, (_, _, weak)) in enumerate(zip(outs, pairs[:count]))
+        for i, (out, (_, _, weak)) in enumerate(zip(outs[:count], pairs[:count], strict=True))
     ]
 
 
@@ -317,15 +320,46 @@ def choose(
     then: Callable[[], Any],
     otherwise: Callable[[], Any],
     locs: BranchLocs | None = None,
+    is_return: bool = False,
 ) -> Any:
-    """`then() if predicate else otherwise()` as one `cond` equation; results are trees of arrays."""
+    """`then() if predicate else otherwise()` as one `cond` equation; both give trees of arrays."""
     pred = truth(predicate)
-    first, second = _trace_branches(locs, then, otherwise)
+    watched = mutations.Watched(mutations.visible())
+    first, second = _trace_branches(
+        locs, *(_restoring(branch, watched, is_return) for branch in (then, otherwise))
+    )
     if first.structure != second.structure:
         raise _mismatch(
             f"the result is {_outline(first)}", first, _outline(second), second
         )
     return tree.unflatten(first.structure, _merge(pred, first, second))
+
+
+def _restoring(
+    branch: Callable[[], Any], watched: mutations.Watched, is_return: bool
+) -> Callable[[], Any]:
+    """`branch`, after which every container holds what it held before.
+
+    One that nobody can see after a return may have changed.
+    """
+
+    def run() -> Any:
+        result = _own(branch())
+        changed = watched.changed()
+        if changed and is_return:
+            outside = set(map(id, mutations.Watched(mutations.visible_outside()).containers))
+            changed = [container for container in changed if id(container) in outside]
+        if changed:
+            raise errors.UnsupportedSyntaxError(
+                f"a branch of a traced conditional changes a {type(changed[0]).__name__} that was"
+                " made before it, which would happen whether or not it is taken; change it in an"
+                " `if` statement that does not return, or return the new value",
+                user_loc(),
+            )
+        watched.restore()
+        return result
+
+    return run
 
 
 def _outline(branch: _Branch) -> str:
@@ -341,7 +375,7 @@ class _Shown(str):
         return str(self)
 
 
-# ---- the hooks ----------------------------------------------------------------------------------------------
+# ---- the hooks -----------------------------------------------------------------------------------
 
 
 def if_expression(
@@ -373,7 +407,7 @@ def if_return(
         set_state(before)
         return otherwise()
 
-    return choose(test, then, second, loc)
+    return choose(test, then, second, loc, is_return=True)
 
 
 def if_statement(
@@ -391,15 +425,26 @@ def if_statement(
         (then if test else otherwise)()
         return
     _refuse_globals(globals_assigned, loc)
+    watched = mutations.Watched(mutations.visible())
     before = get_state()
 
-    def run(branch: Callable[[], None]) -> dict[str, Any]:
+    def run(branch: Callable[[], None]) -> dict[_Name, Any]:
         set_state(before)
         branch()
         after = zip(names, get_state(), before, strict=True)
-        return {name: new for name, new, old in after if new is not old}
+        assigned = {name: new for name, new, old in after if new is not old}
+        result: dict[_Name, Any] = _own({**assigned, **watched.changes(UNDEFINED)})
+        watched.restore()
+        return result
 
-    set_state(_merge_state(test, run, (then, otherwise), names, before, loc))
+    final = _merge_state(test, run, (then, otherwise), (names, before), watched, loc)
+    set_state(tuple(final[name] for name in names))
+    watched.put({k: v for k, v in final.items() if isinstance(k, mutations.Entry)}, UNDEFINED)
+
+
+def _own(values: Any) -> Any:
+    """A copy of what a branch gives, which restoring a container does not change."""
+    return tree.map_leaves(lambda leaf: leaf, values)
 
 
 def _refuse_globals(names: tuple[str, ...], loc: BranchLocs) -> None:
@@ -411,60 +456,59 @@ def _refuse_globals(names: tuple[str, ...], loc: BranchLocs) -> None:
         )
 
 
+_Name = str | mutations.Entry
+
+
 def _merge_state(
     test: Tracer,
-    run: Callable[[Callable[[], None]], dict[str, Any]],
+    run: Callable[[Callable[[], None]], dict[_Name, Any]],
     branches: tuple[Callable[[], None], Callable[[], None]],
-    names: tuple[str, ...],
-    before: tuple[Any, ...],
+    state: tuple[tuple[str, ...], tuple[Any, ...]],
+    watched: mutations.Watched,
     loc: BranchLocs,
-) -> tuple[Any, ...]:
-    """The values of `names` after the conditional."""
+) -> dict[_Name, Any]:
+    """What the names of `state`, and the containers' entries, hold after the conditional."""
     pred = truth(test)
-    old = dict(zip(names, before, strict=True))
-    changed: list[dict[str, Any]] = []
+    old: dict[_Name, Any] = dict(zip(*state, strict=True))
+    changed: list[dict[_Name, Any]] = []
 
-    def results(branch: Callable[[], None]) -> dict[str, Any]:
+    def results(branch: Callable[[], None]) -> dict[_Name, Any]:
         changed.append({})
         changed[-1] = run(branch)
         return {k: v for k, v in changed[-1].items() if v is not UNDEFINED}
 
-    first, second = _trace_branches(loc, lambda: results(branches[0]), lambda: results(branches[1]))
-    if first.raised is not None or second.raised is not None:
-        return _state_of_survivor(pred, (first, second), changed, old)
-    touched = [name for name in names if name in changed[0] or name in changed[1]]
+    thunks = [lambda branch=branch: results(branch) for branch in branches]
+    first, second = _trace_branches(loc, *thunks)
+    entries = [k for side in changed for k in side if isinstance(k, mutations.Entry)]
+    old.update({entry: watched.before(entry, UNDEFINED) for entry in entries})
+    for branch, side in ((first, changed[1]), (second, changed[0])):
+        if branch.raised is not None:  # the names are as the other branch leaves them
+            survivor = second if branch is first else first
+            merged = tree.unflatten(survivor.structure, _merge(pred, first, second))
+            return {**old, **side, **merged}
     usable = {}
     final = dict(old)
-    for name in touched:
+    for name in old:
+        if name not in changed[0] and name not in changed[1]:
+            continue
         sides = [side.get(name, old[name]) for side in changed]
         problem = _problem(name, sides, (first, second))
         if problem is None:
             usable[name] = sides
         elif all(side is UNDEFINED for side in sides):
             final[name] = UNDEFINED
+        elif isinstance(name, mutations.Entry) and name.kind in ("list", "set"):
+            raise problem
         else:
             final[name] = Unusable(problem)
     _restrict(first, {name: sides[0] for name, sides in usable.items()})
     _restrict(second, {name: sides[1] for name, sides in usable.items()})
-    merged = tree.unflatten(first.structure, _merge(pred, first, second))
-    final.update(merged)
-    return tuple(final[name] for name in names)
-
-
-def _state_of_survivor(
-    pred: Value,
-    branches: tuple[_Branch, _Branch],
-    changed: list[dict[str, Any]],
-    old: dict[str, Any],
-) -> tuple[Any, ...]:
-    """The names as the branch that does not raise leaves them."""
-    survivor = next(i for i, branch in enumerate(branches) if branch.raised is None)
-    merged = tree.unflatten(branches[survivor].structure, _merge(pred, *branches))
-    return tuple({**old, **changed[survivor], **merged}.values())
+    final.update(tree.unflatten(first.structure, _merge(pred, first, second)))
+    return final
 
 
 def _problem(
-    name: str, sides: list[Any], branches: tuple[_Branch, _Branch]
+    name: _Name, sides: list[Any], branches: tuple[_Branch, _Branch]
 ) -> errors.GraphcError | None:
     """Why `name` has no common value after the conditional, or None where it has."""
     for side, branch, other in zip(sides, branches, reversed(branches), strict=True):
@@ -489,7 +533,7 @@ def _describe(value: Any) -> str:
     return repr(tree.map_leaves(lambda leaf: _Shown(lift(leaf).type), value))
 
 
-def _restrict(branch: _Branch, values: dict[str, Any]) -> None:
+def _restrict(branch: _Branch, values: dict[_Name, Any]) -> None:
     """Make `values` what the branch gives; names that it left alone are read as it left them."""
     leaves, structure = tree.flatten(values)
     known = {id(leaf): i for i, leaf in enumerate(branch.leaves)}
@@ -524,30 +568,28 @@ def _unchanged(leaf: Any, branch: _Branch) -> _Row:
 
 def and_(first: Any, *rest: Any, loc: BranchLocs) -> Any:
     """`first and rest[0]() and ...`"""
-    value = first
-    for i, thunk in enumerate(rest):
-        if isinstance(value, Tracer):
-            head = value
-            return choose(head, lambda i=i, t=thunk: and_(t(), *rest[i + 1 :], loc=loc),
-                          lambda head=head: head, loc)
-        if not value:
-            return value
-        value = thunk()
-    return value
+    if not rest:
+        return first
+
+    def further() -> Any:
+        return and_(rest[0](), *rest[1:], loc=loc)
+
+    if isinstance(first, Tracer):
+        return choose(first, further, lambda: first, loc)
+    return further() if first else first
 
 
 def or_(first: Any, *rest: Any, loc: BranchLocs) -> Any:
     """`first or rest[0]() or ...`"""
-    value = first
-    for i, thunk in enumerate(rest):
-        if isinstance(value, Tracer):
-            head = value
-            return choose(head, lambda head=head: head,
-                          lambda i=i, t=thunk: or_(t(), *rest[i + 1 :], loc=loc), loc)
-        if value:
-            return value
-        value = thunk()
-    return value
+    if not rest:
+        return first
+
+    def further() -> Any:
+        return or_(rest[0](), *rest[1:], loc=loc)
+
+    if isinstance(first, Tracer):
+        return choose(first, lambda: first, further, loc)
+    return first or further()
 
 
 def not_(value: Any, loc: Loc) -> Any:
@@ -558,7 +600,7 @@ def not_(value: Any, loc: Loc) -> Any:
     return Tracer(Storage(result.atom, current(), mutable=False), ())
 
 
-# ---- calls ---------------------------------------------------------------------------------------------------
+# ---- calls ---------------------------------------------------------------------------------------
 
 
 def _library_folders() -> tuple[str, ...]:
@@ -599,7 +641,7 @@ def converted(function: Any, required: bool = False) -> Any:
         if not is_user_code(function.__code__):
             return function
         return syntax.convert(function, _HOOKS, required=required)
-    method = getattr(type(function), "__call__", None)
+    method = getattr(type(function), "__call__", None)  # noqa: B004 - its code is wanted
     if isinstance(method, types.FunctionType) and is_user_code(method.__code__):
         return types.MethodType(converted(method, required), function)
     return function

@@ -121,10 +121,11 @@ def _set_where(x: Tracer, index: tuple[Any, ...], new: Any) -> None:
             user_loc(),
         )
     chosen = shape_ops.reshape(mask.value(), shape=mask.shape + (1,) * len(rest))
-    x.store(ew.where(broadcast_to(chosen, x.shape), broadcast_to(_fit(value, rest), x.shape), x.value()))
+    assigned = broadcast_to(_fit(value, rest), x.shape)
+    x.store(ew.where(broadcast_to(chosen, x.shape), assigned, x.value()))
 
 
-# ---- reading the index --------------------------------------------------------------------------------
+# ---- reading the index ---------------------------------------------------------------------------
 
 
 def _as_tuple(index: Any) -> tuple[Any, ...]:
@@ -192,16 +193,15 @@ def _is_positions(item: Any) -> bool:
     return isinstance(item, np.ndarray) and item.ndim > 0
 
 
-# ---- basic indexing -------------------------------------------------------------------------------------
+# ---- basic indexing ------------------------------------------------------------------------------
 
 
 def _basic_view(x: Tracer, items: list[Any]) -> Tracer:
-    windows = [
-        _window(item, n) for item, n in zip((i for i in items if i is not None), x.shape)
-    ]
+    present = [item for item in items if item is not None]
+    windows = [_window(item, n) for item, n in zip(present, x.shape, strict=True)]
     sliced = x
     sizes = tuple(w.size for w in windows)
-    if any((w.start, w.step) != (0, 1) or w.size != n for w, n in zip(windows, x.shape)):
+    if sizes != x.shape or any((w.start, w.step) != (0, 1) for w in windows):
         view = SliceView(
             tuple(w.start for w in windows), sizes, tuple(w.step for w in windows)
         )
@@ -246,11 +246,11 @@ def _position(item: Any) -> int:
     return operator.index(item)
 
 
-# ---- computed positions -----------------------------------------------------------------------------------
+# ---- computed positions --------------------------------------------------------------------------
 
 
 def _advanced(x: Tracer, positions: dict[int, Any]) -> Tracer:
-    """NumPy's rule: adjacent index arrays leave their axes in place, separated ones move in front."""
+    """By NumPy's rule adjacent index arrays leave their axes in place, others move in front."""
     axes = sorted(positions)
     linear = _linear(x, positions)
     if not _are_adjacent(axes):
@@ -273,8 +273,8 @@ def _set_at(x: Tracer, positions: dict[int, Any], value: Value) -> None:
     rest = [n for axis, n in enumerate(x.shape) if axis not in axes]
     before = axes[0] if _are_adjacent(axes) else 0
     value = _fit(value, (*rest[:before], *linear.shape, *rest[before:]))
-    rank = len(linear.shape)
-    front = (*range(before, before + rank), *range(before), *range(before + rank, len(value.shape)))
+    after = before + len(linear.shape)
+    front = (*range(before, after), *range(before), *range(after, len(value.shape)))
     rows = shape_ops.reshape(
         shape_ops.transpose(value, axes=front), shape=(linear.type.size, *rest)
     )
@@ -296,7 +296,7 @@ def _last_writer(positions: Value, count: int) -> Value:
     place = emit(shape_ops.iota, (), {"shape": shape, "axis": 0, "dtype": "i64"})[0]
     writer = emit(shape_ops.iota, (), {"shape": shape, "axis": 1, "dtype": "i64"})[0]
     here = ew.equal(shape_ops.broadcast(positions, shape=shape, axes=(1,)), place)
-    return reduce_ops.max(ew.where(here, writer, -1), axes=(1,))  # type: ignore[no-any-return]
+    return reduce_ops.max(ew.where(here, writer, -1), axes=(1,))
 
 
 def _are_adjacent(axes: list[int]) -> bool:
@@ -325,12 +325,13 @@ def _common_shape(positions: list[Value]) -> tuple[int, ...]:
     except ValueError:
         listed = ", ".join(str(p.type) for p in positions)
         raise errors.ShapeError(
-            f"index arrays of {listed} do not broadcast together; sizes must be equal or 1", user_loc()
+            f"index arrays of {listed} do not broadcast together; sizes must be equal or 1",
+            user_loc(),
         ) from None
 
 
 def _checked(item: Any, size: int) -> Value:
-    """Positions in 0 .. size-1, negative ones counted from the end; out of range is an IndexError."""
+    """Positions from 0 to size-1, negative ones counted from the end; others are an IndexError."""
     if not isinstance(item, Tracer):
         return _checked_now(np.asarray(item), size)
     if item.dtype_name in FLOATS or item.dtype_name == "bool":
@@ -347,7 +348,7 @@ def _checked(item: Any, size: int) -> Value:
         error="IndexError",
         message=f"index {{value}} is out of bounds for an axis of size {size}",
     )
-    return ew.where(ew.less(position, 0), position + size, position)  # type: ignore[no-any-return]
+    return ew.where(ew.less(position, 0), position + size, position)
 
 
 def _checked_now(positions: np.ndarray, size: int) -> Value:

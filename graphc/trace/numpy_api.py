@@ -23,7 +23,7 @@ from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, cast_to, known_dtype, lift
 from graphc.trace.ufuncs import broadcast_to, emit_ufunc
 
-# ---- entry points of NumPy's protocols ---------------------------------------------------------------
+# ---- entry points of NumPy's protocols -----------------------------------------------------------
 
 
 def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -133,7 +133,7 @@ def _unsupported(name: str) -> errors.UnsupportedFunctionError:
 
 
 _INSTEAD = {
-    "np.add.at": "use np.sum(np.where(indices[:, None] == np.arange(n), values[:, None], 0), axis=0)",
+    "np.add.at": "use values @ (indices[:, None] == np.arange(n))",
     "np.apply_along_axis": "call the function on the whole array, with axis=",
     "np.argsort": "np.argmax and np.argmin find the ends",
     "np.bincount": "use np.sum(indices[:, None] == np.arange(n), axis=0)",
@@ -160,7 +160,7 @@ def _no_static_shape(name: str, instead: str) -> Callable[..., Any]:
     return refuse
 
 
-# ---- functions -----------------------------------------------------------------------------------------
+# ---- functions -----------------------------------------------------------------------------------
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.sum: reductions.sum,
@@ -274,7 +274,7 @@ _REDUCE: dict[Any, Callable[..., Any]] = {
 }
 
 
-# ---- methods -------------------------------------------------------------------------------------------
+# ---- methods -------------------------------------------------------------------------------------
 
 
 def _reshape_method(x: Tracer, *shape: Any, order: str = "C") -> Tracer:

@@ -58,7 +58,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     return result
 
 
-# ---- taking --------------------------------------------------------------------------------------------
+# ---- taking --------------------------------------------------------------------------------------
 
 
 def take(a: Any, indices: Any, axis: Any = None) -> Any:
@@ -75,14 +75,14 @@ def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
     along = normalise_axis(axis, x.ndim)
     if positions.ndim != x.ndim:
         raise errors.ShapeError(
-            f"take_along_axis: indices of {x.ndim} axes are needed, not {positions.type}", user_loc()
+            f"take_along_axis: indices of {x.ndim} axes are needed, not {positions.type}",
+            user_loc(),
         )
     grid = np.ogrid[tuple(slice(n) for n in x.shape)]
     return x[(*grid[:along], positions, *grid[along + 1 :])]
 
 
-# ---- diagonals -----------------------------------------------------------------------------------------
-
+# ---- diagonals -----------------------------------------------------------------------------------
 
 
 def diag(v: Any, k: int = 0) -> Tracer:
@@ -100,7 +100,6 @@ def diag(v: Any, k: int = 0) -> Tracer:
     mask = np.eye(size, k=k, dtype=bool)
     spread = pad(x, (0, abs(k))) if k <= 0 else pad(x, (abs(k), 0))
     return where(mask, spread, np.zeros((), x.dtype))
-
 
 
 def diagonal(a: Any, offset: int = 0) -> Tracer:
@@ -124,7 +123,7 @@ def tril(m: Any, k: int = 0) -> Tracer:
     return where(np.tril(np.ones(x.shape[-2:], bool), k), x, np.zeros((), x.dtype))
 
 
-# ---- comparing -----------------------------------------------------------------------------------------
+# ---- comparing -----------------------------------------------------------------------------------
 
 
 def isclose(
@@ -156,5 +155,5 @@ def nan_to_num(
         return np.copy(value)
     limits = np.finfo(value.dtype)
     result = where(np.isnan(value), nan, value)
-    result = where(value == np.inf, limits.max if posinf is None else posinf, result)
-    return where(value == -np.inf, limits.min if neginf is None else neginf, result)
+    result = where(np.equal(value, np.inf), limits.max if posinf is None else posinf, result)
+    return where(np.equal(value, -np.inf), limits.min if neginf is None else neginf, result)

@@ -110,7 +110,7 @@ def pad(
     return wrap(shape_ops.pad(x.value(), low=low, high=high, value=value))
 
 
-def tile(A: Any, reps: Any) -> Tracer:
+def tile(A: Any, reps: Any) -> Tracer:  # noqa: N803 - NumPy's name
     x = lift(A)
     counts = tuple(map(operator.index, reps if isinstance(reps, (tuple, list)) else (reps,)))
     rank = len(counts) if len(counts) > x.ndim else x.ndim

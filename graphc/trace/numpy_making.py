@@ -14,7 +14,7 @@ from graphc.ops import elementwise as ew
 from graphc.trace.tracer import Tracer, cast_to, known_dtype, lift, wrap
 from graphc.trace.ufuncs import broadcast_to
 
-# ---- filled arrays -------------------------------------------------------------------------------------
+# ---- filled arrays -------------------------------------------------------------------------------
 
 
 def like(fill: int) -> Callable[..., Tracer]:
@@ -28,7 +28,8 @@ def like(fill: int) -> Callable[..., Tracer]:
 
 def full_like(a: Any, fill_value: Any, dtype: Any = None, *, shape: Any = None) -> Tracer:
     x = lift(a)
-    return full(x.shape if shape is None else shape, fill_value, x.dtype if dtype is None else dtype)
+    chosen = x.dtype if dtype is None else dtype
+    return full(x.shape if shape is None else shape, fill_value, chosen)
 
 
 def full(shape: Any, fill_value: Any, dtype: Any = None) -> Tracer:
@@ -45,7 +46,7 @@ def fresh_array(value: Value) -> Tracer:
     return tracer
 
 
-# ---- copies and conversions ----------------------------------------------------------------------------
+# ---- copies and conversions ----------------------------------------------------------------------
 
 
 def copy(a: Any, order: str = "K") -> Tracer:
@@ -57,21 +58,21 @@ def copyto(dst: Any, src: Any) -> None:
 
 
 def astype(x: Any, dtype: Any, *, copy: bool = True) -> Tracer:
-    x = lift(x)
+    given = lift(x)
     name = known_dtype(dtype)
-    if not copy and name == x.dtype_name:
-        return x
-    value = cast_to(x.value(), name)
-    return wrap(value) if x.is_scalar else fresh_array(value)
+    if not copy and name == given.dtype_name:
+        return given
+    value = cast_to(given.value(), name)
+    return wrap(value) if given.is_scalar else fresh_array(value)
 
 
 def array(object: Any, dtype: Any = None, *, copy: bool | None = True) -> Tracer:
     """`np.array` of something that holds traced values."""
     x = lift(object)
     name = x.dtype_name if dtype is None else known_dtype(dtype)
-    if not copy and x is object and name == x.dtype_name and not x.is_scalar:
-        return x
-    return fresh_array(cast_to(x.value(), name))
+    if copy or isinstance(object, (list, tuple)) or name != x.dtype_name or x.is_scalar:
+        return fresh_array(cast_to(x.value(), name))
+    return x
 
 
 def asarray(a: Any, dtype: Any = None) -> Tracer:
@@ -83,7 +84,7 @@ def result_type(*arrays_and_dtypes: Any) -> np.dtype:
     return np.result_type(*given)
 
 
-# ---- computed ------------------------------------------------------------------------------------------
+# ---- computed ------------------------------------------------------------------------------------
 
 
 def linspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype: Any = None) -> Any:
@@ -92,7 +93,7 @@ def linspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype:
     first, last = lift(start), lift(stop)
     steps = np.arange(count, dtype=np.float64)
     steps = steps.reshape(-1, *(1,) * max(first.ndim, last.ndim))
-    result = steps * ((last - first) / max(gaps, 1)) + first
+    result = steps * (np.subtract(last, first) / max(gaps, 1)) + first
     if endpoint and count > 1:
         result[-1] = last
     return result if dtype is None else astype(np.floor(result), dtype)

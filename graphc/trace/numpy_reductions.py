@@ -40,7 +40,7 @@ def normalise_axes(axis: Any, rank: int) -> tuple[int, ...]:
     return axes
 
 
-# ---- reductions ----------------------------------------------------------------------------------------
+# ---- reductions ----------------------------------------------------------------------------------
 
 
 def _reduce(op: Any, x: Any, axis: Any, keepdims: bool, dtype: str | None = None) -> Tracer:
@@ -116,7 +116,7 @@ def average(a: Any, axis: Any = None, weights: Any = None) -> Any:
                 f"average: weights {w.type} do not fit {x.type} along axis {axis}", user_loc()
             )
         w = w.reshape((-1, *(1,) * (x.ndim - 1 - along)))
-    return sum(x * w, axis) / sum(np.broadcast_to(w, x.shape), axis)
+    return np.true_divide(sum(np.multiply(x, w), axis), sum(np.broadcast_to(w, x.shape), axis))
 
 
 def var(
@@ -127,7 +127,7 @@ def var(
         dtype = np.float64
     if dtype is not None:
         x = wrap(cast_to(x.value(), known_dtype(dtype)))
-    centred = x - mean(x, axis, keepdims=True)
+    centred = np.subtract(x, mean(x, axis, keepdims=True))
     total = sum(np.square(centred), axis, None, keepdims)
     return wrap(ew.divide(total.value(), float(builtins.max(_count(x, axis) - ddof, 0))))
 
@@ -179,7 +179,8 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
         return np.sqrt(sum(np.square(x), axis, None, keepdims))
     if many or ord not in (1, np.inf):
         raise errors.UnsupportedFunctionError(
-            f"np.linalg.norm with ord={ord!r} cannot be traced; vectors take 1, 2 and inf", user_loc()
+            f"np.linalg.norm with ord={ord!r} cannot be traced; vectors take 1, 2 and inf",
+            user_loc(),
         )
     size = np.absolute(x)
     return sum(size, axis, None, keepdims) if ord == 1 else max(size, axis, keepdims)

@@ -236,8 +236,8 @@ def raised_at(error: BaseException) -> Loc | None:
 
 def _user_frames(error: BaseException) -> list[types.TracebackType]:
     """The frames of an error's traceback that are the user's, the innermost last."""
-    frames = []
-    traceback = error.__traceback__
+    frames: list[types.TracebackType] = []
+    traceback: types.TracebackType | None = error.__traceback__
     while traceback is not None:
         if shown_file(traceback.tb_frame.f_code.co_filename) is not None:
             frames.append(traceback)
@@ -247,10 +247,10 @@ def _user_frames(error: BaseException) -> list[types.TracebackType]:
 
 def user_loc() -> Loc | None:
     """The innermost line of the call stack that is not graphc's own."""
-    frame = sys._getframe(1)
+    frame: types.FrameType | None = sys._getframe(1)
     while frame is not None:
         shown = shown_file(frame.f_code.co_filename)
         if shown is not None:
             return Loc(shown, frame.f_lineno)
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return None

@@ -10,7 +10,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import DTYPE_NAMES, NUMPY_DTYPES, Graph, Type
+from graphc.ir import DTYPE_NAMES, NUMPY_DTYPES, Atom, Graph, Type
 from graphc.trace import control, tree
 from graphc.trace.scope import (
     Scope,
@@ -182,7 +182,8 @@ def _finish(scope: Scope, session: Session, tracers: list[Tracer], returned: Any
     """Results first, then the new values of the arguments that were assigned to."""
     leaves, structure = tree.flatten(returned)
     storages = {id(tracer.storage): i for i, tracer in reversed(list(enumerate(tracers)))}
-    outs, results = [], []
+    outs: list[Atom] = []
+    results: list[Result] = []
     for leaf in leaves:
         argument = _returned_argument(leaf, tracers, storages)
         if argument is not None:
@@ -210,7 +211,7 @@ def _returned_argument(
     return index if tracers[index].storage.mutable else None
 
 
-# ---- graphs as values: tracing a function inside of a trace -------------------------------------------------
+# ---- graphs as values: tracing a function inside of a trace --------------------------------------
 
 
 @dataclass(frozen=True)

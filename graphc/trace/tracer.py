@@ -58,7 +58,7 @@ class Tracer:
         self.dtype_name = storage.type.dtype
         self._cache: tuple[Any, Scope, Value] | None = None
 
-    # ---- what it is ----------------------------------------------------------------------------
+    # ---- what it is ------------------------------------------------------------------------------
 
     @property
     def type(self) -> Type:
@@ -128,10 +128,10 @@ class Tracer:
                 user_loc(),
             )
         scope = scopes.current()
-        below = [scope.read(self.storage)]
+        below = [scope.read(self.storage)] if self.views else []
         for view in self.views[:-1]:
             below.append(view.get(below[-1]))
-        for view, base in zip(reversed(self.views), reversed(below[: len(self.views)])):
+        for view, base in zip(reversed(self.views), reversed(below), strict=True):
             new = view.put(base, new)
         scope.write(self.storage, new)
 
@@ -139,7 +139,7 @@ class Tracer:
         """A tracer that reads and writes this array through one more view."""
         return Tracer(self.storage, shape, (*self.views, view), argument=self.argument)
 
-    # ---- what Python may not know while tracing -----------------------------------------------------
+    # ---- what Python may not know while tracing --------------------------------------------------
 
     def __bool__(self) -> bool:
         raise errors.ConcreteValueError(
@@ -221,6 +221,14 @@ class Tracer:
             raise TypeError("iteration over a 0-d array")
         return (self[i] for i in range(self.shape[0]))
 
+    def __divmod__(self, other: Any) -> tuple[Any, Any]:
+        return np.floor_divide(self, other), np.remainder(self, other)
+
+    def __round__(self, digits: int | None = None) -> Any:
+        if digits is None:
+            return _python_result(self, self, np.round(self).astype(int))
+        return _python_result(self, self, np.round(self, digits))
+
     # ---- NumPy's protocols -----------------------------------------------------------------------
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -270,7 +278,7 @@ class Tracer:
         indexing.set_item(self, index, new)
 
 
-# ---- making tracers ----------------------------------------------------------------------------------
+# ---- making tracers ------------------------------------------------------------------------------
 
 
 def wrap(value: Value, weak: bool = False) -> Tracer:
@@ -280,7 +288,7 @@ def wrap(value: Value, weak: bool = False) -> Tracer:
 
 
 def strong(x: Any) -> Tracer:
-    """`lift(x)` where NumPy makes an array of x: a Python number in it counts with its own dtype."""
+    """`lift(x)` where NumPy makes an array of x: a Python number counts with its own dtype."""
     lifted = lift(x)
     return wrap(lifted.value()) if lifted.weak else lifted
 
@@ -334,7 +342,7 @@ def _stack(parts: list[Tracer]) -> Tracer:
     return stack(parts)
 
 
-# ---- operators -----------------------------------------------------------------------------------------
+# ---- operators -----------------------------------------------------------------------------------
 
 
 def _python_result(left: Any, right: Any, result: Any) -> Any:
@@ -351,7 +359,7 @@ def _binary(ufunc: Any, swapped: bool = False) -> Callable[[Tracer, Any], Any]:
             return NotImplemented
         left, right = (other, self) if swapped else (self, other)
         if ufunc is np.power and _is_inverse_power(left, right):
-            left = left * 1.0
+            left = np.multiply(left, 1.0)
         return _python_result(left, right, ufunc(left, right))
 
     return apply
@@ -415,21 +423,7 @@ for _name, _ufunc in _UNARY.items():
     setattr(Tracer, f"__{_name}__", _unary(_ufunc))
 
 
-def _divmod(self: Tracer, other: Any) -> tuple[Any, Any]:
-    return self // other, self % other
-
-
-def _round(self: Tracer, digits: int | None = None) -> Any:
-    if digits is None:
-        return _python_result(self, self, np.round(self).astype(int))
-    return _python_result(self, self, np.round(self, digits))
-
-
-Tracer.__divmod__ = _divmod  # type: ignore[attr-defined]
-Tracer.__round__ = _round  # type: ignore[attr-defined]
-
-
-# ---- promotion --------------------------------------------------------------------------------------------
+# ---- promotion -----------------------------------------------------------------------------------
 
 
 def promoted_dtype(operands: list[Tracer], widen: bool = False) -> str:

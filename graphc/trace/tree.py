@@ -129,7 +129,8 @@ def _make(kind: type, keys: tuple[Any, ...], parts: list[Any]) -> Any:
 def gather(structure: Structure, tree: Any, leaves: list[Any]) -> bool:
     """Append the leaves of `tree` if it has the given structure: `flatten` for a known answer.
 
-    Makes no objects of its own, which is what a call of a compiled function mostly waits for.
+    Makes no objects of its own, which is what a call of a compiled function mostly waits for; lists
+    are faster here than generators.
     """
     kind = type(structure)
     if kind is Leaf:
@@ -142,14 +143,14 @@ def gather(structure: Structure, tree: Any, leaves: list[Any]) -> bool:
         return False
     if isinstance(tree, dict):
         return tuple(tree) == structure.keys and all(
-            [gather(p, v, leaves) for p, v in zip(structure.parts, tree.values())]
+            [gather(p, v, leaves) for p, v in zip(structure.parts, tree.values(), strict=True)]  # noqa: C419
         )
     if isinstance(tree, (tuple, list)):
         return len(tree) == len(structure.parts) and all(
-            [gather(p, v, leaves) for p, v in zip(structure.parts, tree)]
+            [gather(p, v, leaves) for p, v in zip(structure.parts, tree, strict=True)]  # noqa: C419
         )
     parts = [getattr(tree, key) for key in structure.keys]
-    return all([gather(p, v, leaves) for p, v in zip(structure.parts, parts)])
+    return all([gather(p, v, leaves) for p, v in zip(structure.parts, parts, strict=True)])  # noqa: C419
 
 
 def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:

@@ -1,4 +1,4 @@
-"""NumPy's ufuncs as graphc ops: one table from ufunc to op and the rule for its operands' dtypes."""
+"""NumPy's ufuncs as graphc ops: one table from ufunc to op and the rule for its dtypes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from graphc.ops import shape as shape_ops
 from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, cast_to, promoted_dtype, wrap
 
-# ---- broadcasting -----------------------------------------------------------------------------------
+# ---- broadcasting --------------------------------------------------------------------------------
 
 
 def broadcast_to(value: Value, shape: tuple[int, ...]) -> Value:
@@ -48,7 +48,7 @@ def unify(name: str, operands: list[Tracer], dtype: str) -> list[Value]:
     return [broadcast_to(cast_to(x.value(), dtype), shape) for x in operands]
 
 
-# ---- dtype rules: what the operands are converted to ----------------------------------------------------
+# ---- dtype rules: what the operands are converted to ---------------------------------------------
 
 
 def _as_numbers(name: str, operands: list[Tracer]) -> str:
@@ -323,7 +323,9 @@ def _expect_dtype(ufunc: Any, operands: list[Tracer], dtype: str, casting: str) 
             casting=casting,
         )
     except TypeError as error:
-        raise errors.DTypeError(f"np.{ufunc.__name__} with dtype={wanted}: {error}", user_loc()) from None
+        raise errors.DTypeError(
+            f"np.{ufunc.__name__} with dtype={wanted}: {error}", user_loc()
+        ) from None
     if any(part != wanted for part in found):
         raise errors.DTypeError(
             f"np.{ufunc.__name__} does not compute in {wanted}; leave dtype= out", user_loc()

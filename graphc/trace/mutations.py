@@ -1,0 +1,162 @@
+"""Lists, dicts and objects that the branches of a conditional change.
+
+Python changes them when a branch is traced, whether or not it will be taken.  `Watched` remembers
+what the containers that a function can see held before, so that each branch starts from the same
+contents and the conditional can decide which of the new ones stay.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import types
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from graphc.trace.scope import shown_file
+from graphc.trace.syntax import is_synthetic
+
+Content = dict[Any, Any]
+"""What a container holds, by position or name; a set's elements by themselves."""
+
+LIMIT = 10_000
+"""How many containers are looked at; a larger structure is no state of a step."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A place in a watched container: what a conditional merges as it merges a name."""
+
+    container: int
+    key: Any
+    kind: str
+
+    def __repr__(self) -> str:
+        return f"{self.kind}.{self.key}" if self.kind == "object" else f"{self.kind}[{self.key!r}]"
+
+
+class Watched:
+    """The containers that some values hold, and what these held when they were first seen."""
+
+    def __init__(self, values: Iterable[Any]):
+        self.containers: list[Any] = list(_containers(values))
+        self.contents = [_content(container) for container in self.containers]
+
+    def changed(self) -> list[Any]:
+        """The containers that hold something else than at first."""
+        return [container for container, _ in self._changed()]
+
+    def restore(self) -> None:
+        for container, before in self._changed():
+            _fill(container, before)
+
+    def _changed(self) -> list[tuple[Any, Content]]:
+        pairs = zip(self.containers, self.contents, strict=True)
+        return [pair for pair in pairs if not _is_same(_content(pair[0]), pair[1])]
+
+    def changes(self, missing: Any) -> dict[Entry, Any]:
+        """The entries that differ from those at first, `missing` for one that is gone."""
+        found: dict[Entry, Any] = {}
+        for i, (container, before) in enumerate(zip(self.containers, self.contents, strict=True)):
+            now = _content(container)
+            kind = _kind(container)
+            for key in dict.fromkeys([*before, *now]):
+                new = now.get(key, missing)
+                if new is not before.get(key, missing):
+                    found[Entry(i, key, kind)] = new
+        return found
+
+    def before(self, entry: Entry, missing: Any) -> Any:
+        return self.contents[entry.container].get(entry.key, missing)
+
+    def put(self, entries: dict[Entry, Any], missing: Any) -> None:
+        """Store the entries, and take out those that are `missing`."""
+        for i in {entry.container for entry in entries}:
+            content = dict(self.contents[i])
+            content.update({e.key: value for e, value in entries.items() if e.container == i})
+            kept = {key: value for key, value in content.items() if value is not missing}
+            _fill(self.containers[i], kept)
+
+
+def visible() -> list[Any]:
+    """The values of the variables of the user's innermost function."""
+    frame = next(_user_frames(), None)
+    return [] if frame is None else list(frame.f_locals.values())
+
+
+def visible_outside() -> list[Any]:
+    """The values of the variables of the traced functions that called the innermost one."""
+    frames = itertools.dropwhile(lambda frame: is_synthetic(frame.f_code), _user_frames())
+    return [value for frame in list(frames)[1:] for value in frame.f_locals.values()]
+
+
+def _user_frames() -> Iterator[types.FrameType]:
+    """The frames of the user's functions that are being traced, the innermost first."""
+    frame: types.FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__") != "graphc.trace.trace":
+        if shown_file(frame.f_code.co_filename) is not None:
+            yield frame
+        frame = frame.f_back
+
+
+# ---- containers ----------------------------------------------------------------------------------
+
+
+def _containers(values: Iterable[Any]) -> Iterator[Any]:
+    seen: set[int] = set()
+    waiting = deque(values)
+    while waiting and len(seen) < LIMIT:
+        value = waiting.popleft()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, (tuple, frozenset)):
+            waiting += value
+        elif _is_container(value):
+            yield value
+            waiting += _content(value).values()
+
+
+def _is_container(value: Any) -> bool:
+    if isinstance(value, (list, dict, set)):
+        return True
+    kind = type(value)
+    return hasattr(value, "__dict__") and not (
+        isinstance(value, (type, types.ModuleType, types.FunctionType))
+        or kind.__module__.partition(".")[0] in _NOT_STATE
+    )
+
+
+_NOT_STATE = {"graphc", "numpy", "builtins", *sys.stdlib_module_names}
+"""Packages whose objects are no containers of traced values."""
+
+
+def _content(container: Any) -> Content:
+    if isinstance(container, list):
+        return dict(enumerate(container))
+    if isinstance(container, set):
+        return dict.fromkeys(container, True)
+    return dict(container if isinstance(container, dict) else vars(container))
+
+
+def _kind(container: Any) -> str:
+    known = next((kind for kind in (list, set, dict) if isinstance(container, kind)), None)
+    return "object" if known is None else known.__name__
+
+
+def _is_same(a: Content, b: Content) -> bool:
+    """Whether two contents are the same objects in the same places."""
+    if list(a) != list(b):
+        return False
+    return all(x is y for x, y in zip(a.values(), b.values(), strict=True))
+
+
+def _fill(container: Any, content: Content) -> None:
+    if isinstance(container, list):
+        container[:] = [content[i] for i in sorted(content)]
+        return
+    target = container if isinstance(container, (dict, set)) else vars(container)
+    target.clear()
+    target.update(content)
