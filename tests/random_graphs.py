@@ -252,8 +252,12 @@ def _update_slice(pool: Pool, a: int, b: int, depth: int) -> None:
     starts, sizes, steps = _window(x.shape, b)
     other = tuple(n - size if step == 1 else 0 for n, size, step in zip(x.shape, sizes, steps))
     ones = (1,) * len(sizes)
-    part = op("slice")(y, starts=tuple(min(s, n - k) for s, n, k in zip(other, x.shape, sizes)),
-                       sizes=sizes, steps=ones)
+    part = op("slice")(
+        y,
+        starts=tuple(min(s, n - k) for s, n, k in zip(other, x.shape, sizes)),
+        sizes=sizes,
+        steps=ones,
+    )
     pool.add(op("update_slice")(x, part, starts=starts, steps=steps), x, y)
 
 

@@ -102,9 +102,7 @@ def assert_same(got: np.ndarray, expected: np.ndarray, what: object = "") -> Non
     _explain(same, got, expected, what)
 
 
-def assert_ulps(
-    got: np.ndarray, expected: np.ndarray, ulps: float, what: object = ""
-) -> None:
+def assert_ulps(got: np.ndarray, expected: np.ndarray, ulps: float, what: object = "") -> None:
     """Within `ulps` units in the last place; zeros, infinities and NaN in the same places."""
     assert (got.dtype, got.shape) == (expected.dtype, expected.shape), what
     with np.errstate(all="ignore"):

@@ -215,9 +215,7 @@ def test_what_has_no_gradient(make: Callable[..., Value], message: str) -> None:
 
 def choose(x: Value, y: Value) -> Value:
     """x*y*y where the sum of x is positive, else sin(x) + y."""
-    chosen = cond(
-        greater(total(x), 0.0), [x, y], lambda a, b: a * b * b, lambda a, b: sin(a) + b
-    )
+    chosen = cond(greater(total(x), 0.0), [x, y], lambda a, b: a * b * b, lambda a, b: sin(a) + b)
     return total(exp(chosen * 0.1))
 
 

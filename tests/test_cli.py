@@ -15,7 +15,7 @@ import graphc as gc
 from graphc.cli import main
 from graphc.equal import structurally_equal
 
-MODEL = '''\
+MODEL = """\
 import numpy as np
 import graphc as gc
 
@@ -42,7 +42,7 @@ def counts(x: "i64[3]"):
     return x.sum()
 
 number = 3
-'''
+"""
 PARAMS = "{'w': f32[4,3], 'b': f32[3]}"
 
 

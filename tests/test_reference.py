@@ -48,9 +48,7 @@ def test_results_are_fresh_and_arguments_unchanged() -> None:
 
 
 def test_an_update_is_a_result_like_the_others() -> None:
-    graph = parse(
-        "graph f(%w: f64[3]) {\n  %v: f64[3] = negative(%w)\n  return %w, %w := %v\n}"
-    )
+    graph = parse("graph f(%w: f64[3]) {\n  %v: f64[3] = negative(%w)\n  return %w, %w := %v\n}")
     own = X.copy()
     old, new = evaluate(graph, own)
     assert_same(old, X)

@@ -197,6 +197,7 @@ _MATH = {
     },
 }
 
+
 def _dispatched_ufunc(ufunc: Any) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         if len(args) > ufunc.nin:

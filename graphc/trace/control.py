@@ -286,8 +286,10 @@ def _emit_cond(
     """Close both graphs over the same operands, and emit the equation."""
     scope = current()
     captured = list(dict.fromkeys([*then.scope.captures, *otherwise.scope.captures]))
-    operands = [then.scope.outer(var) if var in then.scope.captures else otherwise.scope.outer(var)
-                for var in captured]
+    operands = [
+        then.scope.outer(var) if var in then.scope.captures else otherwise.scope.outer(var)
+        for var in captured
+    ]
     graphs = {
         "then": _close(then.scope, captured, [pair[0].atom for pair in pairs], "then"),
         "else": _close(otherwise.scope, captured, [pair[1].atom for pair in pairs], "else"),
@@ -329,9 +331,7 @@ def choose(
         locs, *(_restoring(branch, watched, is_return) for branch in (then, otherwise))
     )
     if first.structure != second.structure:
-        raise _mismatch(
-            f"the result is {_outline(first)}", first, _outline(second), second
-        )
+        raise _mismatch(f"the result is {_outline(first)}", first, _outline(second), second)
     return tree.unflatten(first.structure, _merge(pred, first, second))
 
 

@@ -261,11 +261,11 @@ _TAKES_OUT = frozenset(
 )
 
 _REDUCE: dict[Any, Callable[..., Any]] = {
-    np.add: lambda array, axis=0, dtype=None, keepdims=False: (
-        reductions.sum(array, axis, dtype, keepdims)
+    np.add: lambda array, axis=0, dtype=None, keepdims=False: reductions.sum(
+        array, axis, dtype, keepdims
     ),
-    np.multiply: lambda array, axis=0, dtype=None, keepdims=False: (
-        reductions.prod(array, axis, dtype, keepdims)
+    np.multiply: lambda array, axis=0, dtype=None, keepdims=False: reductions.prod(
+        array, axis, dtype, keepdims
     ),
     np.maximum: lambda array, axis=0, keepdims=False: reductions.max(array, axis, keepdims),
     np.minimum: lambda array, axis=0, keepdims=False: reductions.min(array, axis, keepdims),

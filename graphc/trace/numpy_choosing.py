@@ -1,5 +1,4 @@
-"""NumPy's functions that choose between elements, compare, and take them by position.
-"""
+"""NumPy's functions that choose between elements, compare, and take them by position."""
 
 from __future__ import annotations
 
@@ -33,9 +32,7 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Tracer:
     return wrap(ew.where(*(broadcast_to(v, shape) for v in values)))
 
 
-def clip(
-    a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None
-) -> Any:
+def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
     low = a_min if min is None else min
     high = a_max if max is None else max
     result = a
@@ -126,9 +123,7 @@ def tril(m: Any, k: int = 0) -> Tracer:
 # ---- comparing -----------------------------------------------------------------------------------
 
 
-def isclose(
-    a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
-) -> Any:
+def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
     finite = np.isfinite(b)
     near = np.less_equal(np.absolute(np.subtract(a, b)), atol + rtol * np.absolute(b))
     result = np.where(finite, near, np.equal(a, b))

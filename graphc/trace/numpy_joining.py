@@ -1,5 +1,4 @@
-"""NumPy's functions that join arrays, cut them, and repeat or pad them.
-"""
+"""NumPy's functions that join arrays, cut them, and repeat or pad them."""
 
 from __future__ import annotations
 
@@ -96,9 +95,7 @@ def array_split(ary: Any, indices_or_sections: Any, axis: Any = 0) -> list[Trace
     return _cut(x, [small * i + min(i, larger) for i in range(1, count)], along)
 
 
-def pad(
-    array: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0
-) -> Tracer:
+def pad(array: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Tracer:
     x = lift(array)
     if mode != "constant" or not np.isscalar(constant_values):
         raise errors.UnsupportedFunctionError(

@@ -1,5 +1,4 @@
-"""NumPy's products of matrices and tensors.
-"""
+"""NumPy's products of matrices and tensors."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""NumPy's reductions on traced arrays, and the reading of `axis` arguments.
-"""
+"""NumPy's reductions on traced arrays, and the reading of `axis` arguments."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""NumPy's functions that give the same elements another shape: mostly views.
-"""
+"""NumPy's functions that give the same elements another shape: mostly views."""
 
 from __future__ import annotations
 

@@ -201,9 +201,7 @@ def _finish(scope: Scope, session: Session, tracers: list[Tracer], returned: Any
     return Traced(graph, tuple(results), structure, tuple(session.specialisations.items()))
 
 
-def _returned_argument(
-    leaf: Any, tracers: list[Tracer], storages: dict[int, int]
-) -> int | None:
+def _returned_argument(leaf: Any, tracers: list[Tracer], storages: dict[int, int]) -> int | None:
     """The argument that `leaf` is, where the function returns an array that it was given."""
     if not isinstance(leaf, Tracer) or leaf.views or id(leaf.storage) not in storages:
         return None
@@ -225,9 +223,7 @@ class Inner:
     changed: tuple[int, ...]
 
 
-def trace_inner(
-    name: str, inputs: Sequence[Tracer], run: Callable[[list[Tracer]], Any]
-) -> Inner:
+def trace_inner(name: str, inputs: Sequence[Tracer], run: Callable[[list[Tracer]], Any]) -> Inner:
     """Trace `run` on copies of `inputs`, the first parameters of the graph.
 
     The graph's results are the leaves that `run` returned, then what it left in arrays of the

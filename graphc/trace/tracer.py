@@ -483,10 +483,10 @@ def cast_to(value: Value, dtype: str) -> Value:
     if value.dtype == dtype:
         return value
     atom = value.atom
-    if isinstance(atom, Lit) and (value.dtype not in FLOATS or dtype in FLOATS) and fits(
-        atom.value, dtype
+    if (
+        isinstance(atom, Lit)
+        and (value.dtype not in FLOATS or dtype in FLOATS)
+        and fits(atom.value, dtype)
     ):
         return value.builder.literal(atom.value, value.type.with_dtype(dtype))
     return elementwise.cast(value, dtype=dtype)
-
-

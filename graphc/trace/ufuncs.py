@@ -127,9 +127,7 @@ def _check_exponent(y: Value) -> None:
         if y.atom.value < 0:
             raise errors.CheckFailedError(message, user_loc())
         return
-    index_ops.check(
-        ew.greater_equal(y, 0), cast_to(y, "i64"), error="ValueError", message=message
-    )
+    index_ops.check(ew.greater_equal(y, 0), cast_to(y, "i64"), error="ValueError", message=message)
 
 
 def _hypot(x: Value, y: Value) -> Any:

@@ -26,9 +26,7 @@ class SliceView:
     steps: Ints
 
     def get(self, base: Value) -> Value:
-        return shape_ops.slice(
-            base, starts=self.starts, sizes=self.sizes, steps=self.steps
-        )
+        return shape_ops.slice(base, starts=self.starts, sizes=self.sizes, steps=self.steps)
 
     def put(self, base: Value, new: Value) -> Value:
         return shape_ops.update_slice(base, new, starts=self.starts, steps=self.steps)
