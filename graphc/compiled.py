@@ -7,7 +7,7 @@ import inspect
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +40,7 @@ class Options:
 class Specialised:
     """One traced signature: its graphs at each stage, and its step once it is needed."""
 
+    names: list[str]
     structure: tree.Structure
     kinds: list[Any]
     sharing: tuple[int, ...] | None
@@ -48,19 +49,22 @@ class Specialised:
     graphs: dict[str, Graph]
     pass_ms: dict[str, float]
     trace_ms: float
+    lock: threading.Lock = field(default_factory=threading.Lock)
     compile_ms: float = 0.0
     step: Step | None = None
     fast: Callable[..., Any] | None = None
     """The native entry point over the leaves, where there is one; it gives `MISS` for others."""
 
     def ready(self) -> Step:
-        """The step, compiled on first use."""
-        if self.step is None:
-            start = time.perf_counter()
-            self.step = Step(self.graphs["fused"], self.options.fastmath, self._calling())
-            self.fast = self.step.fast
-            self.compile_ms = (time.perf_counter() - start) * 1e3
-        return self.step
+        """The step, compiled on first use, by one thread."""
+        with self.lock:
+            if self.step is None:
+                start = time.perf_counter()
+                step = Step(self.graphs["fused"], self.options.fastmath, self._calling())
+                self.compile_ms = (time.perf_counter() - start) * 1e3
+                self.fast = step.fast
+                self.step = step
+            return self.step
 
     def _calling(self) -> Calling | None:
         """How the native entry point takes and gives the leaves, if it can."""
@@ -216,6 +220,7 @@ class Compiled:
         fused, fuse_ms = pipeline.run(optimized, pipeline.FUSE)
         graphs = {"traced": traced.graph, "optimized": optimized, "fused": fused}
         return Specialised(
+            names,
             structure,
             [_kind(leaf) for leaf in leaves],
             _sharing(leaves),
@@ -229,7 +234,7 @@ class Compiled:
 
 def _kind(leaf: Any) -> Any:
     """What of an argument is part of the signature."""
-    if isinstance(leaf, np.ndarray):
+    if type(leaf) is np.ndarray or isinstance(leaf, np.memmap):
         return (leaf.dtype, leaf.shape)
     if isinstance(leaf, Spec):
         return (leaf.type.numpy_dtype, leaf.shape)
@@ -298,12 +303,20 @@ def _run(entry: Specialised, leaves: Sequence[Any]) -> Any:
     arrays = [
         leaf
         if type(leaf) is np.ndarray and leaf.flags.carray
-        else _as_array(leaf, param.type.numpy_dtype)
-        for leaf, param in zip(leaves, step.program.graph.params, strict=True)
+        else _as_array(leaf, param.type.numpy_dtype, name)
+        for leaf, param, name in zip(leaves, step.program.graph.params, entry.names, strict=True)
     ]
     for i in step.program.updated:
-        _expect_writable(leaves[i], i)
-    results = step(arrays)
+        _expect_writable(leaves[i], entry.names[i])
+        if any(a is not b for a, b in zip(arrays, leaves, strict=True)):
+            # The step sees the copies, which never overlap.
+            _expect_apart(i, leaves, entry.names)
+    try:
+        results = step(arrays)
+    except errors.OverlapError:
+        for i in step.program.updated:
+            _expect_apart(i, leaves, entry.names)
+        raise
     for i in step.program.updated:
         if arrays[i] is not leaves[i]:
             leaves[i][...] = arrays[i]
@@ -314,7 +327,7 @@ def _run(entry: Specialised, leaves: Sequence[Any]) -> Any:
     return tree.unflatten(entry.traced.structure, returned)
 
 
-def _as_array(leaf: Any, dtype: np.dtype) -> np.ndarray:
+def _as_array(leaf: Any, dtype: np.dtype, name: str) -> np.ndarray:
     """The argument as aligned memory in row-major order: itself, or a copy."""
     if isinstance(leaf, Spec):
         raise errors.ArgumentError(
@@ -323,16 +336,33 @@ def _as_array(leaf: Any, dtype: np.dtype) -> np.ndarray:
         )
     if isinstance(leaf, np.ndarray) and leaf.flags.c_contiguous and leaf.flags.aligned:
         return leaf
-    return np.array(leaf, dtype, order="C")
+    try:
+        return np.array(leaf, dtype, order="C")
+    except OverflowError:
+        raise errors.IntegerRangeError(
+            f"argument {name} is {leaf}, which does not fit {dtype}; pass a float", user_loc()
+        ) from None
 
 
 def _as_result(array: np.ndarray) -> Any:
     return array if array.shape else array[()]
 
 
-def _expect_writable(target: np.ndarray, position: int) -> None:
+def _expect_writable(target: np.ndarray, name: str) -> None:
     if not target.flags.writeable:
         raise errors.ReadOnlyError(
-            f"argument {position} is assigned to, but the array is read-only; pass a copy",
-            user_loc(),
+            f"{name} is assigned to, but the array is read-only; pass a copy", user_loc()
         )
+
+
+def _expect_apart(updated: int, leaves: Sequence[Any], names: Sequence[str]) -> None:
+    """An argument that is assigned to shares no memory with another."""
+    target = leaves[updated]
+    for other, name in zip(leaves, names, strict=True):
+        if other is not target and isinstance(other, np.ndarray):
+            if np.may_share_memory(target, other) and np.shares_memory(target, other):
+                raise errors.OverlapError(
+                    f"{names[updated]} is assigned to in place and shares memory with {name};"
+                    " pass a copy of one of them",
+                    user_loc(),
+                )

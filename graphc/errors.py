@@ -96,6 +96,10 @@ class ReadOnlyError(GraphcError, ValueError):
     """An assignment to an array that cannot be written: a broadcast view, a constant."""
 
 
+class StaleValueError(GraphcError, RuntimeError):
+    """A read of an array that a traced conditional chose, after one of its choices was changed."""
+
+
 class ArgumentError(GraphcError, TypeError):
     """Arguments that do not fit the function, its annotations or its options."""
 

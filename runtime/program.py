@@ -303,8 +303,8 @@ class _Planner:
         base = sources[0] if sources else None
         in_place = (
             inner.op is shape.update_slice
-            and isinstance(base, Place)
-            and base.root is out.root
+            and base is not None
+            and _lies_at(base, out.root)
             and not _overlaps(sources[1], out.root, self.items)
         )
         if not in_place and out.root.kind == "argument":

@@ -156,3 +156,56 @@ def test_threads_do_not_share_the_arena():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize(
+    "views",
+    [
+        (np.s_[::2], np.s_[::2]),
+        (np.s_[:6:2], np.s_[2:8:2]),
+        (np.s_[:3], np.s_[:6:2]),
+        (np.s_[:3], np.s_[1:4]),
+    ],
+    ids=str,
+)
+def test_overlap_is_found_behind_copies_too(views):
+    @gc.compile
+    def add_to(a, b):
+        a += b
+
+    memory = np.arange(12.0)
+    with pytest.raises(gc.errors.OverlapError, match="a is assigned to in place .* with b"):
+        add_to(*(memory[view] for view in views))
+    np.testing.assert_array_equal(memory, np.arange(12.0))
+
+
+def test_code_does_not_grow_with_pairs_of_arguments():
+    """Two hundred updated parameters: their overlap is tested by a loop over a table."""
+
+    @gc.compile
+    def descend(params, grads):
+        for p, g in zip(params, grads):
+            p -= 0.1 * g
+
+    def lines(count):
+        specs = [gc.Spec((3,), "f64")] * count
+        entry = descend._entry((specs, specs), {})
+        return entry.ready().text.count("\n")
+
+    assert lines(100) < 12 * lines(10)
+
+
+def test_threads_compile_a_new_signature_once():
+    compiled = gc.compile(lambda x: np.exp(x).sum())
+    steps = []
+
+    def run():
+        compiled(np.zeros(7))
+        steps.append(compiled._latest.step)
+
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(map(id, steps))) == 1

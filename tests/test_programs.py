@@ -165,3 +165,46 @@ def test_products_of_equal_shapes_and_other_strides_are_two_kernels():
     first, second = gc.compile(lambda a, b: (a @ b, a.T @ b))(left, right)
     np.testing.assert_allclose(first, left @ right)
     np.testing.assert_allclose(second, left.T @ right)
+
+
+def test_a_partly_assigned_copy_of_a_view_is_written_back():
+    def reverse_but_first(x):
+        y = x[::-1].copy()
+        y[0] = 9.0
+        x[:] = y
+
+    compiled, plain = np.arange(5.0), np.arange(5.0)
+    gc.compile(reverse_but_first)(compiled)
+    reverse_but_first(plain)
+    np.testing.assert_array_equal(compiled, plain)
+
+
+def test_a_chosen_array_is_not_read_after_its_choice_was_assigned_to():
+    def stale(x, y, p):
+        z = x if p > 0 else y
+        x += 1.0
+        return z
+
+    with pytest.raises(gc.errors.StaleValueError, match="copy"):
+        gc.compile(stale)(np.zeros(2), np.ones(2), 1.0)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda x: np.sum(np.where(x > 0, np.log(x), 0.0)),
+        lambda x: np.sum(np.where(x > 0, np.sqrt(x) * 3.0, -x)),
+        lambda x: np.sum(np.where(x > 0, 1.0 / x, x**2)),
+        lambda x: np.sum(np.where(np.sum(x) > 100, np.sqrt(np.sum(x) - 100), 1.0) * x),
+    ],
+)
+def test_the_side_that_where_did_not_choose_does_not_poison_the_gradient(program):
+    x = np.array([-1.0, 0.0, 1.0, 4.0])
+    gradient = gc.grad(program)(x)
+    assert np.isfinite(gradient).all()
+    away = x != 0.0  # at 0 itself the sides do not meet
+    for i in np.flatnonzero(away):
+        step = np.eye(len(x))[i] * 1e-6
+        with np.errstate(all="ignore"):
+            slope = (program(x + step) - program(x - step)) / 2e-6
+        np.testing.assert_allclose(gradient[i], slope, rtol=1e-5, atol=1e-8)

@@ -96,7 +96,9 @@ def linspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype:
     result = steps * (np.subtract(last, first) / max(gaps, 1)) + first
     if endpoint and count > 1:
         result[-1] = last
-    return result if dtype is None else astype(np.floor(result), dtype)
+    if dtype is None:
+        return result
+    return astype(np.floor(result) if np.issubdtype(dtype, np.integer) else result, dtype)
 
 
 def np_round(a: Any, decimals: Any = 0) -> Any:

@@ -50,10 +50,11 @@ class Storage:
     """The memory of a traced array.  `atom` is what it holds now, an atom of `scope`.
 
     `aliases` are the arrays, any of which a conditional may have chosen to be this one: as long as
-    one of them is alive, assignment to this one would have to change it, too.
+    one of them is alive, assignment to this one would have to change it, too.  The other way round,
+    assignment to an alias makes this one `stale`: whether it changed is not known while tracing.
     """
 
-    __slots__ = ("__weakref__", "aliases", "atom", "mutable", "scope")
+    __slots__ = ("__weakref__", "aliases", "atom", "choices", "mutable", "scope", "stale")
 
     def __init__(
         self,
@@ -66,6 +67,17 @@ class Storage:
         self.scope = scope
         self.mutable = mutable
         self.aliases = aliases
+        self.choices: list[weakref.ref[Storage]] = []
+        self.stale: Loc | None = None
+        for alias in aliases:
+            if (array := alias()) is not None:
+                array.choices.append(weakref.ref(self))
+
+    def mark_choices_stale(self, loc: Loc | None) -> None:
+        """This array is assigned to: what a conditional may have chosen it for is in doubt."""
+        for choice in self.choices:
+            if (array := choice()) is not None:
+                array.stale = loc
 
     @property
     def is_ambiguous(self) -> bool:
@@ -118,6 +130,7 @@ class Scope:
         if storage.scope is not self:
             self.written.setdefault(storage, (storage.atom, storage.scope))
         storage.atom, storage.scope = value.atom, self
+        storage.mark_choices_stale(self.builder.loc)
 
     def undo_writes(self) -> dict[Storage, Value]:
         """Restore every storage of an enclosing scope; what this scope had put there."""

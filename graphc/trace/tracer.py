@@ -102,6 +102,7 @@ class Tracer:
 
     def value(self) -> Value:
         """What the array holds now, as a value of the current scope."""
+        self._expect_known()
         scope = scopes.current()
         atom = self.storage.atom
         if self._cache is not None and self._cache[0] is atom and self._cache[1] is scope:
@@ -111,6 +112,14 @@ class Tracer:
             value = view.get(value)
         self._cache = (atom, scope, value)
         return value
+
+    def _expect_known(self) -> None:
+        if self.storage.stale is not None:
+            raise errors.StaleValueError(
+                "this array was chosen by a traced condition, and one of those that it may be was"
+                f" assigned to since, at {self.storage.stale}; .copy() it before that",
+                user_loc(),
+            )
 
     def store(self, new: Value) -> None:
         """Make the array hold `new` (of this array's type), through its views."""

@@ -93,35 +93,46 @@ class _StepEmitter:
             self.pointers[root] = self._slot(self.slots[root])
 
     def refuse_overlap(self) -> None:
-        """Return at once if an updated argument shares memory with another that the step uses."""
-        used = used_variables(self.program.graph)
-        pairs = [
-            (a, b)
-            for a in self.program.arguments
-            for b, param in zip(self.program.arguments, self.program.graph.params, strict=True)
-            if a.number in self.program.updated
-            and a is not b
-            and (param in used or b.number in self.program.updated)
-            and (b.number > a.number or b.number not in self.program.updated)
+        """Return at once if an updated argument shares memory with another that the step uses.
+
+        Two loops over tables, so that the code does not grow with the number of arguments.
+        """
+        program, f = self.program, self.f
+        used = used_variables(program.graph)
+        roots = [root for root in program.arguments if root.nbytes]
+        updated = [root.number for root in roots if root.number in program.updated]
+        others = [
+            root.number
+            for root in roots
+            if root.number in program.updated or program.graph.params[root.number] in used
         ]
-        if not pairs:
+        if not updated or len(others) < 2:
             return
-        f = self.f
-        overlapping = constant(0, "i1")
-        for a, b in pairs:
-            overlapping = f.or_(overlapping, self._share_memory(a, b))
+        sizes = f.module.table("argument_bytes", "i64", [r.nbytes for r in program.arguments])
+        first = f.module.table("updated_arguments", "i64", updated)
+        second = f.module.table("used_arguments", "i64", others)
+        zero, no = constant(0, "i64"), constant(0, "i1")
+        with f.loop(zero, constant(len(updated), "i64"), 1, [no]) as outer:
+            a, start_a, end_a = self._extent(first, outer.index, sizes)
+            with f.loop(zero, constant(len(others), "i64"), 1, outer.carried) as inner:
+                b, start_b, end_b = self._extent(second, inner.index, sizes)
+                meet = f.and_(f.icmp("ult", start_a, end_b), f.icmp("ult", start_b, end_a))
+                meet = f.and_(meet, f.icmp("ne", a, b))
+                inner.next = [f.or_(inner.carried[0], meet)]
+            outer.next = inner.results
         overlap, apart = f.name_of("overlap"), f.name_of("apart")
-        f.branch_if(overlapping, overlap, apart)
+        f.branch_if(outer.results[0], overlap, apart)
         f.label(overlap)
         f.line(f"ret i64 {OVERLAP}")
         f.label(apart)
 
-    def _share_memory(self, a: Root, b: Root) -> Reg:
-        """Whether either begins before the other ends."""
+    def _extent(self, table: Reg, index: Reg, sizes: Reg) -> tuple[Reg, Reg, Reg]:
+        """The argument that a table names at `index`, where its memory begins and where it ends."""
         f = self.f
-        first, second = self.pointers[a], self.pointers[b]
-        ends = [self._at(first, a.nbytes), self._at(second, b.nbytes)]
-        return f.and_(f.icmp("ult", first, ends[1]), f.icmp("ult", second, ends[0]))
+        number = f.load(f.offset(table, "i64", index), "i64")
+        slot = f.offset(f.parameters[0], "ptr", number)
+        start = f.let(f"load ptr, ptr {slot.text}, align 8", "ptr")
+        return number, start, f.offset(start, "i8", f.load(f.offset(sizes, "i64", number), "i64"))
 
     def _slot(self, number: int) -> Reg:
         address = self.f.offset(self.f.parameters[0], "ptr", constant(number, "i64"))

@@ -179,8 +179,9 @@ class _EntryEmitter:
         for i, address in enumerate(self.constants):
             pointer = f.let(f"inttoptr i64 {address} to ptr", "ptr")
             self.put(table, first + len(made) + i, pointer)
-        self.run(table, made)
-        f.line(f"ret ptr {self.returned(objects, made).text}")
+        holder = None if self.calling.alone else self.make_tuple(made)
+        self.run(table, made if holder is None else [*made, holder])
+        f.line(f"ret ptr {self.returned(objects, made, holder).text}")
         f.label("miss")
         f.line(f"ret ptr {self.missed().text}")
         self.module.add(f)
@@ -269,14 +270,26 @@ class _EntryEmitter:
         ndarray = self.object(np.ndarray)
         arguments = [ndarray, dtype, rank, shape, null, null, no_flags, null]
         array = f.call("PyArray_NewFromDescr", arguments, "ptr")
-        failed, made = f.name_of("no_memory"), f.name_of("made")
-        f.branch_if(f.icmp("eq", array, null), failed, made)
+        self.require_memory(array, earlier)
+        return array
+
+    def make_tuple(self, earlier: Sequence[Reg]) -> Reg:
+        """The tuple of results, empty as yet; made before the step runs, while failing is free."""
+        size = self.number(len(self.calling.returns))
+        holder = self.f.call("PyTuple_New", [size], "ptr")
+        self.require_memory(holder, earlier)
+        return holder
+
+    def require_memory(self, made: Reg, earlier: Sequence[Reg]) -> None:
+        """Hand on the MemoryError that left `made` null."""
+        f = self.f
+        failed, fine = f.name_of("no_memory"), f.name_of("made")
+        f.branch_if(f.icmp("eq", made, Reg("null", "ptr")), failed, fine)
         f.label(failed)
         self.give_arena_back()
         self.drop(earlier)
         f.line("ret ptr null")
-        f.label(made)
-        return array
+        f.label(fine)
 
     def drop(self, objects: Sequence[Reg]) -> None:
         for item in objects:
@@ -301,7 +314,7 @@ class _EntryEmitter:
         f.branch("miss")
         f.label(passed)
 
-    def returned(self, objects: Sequence[Reg], made: Sequence[Reg]) -> Reg:
+    def returned(self, objects: Sequence[Reg], made: Sequence[Reg], holder: Reg | None) -> Reg:
         f = self.f
         leaves = []
         for index, is_argument in self.calling.returns:
@@ -312,12 +325,11 @@ class _EntryEmitter:
                 leaves.append(made[index])
             else:
                 leaves.append(f.call("PyArray_Return", [made[index]], "ptr"))
-        if self.calling.alone:
+        if holder is None:
             return leaves[0]
-        result = f.call("PyTuple_New", [self.number(len(leaves))], "ptr")
         for i, leaf in enumerate(leaves):
-            f.call("PyTuple_SetItem", [result, self.number(i), leaf], "i32")
-        return result
+            f.call("PyTuple_SetItem", [holder, self.number(i), leaf], "i32")
+        return holder
 
 
 # ---- from address to function --------------------------------------------------------------------

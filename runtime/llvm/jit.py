@@ -1,6 +1,7 @@
 """From LLVM IR text to callable machine code, in this process.
 
-The target machine and the engine are process-wide caches: both are made once, on first use.
+Each text is compiled in an LLVM context and engine of its own, so that threads may compile, run and
+drop code at once, and two texts may use the same names.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import llvmlite.binding as llvm
 
 from graphc.runtime.llvm.entry import c_symbols
 
-_lock = threading.Lock()
+_initialising = threading.Lock()
 
 
 class HostTarget(NamedTuple):
@@ -23,14 +24,20 @@ class HostTarget(NamedTuple):
     cpu: str
     features: str
     vector_bytes: int
-    masks: bool
-    """Whether masked loads and stores are single instructions (AVX-512, AVX2 for 4 and 8 bytes)."""
+
+
+def host_target() -> HostTarget:
+    """This machine, asked of LLVM once in a process."""
+    with _initialising:
+        return _host_target()
 
 
 @functools.cache
-def host_target() -> HostTarget:
+def _host_target() -> HostTarget:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    for name, address in c_symbols().items():
+        llvm.add_symbol(name, address)
     features = llvm.get_host_cpu_features()
     has = {name for name, on in features.items() if on}
     vector_bytes = 64 if "avx512f" in has else 32 if "avx2" in has else 16
@@ -39,7 +46,6 @@ def host_target() -> HostTarget:
         llvm.get_host_cpu_name(),
         features.flatten(),
         vector_bytes,
-        "avx512vl" in has or "avx2" in has,
     )
 
 
@@ -50,33 +56,27 @@ def make_target_machine() -> llvm.TargetMachine:
     )
 
 
-@functools.cache
-def _engine() -> llvm.ExecutionEngine:
-    host_target()
-    for name, address in c_symbols().items():
-        llvm.add_symbol(name, address)
-    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), make_target_machine())
-
-
 class Machine:
-    """Compiled code; keeps the module alive, gives addresses by function name."""
+    """Compiled code: addresses by name, good for as long as this object lives."""
 
-    def __init__(self, module: llvm.ModuleRef):
-        self._module = module
-
-    def address(self, name: str) -> int:
-        return int(_engine().get_function_address(name))
-
-    def global_address(self, name: str) -> int:
-        """Where a global variable of the module lies."""
-        return int(_engine().get_global_value_address(name))
+    def __init__(self, text: str):
+        self._context = llvm.create_context()
+        module = _module(text, self._context)
+        self._engine = llvm.create_mcjit_compiler(module, make_target_machine())
+        self._engine.finalize_object()
 
     def __del__(self) -> None:
-        try:
-            with _lock:
-                _engine().remove_module(self._module)
-        except Exception:  # noqa: BLE001 - interpreter shutdown: the engine may be gone already
-            return
+        # The engine owns the module, which lives in the context: the order matters.
+        if hasattr(self, "_engine"):
+            self._engine.close()
+        self._context.close()
+
+    def address(self, name: str) -> int:
+        return int(self._engine.get_function_address(name))
+
+    def global_address(self, name: str) -> int:
+        """Where a global variable lies."""
+        return int(self._engine.get_global_value_address(name))
 
 
 def attributes() -> str:
@@ -94,22 +94,17 @@ def compile_text(text: str) -> Machine:
     No LLVM pass runs before code generation: our text is vectorised and tidy as it is written, and
     passes were measured to cost compile time without changing the code.
     """
-    engine = _engine()
-    with _lock:
-        module = _module(text)
-        engine.add_module(module)
-        engine.finalize_object()
-    return Machine(module)
+    return Machine(text)
 
 
 def assembly(text: str) -> str:
     """The assembly of this machine for LLVM IR text: what `compile_text` makes of it, to read."""
-    with _lock:
-        return str(make_target_machine().emit_assembly(_module(text)))
+    context = llvm.create_context()
+    return str(make_target_machine().emit_assembly(_module(text, context)))
 
 
-def _module(text: str) -> llvm.ModuleRef:
-    module = llvm.parse_assembly(text + attributes())
+def _module(text: str, context: llvm.ContextRef) -> llvm.ModuleRef:
+    module = llvm.parse_assembly(text + attributes(), context)
     module.triple = host_target().triple
     module.verify()
     return module
