@@ -358,3 +358,16 @@ def test_graphc_errors_in_a_branch_are_raised_at_once() -> None:
 
     with pytest.raises(errors.UnsupportedFunctionError):
         gc.compile(f)(X)
+
+
+TABLE = np.arange(10.0) ** 2
+
+
+def test_an_ordinary_array_is_read_at_traced_positions():
+    def look_up(x, i):
+        return TABLE[i] + TABLE[np.argmax(x)] + TABLE[2:4].sum()
+
+    x = np.array([1.0, 5.0, 2.0])
+    assert gc.compile(look_up)(x, 7) == look_up(x, 7)
+    with pytest.raises(IndexError, match="index 10 is out of bounds"):
+        gc.compile(look_up)(x, 10)

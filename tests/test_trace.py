@@ -156,3 +156,20 @@ def test_an_exception_closes_the_scopes() -> None:
         gc.trace(f, X)
     assert not is_tracing()
     sys.exc_info()
+
+
+@pytest.mark.parametrize("value", [np.ones(3), 1.0])
+def test_a_new_value_in_an_argument_would_be_lost(value):
+    def rebind(state):
+        state["w"] = state["w"] * 2
+        return state["w"]
+
+    with pytest.raises(gc.errors.ArgumentError, match=r"state\['w'\].*return the new value"):
+        gc.compile(rebind)({"w": value})
+
+
+def test_a_conditional_without_source_says_so():
+    namespace = {}
+    exec("def magnitude(x):\n    return x if x > 0 else -x", namespace)
+    with pytest.raises(gc.errors.NoSourceError, match="put the function into a file"):
+        gc.compile(namespace["magnitude"])(1.0)

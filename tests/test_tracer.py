@@ -27,7 +27,6 @@ LEAKS: list[Any] = []
         (lambda x: [1, 2, 3][x.astype(int)[0]], "Python int argument of its own"),
         (lambda x: f"{x[0]:.2f}", "format the result"),
         (lambda x: np.interp(1.0, X, X) + any(v > 1 for v in x), "call gc.cond"),
-        (lambda x: X[x.astype(int)], r"np.take\(a, i, axis=0\)"),
         (lambda x: np.random.default_rng(0).permutation(x), "ordinary NumPy array"),
     ],
 )

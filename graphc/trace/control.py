@@ -37,7 +37,7 @@ from graphc.trace.scope import (
     user_loc,
 )
 from graphc.trace.syntax import BranchLocs
-from graphc.trace.tracer import Tracer, cast_to, lift
+from graphc.trace.tracer import Tracer, cast_to, holds_tracer, lift
 
 # ---- names that only one branch defines ----------------------------------------------------------
 
@@ -647,6 +647,21 @@ def converted(function: Any, required: bool = False) -> Any:
     return function
 
 
+def indexed(value: Any) -> Any:
+    """What to index in place of `value`: an ordinary array may meet a traced index."""
+    return _Table(value) if type(value) is np.ndarray and is_tracing() else value
+
+
+class _Table:
+    """An ordinary array for the time of one subscript."""
+
+    def __init__(self, array: np.ndarray):
+        self.array = array
+
+    def __getitem__(self, index: Any) -> Any:
+        return (lift(self.array) if holds_tracer((index,)) else self.array)[index]
+
+
 class _Hooks:
     """The functions of this module that converted source calls."""
 
@@ -659,6 +674,7 @@ class _Hooks:
     not_ = staticmethod(not_)
     test = staticmethod(test)
     call = staticmethod(call)
+    indexed = staticmethod(indexed)
 
 
 _HOOKS = _Hooks()

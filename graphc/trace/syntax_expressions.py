@@ -134,6 +134,13 @@ class ExpressionRewriter(ast.NodeTransformer):
         node.func = self.runtime("call", function, function, self.site(self.loc(function)))
         return _start_at_method(node, function)
 
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        """`table[i]`: an ordinary array can be read at a traced position, if it is asked first."""
+        self.generic_visit(node)
+        if isinstance(node.ctx, ast.Load):
+            node.value = self.runtime("indexed", node.value, node.value)
+        return node
+
     def frame_function(self, node: ast.Call) -> str | None:
         """The builtin that is called, where its answer depends on the frame of the call."""
         if not isinstance(node.func, ast.Name) or node.func.id in self.shadowed:

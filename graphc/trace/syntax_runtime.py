@@ -99,6 +99,10 @@ class Runtime:
         site = self.sites[number]
         return self.hooks.test(value, site.loc, site.why)
 
+    def indexed(self, value: Any) -> Any:
+        """What to index in place of `value`."""
+        return self.hooks.indexed(value)
+
     def call(self, fn: Any, number: int) -> Any:
         return self.hooks.call(fn, self.sites[number].loc)
 

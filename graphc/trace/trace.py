@@ -148,9 +148,29 @@ def trace(
             given_args, given_kwargs = tree.unflatten(structure, tracers)
             target = control.converted(function)
             returned = target(*given_args, **given_kwargs)
+            _expect_same_parts(structure, names, tracers, (given_args, given_kwargs))
             return _finish(scope, session, tracers, returned)
     except errors.GraphcError as error:
         raise at_user_line(error) from error.__cause__
+
+
+def _expect_same_parts(
+    structure: tree.Structure, names: Sequence[str], tracers: list[Tracer], arguments: Any
+) -> None:
+    """The function may assign to arrays in its arguments, but not change their dicts and lists:
+    what it puts there would not get into the caller's."""
+    leaves, after = tree.flatten(arguments)
+    changed = [
+        name for name, old, new in zip(names, tracers, leaves, strict=False) if old is not new
+    ]
+    if after == structure and not changed:
+        return
+    what = changed[0] if changed else "an argument"
+    raise errors.ArgumentError(
+        f"the function puts a new value in place of {what}, which would not change the caller's;"
+        " return the new value, or assign to the array in place (x[...] = v, x -= v)",
+        user_loc(),
+    )
 
 
 def _graph_name(function: Any) -> str:

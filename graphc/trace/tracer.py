@@ -8,6 +8,7 @@ and methods go the same way, so that each function is written once.
 from __future__ import annotations
 
 import difflib
+import linecache
 import operator
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -151,6 +152,14 @@ class Tracer:
     # ---- what Python may not know while tracing --------------------------------------------------
 
     def __bool__(self) -> bool:
+        loc = user_loc()
+        if loc is not None and not linecache.getline(loc.file, loc.line):
+            raise errors.NoSourceError(
+                "a condition on a traced value becomes part of the graph by reading the source of"
+                " its function, and this source cannot be read; put the function into a file, or"
+                " use gc.cond",
+                loc,
+            )
         raise errors.ConcreteValueError(
             "the truth of a traced value is not known while tracing: use it in an `if` statement or"
             " a conditional expression of the traced function, or call gc.cond; if this is library"
