@@ -359,10 +359,11 @@ def _expect_apart(updated: int, leaves: Sequence[Any], names: Sequence[str]) -> 
     """An argument that is assigned to shares no memory with another."""
     target = leaves[updated]
     for other, name in zip(leaves, names, strict=True):
-        if other is not target and isinstance(other, np.ndarray):
-            if np.may_share_memory(target, other) and np.shares_memory(target, other):
-                raise errors.OverlapError(
-                    f"{names[updated]} is assigned to in place and shares memory with {name};"
-                    " pass a copy of one of them",
-                    user_loc(),
-                )
+        if other is target or not isinstance(other, np.ndarray):
+            continue
+        if np.may_share_memory(target, other, max_work=100_000):
+            raise errors.OverlapError(
+                f"{names[updated]} is assigned to in place and shares memory with {name};"
+                " pass a copy of one of them",
+                user_loc(),
+            )

@@ -106,8 +106,8 @@ class _Verifier:
                     raise self.unknown(atom, graph)
             elif isinstance(atom, Lit):
                 _check_literal(atom)
-            else:
-                kind = type(atom).__name__
+            else:  # whatever the types say: the verifier is for what should not be
+                kind = type(atom).__name__  # type: ignore[unreachable]
                 raise _Fault(
                     errors.AtomKindError,
                     f"a {kind} stands where a Var or a Lit belongs; of a Value, take .atom",

@@ -174,7 +174,7 @@ def test_overlap_is_found_behind_copies_too(views):
         a += b
 
     memory = np.arange(12.0)
-    with pytest.raises(gc.errors.OverlapError, match="a is assigned to in place .* with b"):
+    with pytest.raises(gc.errors.OverlapError, match=r"a is assigned to in place .* with b"):
         add_to(*(memory[view] for view in views))
     np.testing.assert_array_equal(memory, np.arange(12.0))
 

@@ -1,6 +1,7 @@
 """Generated matrix products against NumPy: every size, layout and type, and nothing outside."""
 
 import ctypes
+import itertools
 import mmap
 from collections.abc import Callable
 
@@ -235,7 +236,7 @@ def test_shares_of_the_rows(size: tuple[int, int, int]) -> None:
     before = random_matrix(rng, shape.rows, shape.columns, "f32")
     out, work = fenced_copy(before, True), workspace_for(shape, target, shares)
     bounds = [0, 0, shape.rows // 3, shape.rows // 2 + 1, shape.rows]
-    for rows in zip(bounds, bounds[1:], strict=False):
+    for rows in itertools.pairwise(bounds):
         call(machine, "product", left, right, out, work, work, rows=rows)
     check(out, before, left, right)
 
