@@ -53,20 +53,17 @@ def _gap(alive: Sequence[tuple[int, int, int]], need: int) -> int:
 def _lifetimes(program: Program) -> dict[Root, tuple[int, int]]:
     """The first and the last moment at which each arena root is used."""
     spans: dict[Root, tuple[int, int]] = {}
-    chosen: dict[Root, tuple[Root, ...]] = {}
-    for moment, roots in enumerate(_uses(program.items, chosen)):
+    for moment, roots in enumerate(_uses(program.items)):
         for root in roots:
-            for memory in _resolve(root, chosen):
+            for memory in root.memories():
                 if memory.kind == "arena":
                     first, _ = spans.get(memory, (moment, moment))
                     spans[memory] = (first, moment)
     return spans
 
 
-def _uses(
-    items: Sequence[Item], chosen: dict[Root, tuple[Root, ...]]
-) -> Iterator[tuple[Root, ...]]:
-    """The roots that each moment of the program uses; fills in what choices choose from."""
+def _uses(items: Sequence[Item]) -> Iterator[tuple[Root, ...]]:
+    """The roots that each moment of the program uses."""
     for item in items:
         match item:
             case Call(roots=roots):
@@ -75,18 +72,8 @@ def _uses(
                 yield failed.root, value.root
             case Branch(predicate=predicate, then=then, otherwise=otherwise, choices=choices):
                 yield (predicate.root,)
-                yield from _uses(then, chosen)
+                yield from _uses(then)
                 yield tuple(choice.then[0] for choice in choices)
-                yield from _uses(otherwise, chosen)
+                yield from _uses(otherwise)
                 # What the first branch leaves stays alive through the second: a choice may read it.
-                yield tuple(r for c in choices for r in (c.then[0], c.otherwise[0]))
-                for choice in choices:
-                    chosen[choice.root] = (choice.then[0], choice.otherwise[0])
-
-
-def _resolve(root: Root, chosen: Mapping[Root, tuple[Root, ...]]) -> Iterator[Root]:
-    if root in chosen:
-        for source in chosen[root]:
-            yield from _resolve(source, chosen)
-    else:
-        yield root
+                yield tuple(choice.root for choice in choices)

@@ -16,7 +16,8 @@ from graphc.runtime.llvm.emit_step import OVERLAP, emit_step, work_bytes
 from graphc.runtime.llvm.entry import RESERVED, Calling, builtin_function
 from graphc.runtime.llvm.jit import compile_text, host_target
 from graphc.runtime.plan import ALIGNMENT, Arena, plan_arena
-from graphc.runtime.program import Call, Program, make_program
+from graphc.runtime.planner import make_program
+from graphc.runtime.program import Call, Program
 
 FAST_MATH = "reassoc nsz arcp contract"
 STEP = "step"

@@ -8,7 +8,7 @@ from graphc.ir import Lit, Type
 from graphc.runtime.kernel import Kernel, Loop
 from graphc.runtime.layout import Layout, contiguous
 from graphc.runtime.moves import schedule_copy
-from graphc.runtime.program import make_program
+from graphc.runtime.planner import make_program
 
 X = Type("f64", (6, 4))
 

@@ -14,7 +14,8 @@ from running import build, fused, op
 from graphc.build import Value
 from graphc.ir import Type
 from graphc.runtime.plan import ALIGNMENT, Arena, plan_arena
-from graphc.runtime.program import Branch, Call, Choice, Item, Program, Root, make_program
+from graphc.runtime.planner import make_program
+from graphc.runtime.program import Branch, Call, Choice, Item, Program, Root
 
 X = Type("f64", (100,))
 

@@ -12,7 +12,7 @@ from graphc.build import Value
 from graphc.ir import Type
 from graphc.ops.elementwise import exp, maximum
 from graphc.runtime.kernel import Compute, Kernel, Loop, Statement
-from graphc.runtime.program import make_program
+from graphc.runtime.planner import make_program
 
 X = Type("f32", (64, 100))
 ROW = Type("f32", (100,))

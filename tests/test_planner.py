@@ -9,7 +9,8 @@ from running import all_results, assert_same, fused, interpret
 from graphc import errors
 from graphc.ir import Graph
 from graphc.passes.fuse import fuse
-from graphc.runtime.program import Branch, Call, Item, make_program
+from graphc.runtime.planner import make_program
+from graphc.runtime.program import Branch, Call, Item
 from graphc.runtime.step import Step
 from graphc.text import parse
 

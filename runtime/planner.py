@@ -1,0 +1,264 @@
+"""From a fused graph to a program.
+
+Views become layouts of the memory below them.  A conditional becomes two lists of items and a
+choice between pointers: a branch that returns an operand costs nothing.  A result goes straight
+into the caller's memory; the new value of a parameter is written in place where nothing can see
+the difference (`in_place.py`), and copied at the end otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from graphc.ir import Atom, Dense, Eqn, Graph, Lit, Type, Var
+from graphc.ops import control, index, shape
+from graphc.runtime.in_place import is_in_place, lies_at, may_overwrite, may_touch
+from graphc.runtime.kernel import Kernel
+from graphc.runtime.layout import Layout, contiguous, view
+from graphc.runtime.moves import schedule_copy, schedule_move
+from graphc.runtime.program import Branch, Call, Choice, Fail, Item, Place, Program, Root, Source
+from graphc.runtime.schedule import schedule_loop
+from graphc.runtime.schedule_matmul import schedule_matmul
+
+Updates = dict[int, list[int]]
+"""The arguments that a result is the new value of, for each result that is one."""
+
+
+def make_program(graph: Graph) -> Program:
+    """Plan a fused graph."""
+    return _Planner(graph).plan()
+
+
+@dataclass
+class _Planner:
+    graph: Graph
+    items: list[Item] = field(default_factory=list)
+    places: dict[Var, Source] = field(default_factory=dict)
+    constants: list[Dense] = field(default_factory=list)
+    checks: list[Eqn] = field(default_factory=list)
+    count: int = 0
+
+    def plan(self) -> Program:
+        graph = self.graph
+        arguments = [
+            Root("argument", i, p.type.dtype, p.type.nbytes) for i, p in enumerate(graph.params)
+        ]
+        for param, root in zip(graph.params, arguments, strict=True):
+            self.places[param] = Place(root, contiguous(param.type.shape))
+        updates: Updates = {}
+        for argument, result in graph.updates:
+            updates.setdefault(result, []).append(argument)
+        results = [
+            None if j in updates else Root("result", j, out.type.dtype, out.type.nbytes)
+            for j, out in enumerate(graph.outs)
+        ]
+        targets = self._targets(arguments, results, updates)
+        self._equations(graph.eqns, targets)
+        self._finish(results, arguments, updates)
+        return Program(
+            graph,
+            tuple(self.items),
+            tuple(arguments),
+            tuple(results),
+            tuple(self.constants),
+            tuple(self.checks),
+            frozenset(argument for argument, _ in graph.updates),
+        )
+
+    # ---- where results go ------------------------------------------------------------------------
+
+    def _targets(
+        self, arguments: Sequence[Root], results: Sequence[Root | None], updates: Updates
+    ) -> dict[Var, Root]:
+        """The values that kernels may write straight to the caller's memory."""
+        targets: dict[Var, Root] = {}
+        for j, (out, root) in enumerate(zip(self.graph.outs, results, strict=True)):
+            if not isinstance(out, Var) or out in self.graph.params or out in targets:
+                continue
+            if root is not None:
+                targets[out] = root
+            elif may_overwrite(self.graph, out, self.graph.params[updates[j][0]]):
+                targets[out] = arguments[updates[j][0]]
+        return targets
+
+    def _finish(
+        self, results: Sequence[Root | None], arguments: Sequence[Root], updates: Updates
+    ) -> None:
+        """Copy what did not get to the caller's memory by itself; parameters last."""
+        pending = []
+        for j, (out, root) in enumerate(zip(self.graph.outs, results, strict=True)):
+            source = self._source(out)
+            targets = [root] if root is not None else [arguments[i] for i in updates[j]]
+            for target in targets:
+                if lies_at(source, target):
+                    continue
+                if root is not None:
+                    self._copy(source, out.type, target)
+                else:
+                    pending.append((source, out.type, target))
+        written = {target for _, _, target in pending}
+        # The new value of one parameter may be (a view of) the old value of another.
+        safe = [
+            (self._in_memory(source, type, fresh=True), type, target)
+            if any(may_touch(source, root) for root in written)
+            else (source, type, target)
+            for source, type, target in pending
+        ]
+        for source, type, target in safe:
+            self._copy(source, type, target)
+
+    # ---- equations -------------------------------------------------------------------------------
+
+    def _equations(self, eqns: Sequence[Eqn], targets: dict[Var, Root]) -> None:
+        for eqn in eqns:
+            if eqn.op is control.fused:
+                self._kernel(eqn, targets)
+            elif eqn.op is control.cond:
+                self._branch(eqn)
+            elif eqn.op is index.fail_if:
+                self._fail(eqn)
+            elif eqn.op is shape.constant:
+                self._constant(eqn)
+            elif eqn.op in shape.VIEWS:
+                self.places[eqn.out] = self._view(eqn)
+            else:
+                raise AssertionError(f"{eqn.op.name} outside of a kernel")
+
+    def _source(self, atom: Atom) -> Source:
+        return atom if isinstance(atom, Lit) else self.places[atom]
+
+    def _arena(self, type: Type) -> Place:
+        self.count += 1
+        return Place(Root("arena", self.count, type.dtype, type.nbytes), contiguous(type.shape))
+
+    def _in_memory(self, source: Source, type: Type, fresh: bool = False) -> Place:
+        """The value as a place; literals, and with `fresh` everything, get memory of their own."""
+        if isinstance(source, Place) and not fresh:
+            return source
+        place = self._arena(type)
+        self._copy(source, type, place.root)
+        return place
+
+    def _copy(self, source: Source, type: Type, into: Root) -> None:
+        if type.size == 0:
+            return
+        layout = source if isinstance(source, Lit) else source.layout
+        kernel = schedule_copy("copy", layout, type.dtype, contiguous(type.shape))
+        roots = (into,) if isinstance(source, Lit) else (source.root, into)
+        self.items.append(Call(kernel, roots))
+
+    def _view(self, eqn: Eqn) -> Source:
+        source = self._source(eqn.ins[0])
+        if isinstance(source, Lit):
+            return Lit(source.value, eqn.out.type)
+        layout = view(eqn, source.layout)
+        if layout is None:  # a reshape that no strides can express
+            source = self._in_memory(source, eqn.ins[0].type, fresh=True)
+            layout = view(eqn, source.layout)
+            assert layout is not None
+        return Place(source.root, layout)
+
+    def _constant(self, eqn: Eqn) -> None:
+        dense = eqn.attrs["value"]
+        root = Root("constant", len(self.constants), dense.type.dtype, dense.type.nbytes)
+        self.constants.append(dense)
+        self.places[eqn.out] = Place(root, contiguous(dense.type.shape))
+
+    def _fail(self, eqn: Eqn) -> None:
+        failed, value = (self._in_memory(self._source(a), a.type) for a in eqn.ins)
+        self.items.append(Fail(failed, value, len(self.checks)))
+        self.checks.append(eqn)
+
+    # ---- kernels ---------------------------------------------------------------------------------
+
+    def _kernel(self, eqn: Eqn, targets: dict[Var, Root]) -> None:
+        outs = [self._out(out, targets) for out in eqn.outs]
+        if eqn.attrs["kind"] in ("loop", "matmul"):
+            self._nest(eqn, outs)
+        else:
+            self._move(eqn, outs)
+
+    def _out(self, out: Var, targets: dict[Var, Root]) -> Place:
+        if out in targets:
+            return Place(targets[out], contiguous(out.type.shape))
+        return self._arena(out.type)
+
+    def _nest(self, eqn: Eqn, outs: list[Place]) -> None:
+        ins = [self._in_memory(self._source(atom), atom.type) for atom in eqn.ins]
+        schedule = schedule_loop if eqn.attrs["kind"] == "loop" else schedule_matmul
+        kernel = schedule("kernel", eqn, [p.layout for p in ins], [p.layout for p in outs])
+        roots = [p.root for p in (*ins, *outs)]
+        for i, place in enumerate(outs):
+            if place.root.kind == "argument" and not is_in_place(kernel, roots, len(ins) + i):
+                outs[i] = self._arena(eqn.outs[i].type)
+                roots[len(ins) + i] = outs[i].root
+        self._call(eqn, kernel, roots, outs)
+
+    def _call(self, eqn: Eqn, kernel: Kernel, roots: list[Root], outs: list[Place]) -> None:
+        scratch = tuple(
+            self._arena(Type(b.dtype, (b.size,))).root
+            for b in kernel.buffers
+            if b.role == "scratch"
+        )
+        self.items.append(Call(kernel, (*roots, *scratch), eqn, scratch))
+        for out, place in zip(eqn.outs, outs, strict=True):
+            self.places[out] = place
+
+    def _move(self, eqn: Eqn, outs: list[Place]) -> None:
+        body: Graph = eqn.attrs["body"]
+        (inner,) = body.eqns
+        known = {p: self._source(a) for p, a in zip(body.params, eqn.ins, strict=True)}
+        sources = [known[a] if isinstance(a, Var) else a for a in inner.ins]
+        out = outs[0]
+        base = sources[0] if sources else None
+        in_place = (
+            inner.op is shape.update_slice
+            and base is not None
+            and lies_at(base, out.root)
+            and not may_touch(sources[1], out.root)
+        )
+        if not in_place and out.root.kind == "argument":
+            out = outs[0] = self._arena(inner.out.type)
+        layouts = [s if isinstance(s, Lit) else s.layout for s in sources]
+        kernel = schedule_move("move", eqn, layouts, [out.layout], in_place)
+        roots: dict[Atom, Root] = {}
+        for i, (atom, source) in enumerate(zip(inner.ins, sources, strict=True)):
+            if isinstance(source, Place) and not (in_place and i == 0):
+                roots.setdefault(atom, source.root)
+        self._call(eqn, kernel, [*roots.values(), out.root], outs)
+
+    # ---- conditionals ----------------------------------------------------------------------------
+
+    def _branch(self, eqn: Eqn) -> None:
+        predicate = self._in_memory(self._source(eqn.ins[0]), eqn.ins[0].type)
+        operands = [self._source(atom) for atom in eqn.ins[1:]]
+        sides = [self._side(eqn.attrs[label], operands) for label in ("then", "else")]
+        choices = []
+        for i, out in enumerate(eqn.outs):
+            self.count += 1
+            first, second = (places[i] for _, places in sides)
+            sources = (first.root, second.root)
+            root = Root("choice", self.count, out.type.dtype, out.type.nbytes, sources)
+            choices.append(
+                Choice(root, (first.root, first.layout.offset), (second.root, second.layout.offset))
+            )
+            layout = Layout(first.layout.shape, first.layout.strides)
+            self.places[out] = Place(root, layout)
+        then, otherwise = (tuple(items) for items, _ in sides)
+        self.items.append(Branch(predicate, then, otherwise, tuple(choices)))
+
+    def _side(self, graph: Graph, operands: Sequence[Source]) -> tuple[list[Item], list[Place]]:
+        """The items of one branch, and its results, each with contiguous strides."""
+        outer, self.items = self.items, []
+        self.places.update(zip(graph.params, operands, strict=True))
+        self._equations(graph.eqns, {})
+        places = []
+        for out in graph.outs:
+            source = self._source(out)
+            plain = isinstance(source, Place) and source.layout.same_strides_as(
+                contiguous(out.type.shape)
+            )
+            places.append(self._in_memory(source, out.type, fresh=not plain))
+        items, self.items = self.items, outer
+        return items, places
