@@ -114,7 +114,12 @@ def _positions(argnums: int | Sequence[int], count: int) -> list[int]:
                 " numbered from 0; pass the differentiated ones by position",
                 user_loc(),
             )
-    return [position % count for position in given]
+    positions = [position % count for position in given]
+    if len(set(positions)) != len(positions):
+        raise errors.ArgumentError(
+            f"argnums={argnums!r} names an argument twice; name each once", user_loc()
+        )
+    return positions
 
 
 def _as_input(leaf: Any) -> Tracer:

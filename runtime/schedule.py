@@ -8,6 +8,7 @@ a later one needs is computed again if that is cheap, and kept in a scratch row 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -257,19 +258,30 @@ class Block:
         )
 
     def emit(self, value: NestValue | Lit) -> None:
-        """Make `value` available here, in the outermost block that binds all of its axes."""
-        if isinstance(value, Lit) or self.knows(value) or value.is_total:
-            return
-        if self.outer is not None and value.saved is None and value.support <= self.outer.bound:
-            self.outer.emit(value)
-            return
-        if value.saved is not None:
-            self.statements.append(Load(value.name, value.saved))
-        else:
-            for need in value.needs:
-                self.emit(need)
-            assert value.make is not None
-            self.statements.append(value.make)
+        """Make `value` available here, in the outermost block that binds all of its axes.
+
+        With a stack of its own: chains of operations are longer than Python's.
+        """
+        waiting = [] if isinstance(value, Lit) else [value]
+        while waiting:
+            value = waiting[-1]
+            if value.is_total or self.knows(value):
+                waiting.pop()
+            elif self.outer is not None and value.saved is None and self._is_outer(value):
+                self.outer.emit(value)
+            elif value.saved is not None:
+                self._append(value, Load(value.name, value.saved))
+            elif missing := [x for x in value.needs if not (x.is_total or self.knows(x))]:
+                waiting += reversed(missing)
+            else:
+                assert value.make is not None
+                self._append(value, value.make)
+
+    def _is_outer(self, value: NestValue) -> bool:
+        return self.outer is not None and value.support <= self.outer.bound
+
+    def _append(self, value: NestValue, statement: Statement) -> None:
+        self.statements.append(statement)
         self.done[value.name.number] = value.name
 
 
@@ -326,24 +338,21 @@ def _saves(nest: Nest, inner: Block, stage: int) -> list[Statement]:
 
 def _needed_later(nest: Nest, stage: int) -> list[NestValue]:
     """Inner values of this stage that a later stage reads directly."""
+    readers = [total for total, _ in nest.totals if total.stage > stage]
+    waiting = deque((need, total.stage) for total in readers for need in total.needs)
+    for ready, _, result, _ in nest.stores:
+        if isinstance(result, NestValue) and ready > stage:
+            waiting.append((result, ready))
     found: dict[int, NestValue] = {}
-
-    def visit(value: NestValue, reader_stage: int) -> None:
+    seen: set[int] = set()
+    while waiting:
+        value, reader = waiting.popleft()
         inside = not value.support <= frozenset(nest.keep) and not value.is_total
-        if inside and value.saved is None and value.stage <= stage < reader_stage:
+        if inside and value.saved is None and value.stage <= stage < reader:
             found.setdefault(value.name.number, value)
-            return
-        for need in value.needs:
-            if not value.is_total:
-                visit(need, reader_stage)
-
-    for total, _ in nest.totals:
-        if total.stage > stage:
-            for need in total.needs:
-                visit(need, total.stage)
-    for ready, _, value, _ in nest.stores:
-        if isinstance(value, NestValue) and ready > stage:
-            visit(value, ready)
+        elif not value.is_total and value.name.number not in seen:
+            seen.add(value.name.number)
+            waiting += [(need, reader) for need in value.needs]
     return list(found.values())
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from graphc.ir import Lit
+from graphc.ir import FLOATS, Lit
 from graphc.runtime.kernel import (
     Access,
     Accumulator,
@@ -38,6 +38,9 @@ from graphc.runtime.llvm.math import ELEMS, SCALARS
 
 UNROLL = 4
 """Vectors that a reduction adds up side by side, so that additions need not wait for each other."""
+
+BLOCK = 64
+"""Steps of a long sum before its part is added to the whole: half of them round the last bit."""
 
 COMBINE = {
     "sum": "add",
@@ -367,12 +370,59 @@ class _Emitter:
     def unrolled(
         self, loop: Loop, axis: int, totals: list[Reg], main: int, unroll: int
     ) -> list[Reg]:
-        """Full vectors, `unroll` at a time, each with accumulators of its own."""
+        """Full vectors, `unroll` at a time, each with accumulators of its own.
+
+        A long sum is made of sums of `BLOCK` vectors, which are added up with the error of each
+        addition carried along: it stays as exact as a short one.
+        """
+        zero, stop = constant(0, "i64"), constant(main, "i64")
+        step = BLOCK * unroll * self.width
+        sums = [a.combine == "sum" and a.out.dtype in FLOATS for a in loop.accumulators]
+        if not any(sums) or main <= step:
+            return self.run_of_vectors(loop, axis, totals, zero, stop, unroll)
+        count = len(totals)
+        lost = [self.f.const(0, total) for total in totals]
+        with self.f.loop(zero, stop, step, [*totals, *lost]) as state:
+            ahead = self.f.add(state.index, constant(step, "i64"))
+            inside = self.f.icmp("slt", ahead, stop)
+            end = self.f.select(inside, ahead, stop)
+            block = self.run_of_vectors(loop, axis, self.start(loop), state.index, end, unroll)
+            following, errors = [], []
+            for i, (a, part) in enumerate(zip(loop.accumulators, block, strict=True)):
+                total, error = state.carried[i], state.carried[count + i]
+                if sums[i]:
+                    total, error = self.add_exactly(total, part, error)
+                else:
+                    total = SCALARS[COMBINE[a.combine]](self.f, total, part)
+                following.append(total)
+                errors.append(error)
+            state.next = [*following, *errors]
+        return [
+            self.f.fadd(total, state.results[count + i]) if sums[i] else total
+            for i, total in enumerate(state.results[:count])
+        ]
+
+    def add_exactly(self, total: Reg, part: Reg, error: Reg) -> tuple[Reg, Reg]:
+        """total + part, and `error` plus what its rounding lost (Knuth's two-sum)."""
+        f = self.f
+        flags, f.flags = f.flags, ""  # fast-math would cancel the terms against each other
+        rounded = f.fadd(total, part)
+        shown = f.fsub(rounded, total)
+        lost = f.fadd(f.fsub(total, f.fsub(rounded, shown)), f.fsub(part, shown))
+        # Infinities and NaN have no rounding error; their difference would be NaN.
+        finite = f.fcmp("one", f.intrinsic("fabs", rounded), f.const(INFINITY, rounded))
+        error = f.fadd(error, f.select(finite, lost, f.const(0, lost)))
+        f.flags = flags
+        return rounded, error
+
+    def run_of_vectors(
+        self, loop: Loop, axis: int, totals: list[Reg], start: Reg, stop: Reg, unroll: int
+    ) -> list[Reg]:
+        """Full vectors from `start` to `stop`, a whole number of times `unroll` of them."""
         fresh = self.start(loop)
         carried = [*totals, *(fresh * (unroll - 1))]
         count = len(totals)
-        zero, stop = constant(0, "i64"), constant(main, "i64")
-        with self.f.loop(zero, stop, unroll * self.width, carried) as state:
+        with self.f.loop(start, stop, unroll * self.width, carried) as state:
             following = []
             for i in range(unroll):
                 at = state.index
