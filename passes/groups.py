@@ -269,7 +269,12 @@ def _lay_together(
 
 
 def _embedding(small: Group, big: Group, axes: dict[int, int]) -> Sequence[int] | None:
-    """Where each axis of `small` lies in `big`."""
+    """Where each axis of `small` lies in `big`.
+
+    Not in a domain without elements: its loops never run, and `small` may have results.
+    """
+    if 0 in big.domain:
+        return None
     if small.reduce or small.kind == "matmul" or len(axes) != len(small.domain):
         return None
     if big.kind == "matmul" and small.domain:

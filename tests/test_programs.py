@@ -208,3 +208,57 @@ def test_the_side_that_where_did_not_choose_does_not_poison_the_gradient(program
         with np.errstate(all="ignore"):
             slope = (program(x + step) - program(x - step)) / 2e-6
         np.testing.assert_allclose(gradient[i], slope, rtol=1e-5, atol=1e-8)
+
+
+def test_a_small_result_beside_an_empty_array_is_made():
+    """A loop over no elements must not carry the work of another shape."""
+    value, empty = gc.compile(lambda x, s: (np.sin(s), x * np.sin(s)))(np.zeros(0), 0.5)
+    assert value == pytest.approx(np.sin(0.5)) and empty.shape == (0,)
+    row, empty = gc.compile(lambda x, b: (np.tanh(b), x * np.tanh(b)))(np.ones((0, 3)), np.ones(3))
+    np.testing.assert_allclose(row, np.tanh(np.ones(3)))
+    assert empty.shape == (0, 3)
+
+
+def test_python_ints_as_arguments_keep_their_value_beside_int32():
+    x = np.array([0, 5], np.int32)
+    np.testing.assert_array_equal(gc.compile(lambda x, k: x < k)(x, 2**31), [True, True])
+    np.testing.assert_array_equal(gc.compile(lambda x, k: x == k)(x, 2**40), [False, False])
+    add = gc.compile(lambda x, k: x + k)
+    assert add(x, 7).dtype == np.int32
+    with pytest.raises(OverflowError, match="Python integer 2147483648 out of bounds for int32"):
+        add(x, 2**31)
+
+
+@pytest.mark.parametrize("dtype", ["i4", "i8", "f4", "f8"])
+def test_fmod_at_the_edges(dtype):
+    smallest = np.iinfo(dtype).min if dtype[0] == "i" else -0.0
+    x = np.array([1, -7, 7, -7, smallest, 5, smallest], dtype)
+    y = np.array([smallest or 1, 3, -3, -3, -1, 0, 3], dtype)
+    with np.errstate(all="ignore"):
+        expected = np.fmod(x, y)
+    result = gc.compile(lambda a, b: np.fmod(a, b))(x, y)
+    np.testing.assert_array_equal(result, expected)
+    np.testing.assert_array_equal(np.signbit(result), np.signbit(expected))
+
+
+def test_long_chains_and_long_sums():
+    def chain(x):
+        for _ in range(1500):
+            x = x * 1.0001 + 0.1
+        return x
+
+    np.testing.assert_allclose(gc.compile(chain)(np.ones(3)), chain(np.ones(3)), rtol=1e-12)
+    tenths = np.full(10_000_000, 0.1, np.float32)
+    total = gc.compile(lambda x: x.sum())(tenths)
+    assert abs(total / (10_000_000 * float(np.float32(0.1))) - 1) < 2e-6
+
+
+def test_half_a_power_is_the_square_root():
+    x = np.array([-0.0, -np.inf, 4.0])
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(gc.compile(lambda x: x**0.5)(x), x**0.5)
+
+
+def test_an_argument_is_named_once_in_argnums():
+    with pytest.raises(gc.errors.ArgumentError, match="names an argument twice"):
+        gc.grad(lambda a, b: a * b, argnums=(0, 0))(1.0, 2.0)

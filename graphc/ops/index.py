@@ -98,6 +98,7 @@ CHECK_ERRORS = {
     "IndexError": errors.IndexOutOfRangeError,
     "ValueError": errors.CheckFailedError,
     "ZeroDivisionError": errors.DivisionByZeroError,
+    "OverflowError": errors.IntegerRangeError,
     "RuntimeError": errors.RaisedError,
 }
 

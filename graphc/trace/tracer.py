@@ -378,6 +378,8 @@ def _binary(ufunc: Any, swapped: bool = False) -> Callable[[Tracer, Any], Any]:
         left, right = (other, self) if swapped else (self, other)
         if ufunc is np.power and _is_inverse_power(left, right):
             left = np.multiply(left, 1.0)
+        if ufunc is np.power and _is_square_root(left, right):
+            return np.sqrt(left)
         return _python_result(left, right, ufunc(left, right))
 
     return apply
@@ -387,6 +389,12 @@ def _is_inverse_power(left: Any, right: Any) -> bool:
     """Whether Python, unlike NumPy, gives a float: `n ** -1` for ints of its own."""
     number = isinstance(left, Tracer) and left.weak and left.dtype_name in INTS
     return number and type(right) is int and right < 0
+
+
+def _is_square_root(left: Any, right: Any) -> bool:
+    """Whether `x ** 0.5` is the square root, as it is for arrays: -0.0 and -inf tell them apart."""
+    is_array = isinstance(left, Tracer) and bool(left.shape) and left.dtype_name in FLOATS
+    return is_array and type(right) is float and right == 0.5
 
 
 def _is_operand(x: Any) -> bool:
@@ -464,6 +472,8 @@ def promoted_dtype(operands: list[Tracer], widen: bool = False) -> str:
                     user_loc(),
                 )
             dtype = "i64"
+        elif x.weak and widen and dtype == "i32" and x.dtype_name == "i64":
+            dtype = "i64"  # an argument, of which nothing is known while tracing
     return dtype
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.build import Value, zero_of
+from graphc.build import Value
 from graphc.ir import FLOATS, INTS, NUMPY_DTYPES, Lit
 from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
@@ -45,7 +45,24 @@ def broadcast_shapes(name: str, operands: list[Tracer]) -> tuple[int, ...]:
 def unify(name: str, operands: list[Tracer], dtype: str) -> list[Value]:
     """The operands with one dtype and one shape."""
     shape = broadcast_shapes(name, operands)
-    return [broadcast_to(cast_to(x.value(), dtype), shape) for x in operands]
+    return [broadcast_to(_converted(x, dtype), shape) for x in operands]
+
+
+def _converted(x: Tracer, dtype: str) -> Value:
+    """`x` as `dtype`; a Python int that is an argument is checked to fit, when the step runs."""
+    value = x.value()
+    if x.weak and dtype == "i32" and value.dtype == "i64" and not isinstance(value.atom, Lit):
+        limits = np.iinfo(np.int32)
+        inside = ew.logical_and(
+            ew.greater_equal(value, limits.min), ew.less_equal(value, limits.max)
+        )
+        index_ops.check(
+            inside,
+            value,
+            error="OverflowError",
+            message="Python integer {value} out of bounds for int32",
+        )
+    return cast_to(value, dtype)
 
 
 # ---- dtype rules: what the operands are converted to ---------------------------------------------
@@ -197,9 +214,14 @@ def _reciprocal(x: Value) -> Any:
 
 
 def _fmod(x: Value, y: Value) -> Any:
-    """The remainder with the sign of x."""
+    """The remainder with the sign of x, which a remainder of zero has, too."""
+    if x.dtype in INTS:
+        floored = ew.mod(x, y)
+        other_sign = ew.logical_xor(ew.less(x, 0), ew.less(y, 0))
+        return ew.where(ew.logical_and(other_sign, ew.not_equal(floored, 0)), floored - y, floored)
     size = ew.mod(ew.abs(x), ew.abs(y))
-    return ew.where(ew.less(x, zero_of(x.dtype)), -size, size)
+    signed = ew.where(ew.less(x, 0.0), -size, size)
+    return ew.where(ew.logical_and(ew.equal(x, 0.0), ew.equal(size, 0.0)), x, signed)
 
 
 def _heaviside(x: Value, y: Value) -> Any:
