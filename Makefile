@@ -6,7 +6,7 @@ help:
 	@echo "make demo    install graphc and run the example: a two-layer network, then real digits"
 	@echo "make test    install graphc and run the tests; T='-k cond' passes arguments to pytest"
 	@echo "make lint    style, types and the direction of imports"
-	@echo "make bench   graphc beside NumPy, about a minute"
+	@echo "make bench   graphc beside NumPy, in about ten seconds"
 	@echo "make clean   remove virtual environments and caches"
 
 demo: .venv-examples/ready

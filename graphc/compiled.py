@@ -361,7 +361,8 @@ def _expect_apart(updated: int, leaves: Sequence[Any], names: Sequence[str]) -> 
     for other, name in zip(leaves, names, strict=True):
         if other is target or not isinstance(other, np.ndarray):
             continue
-        if np.may_share_memory(target, other, max_work=100_000):
+        effort = 100_000  # beyond which they count as overlapping
+        if np.may_share_memory(target, other, max_work=effort):  # type: ignore[arg-type]
             raise errors.OverlapError(
                 f"{names[updated]} is assigned to in place and shares memory with {name};"
                 " pass a copy of one of them",

@@ -56,10 +56,7 @@ def value_and_grad(
     (np.float64(5.0), array([2., 4.]))
     """
 
-    def inline(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return _differentiate(fn, argnums, has_aux, args, kwargs)
-
-    return _Transform(fn, inline)
+    return _derived(fn, argnums, has_aux, True)
 
 
 def grad(
@@ -74,11 +71,34 @@ def grad(
     np.float64(12.0)
     """
 
+    return _derived(fn, argnums, has_aux, False)
+
+
+def _derived(
+    fn: Callable[..., Any], argnums: int | Sequence[int], has_aux: bool, with_value: bool
+) -> Callable[..., Any]:
+    """The derived function: the same object for the same function, so that it compiles once."""
+    key = tuple(argnums) if isinstance(argnums, list) else argnums
+    try:
+        return _remembered(fn, key, has_aux, with_value)
+    except TypeError:  # a callable or argnums that cannot be hashed
+        return _derive(fn, argnums, has_aux, with_value)
+
+
+def _derive(
+    fn: Callable[..., Any], argnums: Any, has_aux: bool, with_value: bool
+) -> Callable[..., Any]:
     def inline(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         value, gradient = _differentiate(fn, argnums, has_aux, args, kwargs)
+        if with_value:
+            return value, gradient
         return (gradient, value[1]) if has_aux else gradient
 
     return _Transform(fn, inline)
+
+
+_remembered = functools.lru_cache(maxsize=256, typed=True)(_derive)
+"""A cache: the derived functions that were asked for last.  (Typed: argnums=1.0 is an error.)"""
 
 
 def _differentiate(
