@@ -13,7 +13,7 @@ from graphc import errors
 from graphc.compiled import Compiled
 from graphc.ir import FLOATS
 from graphc.passes.autodiff import gradient
-from graphc.trace import control, tree
+from graphc.trace import branches, control, tree
 from graphc.trace.scope import current, is_tracing, user_loc
 from graphc.trace.trace import Inner, trace_inner
 from graphc.trace.tracer import Tracer, lift, wrap
@@ -212,4 +212,4 @@ def cond(pred: Any, then: Callable[..., Any], otherwise: Callable[..., Any], *op
     if not isinstance(pred, Tracer):
         return then(*operands) if pred else otherwise(*operands)
     first, second = control.converted(then), control.converted(otherwise)
-    return control.choose(pred, lambda: first(*operands), lambda: second(*operands))
+    return branches.choose(pred, lambda: first(*operands), lambda: second(*operands))
