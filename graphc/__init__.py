@@ -3,8 +3,9 @@
 import os
 
 # In a clone, passes/ and runtime/ lie beside this folder; an installed graphc has them inside.
-if os.path.isdir(os.path.join(os.path.dirname(__file__), os.pardir, "passes")):
-    __path__.append(os.path.join(os.path.dirname(__file__), os.pardir))
+_beside = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+if os.path.isfile(os.path.join(_beside, "passes", "pipeline.py")):
+    __path__.append(_beside)
 
 from graphc import errors, ops
 from graphc.api import compile, evaluate, parse, trace

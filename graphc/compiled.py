@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc import errors
-from graphc.ir import Graph
+from graphc.ir import Graph, all_eqns
+from graphc.ops.linalg import matmul
 from graphc.passes import pipeline
 from graphc.runtime.llvm.entry import MISS, Calling, Leaf
 from graphc.runtime.step import Step
@@ -26,6 +27,19 @@ if TYPE_CHECKING:
     from graphc.report import Report
 
 STAGES = ("traced", "optimized", "fused")
+
+
+SHORT_STEP = 20_000
+"""Operations on elements that take less time than handing the GIL over and back (microseconds)."""
+
+
+def work_of(graph: Graph) -> int:
+    """About how many operations on elements a step takes."""
+    work = 0
+    for eqn in all_eqns(graph):
+        inner = eqn.ins[0].type.shape[-1] if eqn.op is matmul else 1
+        work += sum(atom.type.size for atom in (*eqn.ins, *eqn.outs)) * inner
+    return work
 
 
 @dataclass(frozen=True)
@@ -75,9 +89,9 @@ class Specialised:
             for kind, param in zip(self.kinds, self.traced.graph.params, strict=True)
         ]
         returns = [(r.index, r.is_argument) for r in self.traced.results]
-        return Calling(
-            tuple(arguments), tuple(returns), isinstance(self.traced.structure, tree.Leaf)
-        )
+        is_short = work_of(self.graphs["fused"]) < SHORT_STEP
+        alone = isinstance(self.traced.structure, tree.Leaf)
+        return Calling(tuple(arguments), tuple(returns), alone, keeps_gil=is_short)
 
     @functools.cached_property
     def returns_plain(self) -> bool:
@@ -313,10 +327,8 @@ def _run(entry: Specialised, leaves: Sequence[Any]) -> Any:
             _expect_apart(i, leaves, entry.names)
     try:
         results = step(arrays)
-    except errors.OverlapError:
-        for i in step.program.updated:
-            _expect_apart(i, leaves, entry.names)
-        raise
+    except errors.OverlapError as error:
+        raise _named(error, entry, leaves) from None
     for i in step.program.updated:
         if arrays[i] is not leaves[i]:
             leaves[i][...] = arrays[i]
@@ -353,6 +365,18 @@ def _expect_writable(target: np.ndarray, name: str) -> None:
         raise errors.ReadOnlyError(
             f"{name} is assigned to, but the array is read-only; pass a copy", user_loc()
         )
+
+
+def _named(
+    error: errors.OverlapError, entry: Specialised, leaves: Sequence[Any]
+) -> errors.OverlapError:
+    """The error with the names of the arguments that overlap."""
+    try:
+        for i in entry.ready().program.updated:
+            _expect_apart(i, leaves, entry.names)
+    except errors.OverlapError as named:
+        return named
+    return error
 
 
 def _expect_apart(updated: int, leaves: Sequence[Any], names: Sequence[str]) -> None:

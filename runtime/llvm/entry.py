@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,7 +40,7 @@ _PYTHON_API = (
     "Py_IncRef",
     "Py_DecRef",
 )
-_NUMPY_API = {"PyArray_NewFromDescr": 94, "PyArray_Return": 76}
+_NUMPY_API = {"PyArray_NewFromDescr": 94, "PyArray_Scalar": 60}
 """NumPy's C functions by their place in its table, which is the same in every version."""
 
 _DATA, _RANK, _SHAPE, _STRIDES, _DTYPE, _FLAGS = 16, 24, 32, 40, 56, 64
@@ -64,12 +64,14 @@ class Calling(NamedTuple):
     """How a step is called: its arguments, and what it returns.
 
     `returns` are results by number, or, where the flag is set, arguments that are given back;
-    `alone` returns the only one itself rather than in a tuple.
+    `alone` returns the only one itself rather than in a tuple.  With `keeps_gil`, no other Python
+    thread runs meanwhile: for steps that take less time than handing the GIL over and back.
     """
 
     arguments: tuple[Leaf, ...]
     returns: tuple[tuple[int, bool], ...]
     alone: bool
+    keeps_gil: bool = False
 
 
 @functools.cache
@@ -134,7 +136,7 @@ def _declare(module: Module) -> None:
         ("Py_IncRef", "void", ["ptr"]),
         ("Py_DecRef", "void", ["ptr"]),
         ("PyArray_NewFromDescr", "ptr", ["ptr", "ptr", "i32", "ptr", "ptr", "ptr", "i32", "ptr"]),
-        ("PyArray_Return", "ptr", ["ptr"]),
+        ("PyArray_Scalar", "ptr", ["ptr", "ptr", "ptr"]),
     ):
         module.declare(name, result, parameters)
     module.tables["arena"] = "@arena = global ptr null\n@busy = internal global i8 0"
@@ -161,27 +163,31 @@ class _EntryEmitter:
         f = self.f
         slots = len(self.calling.arguments) + len(self.results) + len(self.constants)
         table = f.let(f"alloca [{max(slots, 1)} x ptr], align 16", "ptr")
-        integers = f.let(f"alloca [{max(slots, 1)} x i64], align 16", "ptr")
+        numbers = f.let(f"alloca [{max(slots, 1)} x i64], align 16", "ptr")
         overflow = f.let("alloca i32, align 4", "ptr")
         self.require(f.icmp("eq", Reg("%count", "i64"), self.number(len(self.calling.arguments))))
         objects = [
             self.load(Reg("%args", "ptr"), 8 * i) for i in range(len(self.calling.arguments))
         ]
         for i, (leaf, item) in enumerate(zip(self.calling.arguments, objects, strict=True)):
-            self.put(table, i, self.argument(leaf, item, integers, i, overflow))
+            self.put(table, i, self.argument(leaf, item, numbers, i, overflow))
         self.take_arena()
-        made: list[Reg] = []
-        for type in self.results:
-            made.append(self.make_result(type, made))
-        first = len(objects)
-        for i, array in enumerate(made):
-            self.put(table, first + i, self.load(array, _DATA))
-        for i, address in enumerate(self.constants):
-            pointer = f.let(f"inttoptr i64 {address} to ptr", "ptr")
-            self.put(table, first + len(made) + i, pointer)
+        arrays: dict[int, Reg] = {}
+        slot = len(objects)
+        for i, type in enumerate(self.results):
+            data = f.offset(numbers, "i64", self.number(slot))
+            if type.shape:
+                arrays[i] = self.make_array(type, list(arrays.values()))
+                data = self.load(arrays[i], _DATA)
+            self.put(table, slot, data)
+            slot += 1
+        for address in self.constants:
+            self.put(table, slot, f.let(f"inttoptr i64 {address} to ptr", "ptr"))
+            slot += 1
+        made = list(arrays.values())
         holder = None if self.calling.alone else self.make_tuple(made)
         self.run(table, made if holder is None else [*made, holder])
-        f.line(f"ret ptr {self.returned(objects, made, holder).text}")
+        f.line(f"ret ptr {self.returned(objects, arrays, numbers, holder).text}")
         f.label("miss")
         f.line(f"ret ptr {self.missed().text}")
         self.module.add(f)
@@ -219,7 +225,7 @@ class _EntryEmitter:
 
     # ---- arguments -------------------------------------------------------------------------------
 
-    def argument(self, leaf: Leaf, item: Reg, integers: Reg, i: int, overflow: Reg) -> Reg:
+    def argument(self, leaf: Leaf, item: Reg, numbers: Reg, i: int, overflow: Reg) -> Reg:
         """The address of an argument's elements, once it is known to be what was compiled for."""
         f = self.f
         self.require(self.is_object(self.load(item, _CLASS), leaf.kind))
@@ -228,7 +234,7 @@ class _EntryEmitter:
             return self.load(item, _DATA)
         if leaf.kind is not int:
             return f.offset(item, "i8", self.number(_NUMBER))
-        slot = f.offset(integers, "i64", self.number(i))
+        slot = f.offset(numbers, "i64", self.number(i))
         f.store(f.call("PyLong_AsLongLongAndOverflow", [item, overflow], "i64"), slot)
         flag = f.load(overflow, "i32")
         self.require(f.icmp("eq", flag, f.const(0, flag)))
@@ -256,12 +262,10 @@ class _EntryEmitter:
         f.line(f"{pair} = cmpxchg ptr @busy, i8 0, i8 1 acquire monotonic")
         self.require(f.let(f"extractvalue {{ i8, i1 }} {pair}, 1", "i1"))
 
-    def make_result(self, type: Type, earlier: Sequence[Reg]) -> Reg:
+    def make_array(self, type: Type, earlier: Sequence[Reg]) -> Reg:
         """A fresh array; it takes over a reference to the dtype.  MemoryError if there is none."""
         f = self.f
-        shape = Reg("null", "ptr")
-        if type.rank:
-            shape = self.module.table(f"shape_{'x'.join(map(str, type.shape))}", "i64", type.shape)
+        shape = self.module.table(f"shape_{'x'.join(map(str, type.shape))}", "i64", type.shape)
         dtype = self.object(type.numpy_dtype)
         f.call("Py_IncRef", [dtype])
         null = Reg("null", "ptr")
@@ -299,13 +303,15 @@ class _EntryEmitter:
         self.f.line("store atomic i8 0, ptr @busy release, align 1")
 
     def run(self, table: Reg, made: Sequence[Reg]) -> None:
-        """Run the step without the GIL; if it fails, the slow path runs it again and explains."""
+        """Run the step; if it fails, the slow path runs it again and explains."""
         f = self.f
+        keeps_gil = self.calling.keeps_gil
         block = self.f.let("load ptr, ptr @arena", "ptr")
         arena = f.offset(block, "i8", self.number(RESERVED))
-        state = f.call("PyEval_SaveThread", [], "ptr")
+        state = None if keeps_gil else f.call("PyEval_SaveThread", [], "ptr")
         status = f.call(self.step, [table, arena, block], "i64")
-        f.call("PyEval_RestoreThread", [state])
+        if state is not None:
+            f.call("PyEval_RestoreThread", [state])
         self.give_arena_back()
         failed, passed = f.name_of("failed"), f.name_of("passed")
         f.branch_if(f.icmp("eq", status, self.number(0)), passed, failed)
@@ -314,17 +320,32 @@ class _EntryEmitter:
         f.branch("miss")
         f.label(passed)
 
-    def returned(self, objects: Sequence[Reg], made: Sequence[Reg], holder: Reg | None) -> Reg:
+    def returned(
+        self,
+        objects: Sequence[Reg],
+        arrays: Mapping[int, Reg],
+        numbers: Reg,
+        holder: Reg | None,
+    ) -> Reg:
+        """The results in the order of the leaves; one without axes becomes a NumPy scalar."""
         f = self.f
         leaves = []
         for index, is_argument in self.calling.returns:
             if is_argument:
                 f.call("Py_IncRef", [objects[index]])
                 leaves.append(objects[index])
-            elif self.results[index].shape:
-                leaves.append(made[index])
+            elif index in arrays:
+                leaves.append(arrays[index])
             else:
-                leaves.append(f.call("PyArray_Return", [made[index]], "ptr"))
+                data = f.offset(numbers, "i64", self.number(len(objects) + index))
+                dtype = self.object(self.results[index].numpy_dtype)
+                scalar = f.call("PyArray_Scalar", [data, dtype, Reg("null", "ptr")], "ptr")
+                failed, made = f.name_of("no_memory"), f.name_of("made")
+                f.branch_if(f.icmp("eq", scalar, Reg("null", "ptr")), failed, made)
+                f.label(failed)
+                f.line("ret ptr null")
+                f.label(made)
+                leaves.append(scalar)
         if holder is None:
             return leaves[0]
         for i, leaf in enumerate(leaves):
