@@ -1,12 +1,6 @@
 """graphc: a static-graph compiler with operator fusion for plain NumPy functions."""
 
-import os
-
-# In a clone, passes/ and runtime/ lie beside this folder; an installed graphc has them inside.
-_beside = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-if os.path.isfile(os.path.join(_beside, "passes", "pipeline.py")):
-    __path__.append(_beside)
-
+from graphc import _clone as _clone
 from graphc import errors, ops
 from graphc.api import compile, evaluate, parse, trace
 from graphc.ir import Graph

@@ -70,3 +70,15 @@ def test_import_is_light() -> None:
     code = "import sys, graphc; print(*{'numba', 'networkx'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_a_clone_is_importable_where_it_lies(tmp_path: Path) -> None:
+    """In the folder of a clone, ./graphc hides the installed package."""
+    code = "import graphc, graphc.passes.fuse; print(graphc.compile(lambda x: x + 1)(1.0))"
+    result = subprocess.run(
+        [sys.executable, "-S", "-c", f"import site, sys; sys.path += {sys.path!r}; {code}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout == "2.0\n", result.stderr
