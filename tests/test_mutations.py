@@ -187,3 +187,23 @@ def test_watched_containers() -> None:
     watched.restore()
     assert box.inner == {"k": (1, [2])} and marks == {1}
     assert not watched.changed()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d.sort(),
+        lambda d: np.put(d, [0], [9.0]),
+        lambda d: np.add.at(d, [0, 0], 1.0),
+        lambda d: np.copyto(d, 9.0),
+    ],
+)
+def test_an_ordinary_array_is_not_changed_in_a_branch(change):
+    def program(x):
+        d = np.array([3.0, 1.0])
+        if x > 0:
+            change(d)
+        return x * d
+
+    with pytest.raises(gc.errors.UnsupportedSyntaxError, match="changes an ordinary array"):
+        gc.compile(program)(-1.0)

@@ -101,6 +101,7 @@ def if_statement(
     def run(branch: Callable[[], None]) -> dict[_Name, Any]:
         set_state(before)
         branch()
+        watched.expect_arrays_unchanged()
         after = zip(names, get_state(), before, strict=True)
         assigned = {name: new for name, new, old in after if new is not old}
         result: dict[_Name, Any] = own({**assigned, **watched.changes(UNDEFINED)})

@@ -15,14 +15,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from graphc.trace.scope import shown_file
+import numpy as np
+
+from graphc import errors
+from graphc.trace.scope import shown_file, user_loc
 from graphc.trace.syntax import is_synthetic
 
 Content = dict[Any, Any]
 """What a container holds, by position or name; a set's elements by themselves."""
 
 LIMIT = 10_000
-"""How many containers are looked at; a larger structure is no state of a step."""
+"""How many containers are looked at, and how many elements of an array: more is no state."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,22 @@ class Watched:
     """The containers that some values hold, and what these held when they were first seen."""
 
     def __init__(self, values: Iterable[Any]):
-        self.containers: list[Any] = list(_containers(values))
+        found = list(_reachable(values))
+        self.containers: list[Any] = [x for x in found if not isinstance(x, np.ndarray)]
         self.contents = [_content(container) for container in self.containers]
+        self.arrays = [(x, x.copy()) for x in found if isinstance(x, np.ndarray)]
+
+    def expect_arrays_unchanged(self) -> None:
+        """Ordinary arrays are constants of the graph: a branch may not change them."""
+        for array, before in self.arrays:
+            if array.tobytes() != before.tobytes():
+                array[...] = before
+                raise errors.UnsupportedSyntaxError(
+                    f"a branch of a traced conditional changes an ordinary array of shape"
+                    f" {array.shape}, which would happen whichever branch is taken; change a copy"
+                    " that is made in the branch, and assign it to the name",
+                    user_loc(),
+                )
 
     def changed(self) -> list[Any]:
         """The containers that hold something else than at first."""
@@ -104,7 +121,8 @@ def _user_frames() -> Iterator[types.FrameType]:
 # ---- containers ----------------------------------------------------------------------------------
 
 
-def _containers(values: Iterable[Any]) -> Iterator[Any]:
+def _reachable(values: Iterable[Any]) -> Iterator[Any]:
+    """The containers, and the arrays that are not too large to compare, that `values` lead to."""
     seen: set[int] = set()
     waiting = deque(values)
     while waiting and len(seen) < LIMIT:
@@ -114,6 +132,9 @@ def _containers(values: Iterable[Any]) -> Iterator[Any]:
         seen.add(id(value))
         if isinstance(value, (tuple, frozenset)):
             waiting += value
+        elif isinstance(value, np.ndarray):
+            if value.flags.writeable and value.size <= LIMIT and not value.dtype.hasobject:
+                yield value
         elif _is_container(value):
             yield value
             waiting += _content(value).values()
