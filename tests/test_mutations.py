@@ -207,3 +207,22 @@ def test_an_ordinary_array_is_not_changed_in_a_branch(change):
 
     with pytest.raises(gc.errors.UnsupportedSyntaxError, match="changes an ordinary array"):
         gc.compile(program)(-1.0)
+
+
+COUNT = 1.0
+
+
+def bump():
+    global COUNT
+    COUNT = COUNT + 1.0
+
+
+def test_a_global_variable_is_not_changed_by_what_a_branch_calls():
+    def program(x):
+        if x > 0:
+            bump()
+        return x * COUNT
+
+    with pytest.raises(gc.errors.UnsupportedSyntaxError, match="global variable COUNT"):
+        gc.compile(program)(-1.0)
+    assert COUNT == 1.0

@@ -336,6 +336,7 @@ def _restoring(
     def run() -> Any:
         result = own(branch())
         watched.expect_arrays_unchanged()
+        watched.expect_globals_unchanged()
         changed = watched.changed()
         if changed and is_return:
             outside = set(map(id, mutations.Watched(mutations.visible_outside()).containers))

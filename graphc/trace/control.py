@@ -102,6 +102,7 @@ def if_statement(
         set_state(before)
         branch()
         watched.expect_arrays_unchanged()
+        watched.expect_globals_unchanged()
         after = zip(names, get_state(), before, strict=True)
         assigned = {name: new for name, new, old in after if new is not old}
         result: dict[_Name, Any] = own({**assigned, **watched.changes(UNDEFINED)})

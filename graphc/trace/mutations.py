@@ -48,6 +48,7 @@ class Watched:
         self.containers: list[Any] = [x for x in found if not isinstance(x, np.ndarray)]
         self.contents = [_content(container) for container in self.containers]
         self.arrays = [(x, x.copy()) for x in found if isinstance(x, np.ndarray)]
+        self.globals = [(names, dict(names)) for names in _user_globals()]
 
     def expect_arrays_unchanged(self) -> None:
         """Ordinary arrays are constants of the graph: a branch may not change them."""
@@ -58,6 +59,27 @@ class Watched:
                     f"a branch of a traced conditional changes an ordinary array of shape"
                     f" {array.shape}, which would happen whichever branch is taken; change a copy"
                     " that is made in the branch, and assign it to the name",
+                    user_loc(),
+                )
+
+    def expect_globals_unchanged(self) -> None:
+        """A function that the branch calls may not assign to a global variable either."""
+        for names, before in self.globals:
+            changed = [
+                name
+                for name, value in names.items()
+                if not name.startswith("__") and before.get(name, names) is not value
+            ]
+            if changed:
+                for name in changed:
+                    if name in before:
+                        names[name] = before[name]
+                    else:
+                        del names[name]
+                raise errors.UnsupportedSyntaxError(
+                    f"a branch of a traced conditional assigns to the global variable {changed[0]},"
+                    " which would happen whichever branch is taken; return the value and assign it"
+                    " outside",
                     user_loc(),
                 )
 
@@ -107,6 +129,12 @@ def visible_outside() -> list[Any]:
     """The values of the variables of the traced functions that called the innermost one."""
     frames = itertools.dropwhile(lambda frame: is_synthetic(frame.f_code), _user_frames())
     return [value for frame in list(frames)[1:] for value in frame.f_locals.values()]
+
+
+def _user_globals() -> Iterator[dict[str, Any]]:
+    """The global variables of the functions that are being traced, each module's once."""
+    seen = {id(frame.f_globals): frame.f_globals for frame in _user_frames()}
+    yield from seen.values()
 
 
 def _user_frames() -> Iterator[types.FrameType]:
