@@ -72,7 +72,7 @@ def gradient(graph: Graph, wrt: Sequence[int], result: int = 0) -> Graph:
     cotangents = Cotangents()
     cotangents.add(graph.outs[result], seed)
     _backward(builder, graph.eqns, names, active, cotangents)
-    grads = [_final(builder, graph.params[i], cotangents) for i in wrt]
+    grads = [_final(graph.params[i], cotangents) for i in wrt]
     outs = [rename(out, names) for out in graph.outs]
     return builder.finish([*outs, *grads], graph.updates)
 
@@ -85,7 +85,7 @@ def pullback(graph: Graph, wrt: Sequence[int], results: Sequence[int]) -> Graph:
     for i in results:
         cotangents.add(graph.outs[i], builder.param(graph.outs[i].type))
     _backward(builder, graph.eqns, names, active, cotangents)
-    return builder.finish([_final(builder, graph.params[i], cotangents) for i in wrt])
+    return builder.finish([_final(graph.params[i], cotangents) for i in wrt])
 
 
 def _expect_scalar(graph: Graph, result: int) -> None:
@@ -179,7 +179,7 @@ def _any_of_copies(mask: Value, eqn: Eqn) -> Value:
     return counts if counts.shape == source.shape else shape.reshape(counts, shape=source.shape)
 
 
-def _final(builder: Builder, param: Var, cotangents: Cotangents) -> Atom:
+def _final(param: Var, cotangents: Cotangents) -> Atom:
     return cotangents[param].atom if param in cotangents else literal(0.0, param.type)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from graphc.ir import Eqn
@@ -46,7 +47,7 @@ def view(eqn: Eqn, layout: Layout) -> Layout | None:
             layout.offset,
         )
     if eqn.op is shape_ops.slice:
-        return _sliced(layout, **eqn.attrs)
+        return window(layout, **eqn.attrs)
     if eqn.op is shape_ops.broadcast:
         return _broadcast(layout, **eqn.attrs)
     if eqn.op is shape_ops.reshape:
@@ -54,9 +55,10 @@ def view(eqn: Eqn, layout: Layout) -> Layout | None:
     return None
 
 
-def _sliced(
-    layout: Layout, starts: tuple[int, ...], sizes: tuple[int, ...], steps: tuple[int, ...]
+def window(
+    layout: Layout, starts: Sequence[int], sizes: Sequence[int], steps: Sequence[int]
 ) -> Layout:
+    """The layout of every steps-th element from `starts` on, `sizes` of them along each axis."""
     offset = layout.offset + sum(a * b for a, b in zip(starts, layout.strides, strict=True))
     strides = tuple(a * b for a, b in zip(steps, layout.strides, strict=True))
     return Layout(tuple(sizes), strides, offset)

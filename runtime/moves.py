@@ -5,7 +5,7 @@ Operands are layouts in buffers, or literals, of which no memory exists.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from graphc.ir import Atom, Eqn, Lit, Type
 from graphc.runtime.collapse import collapse
@@ -22,7 +22,7 @@ from graphc.runtime.kernel import (
     Statement,
     Store,
 )
-from graphc.runtime.layout import Layout
+from graphc.runtime.layout import Layout, window
 from graphc.runtime.schedule import extent
 
 Source = Layout | Lit
@@ -38,7 +38,6 @@ class _Moves:
     def __init__(self) -> None:
         self.domain: list[int] = []
         self.buffers: list[Buffer] = []
-        self.nests: list[Callable[[int], Statement]] = []
         self.count = 0
 
     def buffer(self, layout: Layout, dtype: str, role: str) -> int:
@@ -154,14 +153,6 @@ def schedule_move(
     return moves.kernel(name, body)
 
 
-def _window(
-    layout: Layout, starts: Sequence[int], shape: Sequence[int], steps: Sequence[int]
-) -> Layout:
-    offset = layout.offset + sum(a * b for a, b in zip(starts, layout.strides, strict=True))
-    strides = tuple(a * b for a, b in zip(steps, layout.strides, strict=True))
-    return Layout(tuple(shape), strides, offset)
-
-
 Places = list[int | None]
 
 
@@ -173,7 +164,7 @@ def _concatenate(
     at, body = 0, []
     for atom, source, place in zip(eqn.ins, sources, places, strict=True):
         starts = [at if i == axis else 0 for i in range(rank)]
-        part = _window(into, starts, atom.type.shape, [1] * rank)
+        part = window(into, starts, atom.type.shape, (1,) * rank)
         body += moves.copy(source, place, part, out, dtype)
         at += atom.type.shape[axis]
     return body
@@ -184,7 +175,7 @@ def _pad(
 ) -> list[Statement]:
     dtype, rank = eqn.out.type.dtype, len(into.shape)
     fill = moves.copy(Lit(eqn.attrs["value"], Type(dtype)), None, into, out, dtype)
-    inside = _window(into, eqn.attrs["low"], eqn.ins[0].type.shape, [1] * rank)
+    inside = window(into, eqn.attrs["low"], eqn.ins[0].type.shape, (1,) * rank)
     return fill + moves.copy(sources[0], places[0], inside, out, dtype)
 
 
@@ -193,10 +184,10 @@ def _update_slice(
 ) -> list[Statement]:
     """Copies the whole array first, unless the result lies where the operand does (`IN_PLACE`)."""
     dtype = eqn.out.type.dtype
-    window = _window(into, eqn.attrs["starts"], eqn.ins[1].type.shape, eqn.attrs["steps"])
+    target = window(into, eqn.attrs["starts"], eqn.ins[1].type.shape, eqn.attrs["steps"])
     in_place = places[0] == IN_PLACE
     whole = [] if in_place else moves.copy(sources[0], places[0], into, out, dtype)
-    return whole + moves.copy(sources[1], places[1], window, out, dtype)
+    return whole + moves.copy(sources[1], places[1], target, out, dtype)
 
 
 def _clamped(

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from graphc.axis_maps import AxisMap, result_map
 from graphc.build import zero_of
@@ -107,7 +106,7 @@ class Nest:
     reduce: tuple[int, ...]
     buffers: Buffers = field(default_factory=Buffers)
     values: dict[Var, NestValue | Lit] = field(default_factory=dict)
-    loads: dict[tuple[Any, ...], NestValue] = field(default_factory=dict)
+    loads: dict[Access, NestValue] = field(default_factory=dict)
     totals: list[tuple[NestValue, Accumulator]] = field(default_factory=list)
     stores: list[tuple[int, AxisMap, NestValue | Lit, Access]] = field(default_factory=list)
     count: int = 0
@@ -150,14 +149,13 @@ def add_equations(
     sources: Mapping[Var, tuple[int, Layout]],
 ) -> None:
     for inner, own in zip(eqns, maps, strict=True):
-        ins = [_operand(nest, atom, inner, own, sources) for atom in inner.ins]
+        ins = [_operand(nest, atom, own, sources) for atom in inner.ins]
         nest.values[inner.out] = _define(nest, inner, own, ins)
 
 
 def _operand(
     nest: Nest,
     atom: Atom,
-    eqn: Eqn,
     own: AxisMap,
     sources: Mapping[Var, tuple[int, Layout]],
 ) -> NestValue | Lit:
@@ -167,12 +165,11 @@ def _operand(
         return nest.values[atom]
     buffer, layout = sources[atom]
     access = Access(buffer, layout.offset, strides_along(own, layout, len(nest.domain)))
-    key = (access,)
-    if key not in nest.loads:
+    if access not in nest.loads:
         support = frozenset(axis for axis, stride in enumerate(access.strides) if stride)
         out = nest.fresh(atom.type.dtype)
-        nest.loads[key] = NestValue(out, Load(out, access), (), support)
-    return nest.loads[key]
+        nest.loads[access] = NestValue(out, Load(out, access), (), support)
+    return nest.loads[access]
 
 
 def _define(nest: Nest, eqn: Eqn, own: AxisMap, ins: Sequence[NestValue | Lit]) -> NestValue | Lit:

@@ -39,7 +39,7 @@ class _Window:
 def get_item(x: Tracer, index: Any) -> Any:
     """`x[index]`"""
     items = _expand(x, index)
-    if _is_mask_index(x, items):
+    if _is_mask_index(items):
         raise errors.DataDependentShapeError(
             "x[mask] with a traced mask has as many elements as the mask has true ones; use"
             " np.where(mask, x, 0), whose shape is known",
@@ -56,7 +56,7 @@ def get_item(x: Tracer, index: Any) -> Any:
 def set_item(x: Tracer, index: Any, new: Any) -> None:
     """`x[index] = new`"""
     items = _expand(x, index)
-    if _is_mask_index(x, items):
+    if _is_mask_index(items):
         _set_where(x, _as_tuple(index), new)
         return
     basic, positions = _separate(items)
@@ -105,7 +105,7 @@ def _fit(value: Value, shape: tuple[int, ...]) -> Value:
     return broadcast_to(value, shape)
 
 
-def _is_mask_index(x: Tracer, items: list[Any]) -> bool:
+def _is_mask_index(items: list[Any]) -> bool:
     return any(isinstance(item, Tracer) and item.dtype_name == "bool" for item in items)
 
 
