@@ -2,8 +2,8 @@
 
 A graph is in A-normal form: every intermediate value has a name (`Var`), every operation is one
 equation (`Eqn`), and a `Graph` is closed: it reads its own parameters and nothing else.  All of it
-is frozen.  Equations that hold graphs (`cond`, `fused`) keep them among their attributes, so that
-every pass recurses by the same helper, `map_subgraphs`.
+is frozen.  Equations that hold graphs (`cond`, `while`, `scan`, `fused`) keep them among their
+attributes, so that every pass recurses by the same helper, `map_subgraphs`.
 """
 
 from __future__ import annotations
@@ -260,7 +260,12 @@ def subgraphs(eqn: Eqn) -> Iterator[tuple[str, Graph]]:
 
 def map_subgraphs(change: Callable[[Graph], Graph], eqn: Eqn) -> Eqn:
     """The equation with `change` applied to each graph that it holds."""
-    changed = {name: change(graph) for name, graph in subgraphs(eqn)}
+    return map_labelled(lambda _, graph: change(graph), eqn)
+
+
+def map_labelled(change: Callable[[str, Graph], Graph], eqn: Eqn) -> Eqn:
+    """The equation with `change(label, graph)` in the place of each graph that it holds."""
+    changed = {name: change(name, graph) for name, graph in subgraphs(eqn)}
     if not changed:
         return eqn
     return eqn.replace(attrs=MappingProxyType({**eqn.attrs, **changed}))

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphc.build import rename
-from graphc.ir import Atom, Dense, Eqn, Graph, Lit, Var, map_subgraphs, subgraphs
+from graphc.ir import Atom, Dense, Eqn, Graph, Lit, Var, map_labelled, subgraphs
+from graphc.ops.control import held_operands
 from graphc.passes.rewrite import COMMUTATIVE
 
 
@@ -88,14 +89,16 @@ class _Line:
         if any(new is not old for new, old in zip(ins, eqn.ins, strict=True)):
             eqn = eqn.replace(ins=ins)
         if any(True for _ in subgraphs(eqn)):
-            return self.opaque(map_subgraphs(lambda graph: self.enter(graph, eqn), eqn))
+            enter = map_labelled(lambda label, g: self.enter(g, held_operands(eqn, label)), eqn)
+            return self.opaque(enter)
         if eqn.op.effect is None:
             return self.pure(eqn)
         return self.check(eqn) if eqn.op.effect == "check" else self.opaque(eqn)
 
-    def enter(self, graph: Graph, eqn: Eqn) -> Graph:
-        operands = eqn.ins[len(eqn.ins) - len(graph.params) :]
-        return _eliminate(graph, tuple(map(self.numbering.of, operands)), self.numbering)
+    def enter(self, graph: Graph, operands: tuple[Atom | None, ...]) -> Graph:
+        """A held graph; what changes from iteration to iteration has a number of its own."""
+        numbers = [object() if a is None else self.numbering.of(a) for a in operands]
+        return _eliminate(graph, tuple(numbers), self.numbering)
 
     def opaque(self, eqn: Eqn) -> Eqn:
         """An equation that equals no other."""

@@ -163,7 +163,7 @@ LITERALS: tuple[tuple[str, Rule], ...] = (
 ARRAYS: tuple[tuple[str, Rule], ...] = tuple(
     (op.name, known_arrays)
     for op in OPS.values()
-    if op.effect is None and op not in (control.cond, control.fused, shape.broadcast)
+    if op.effect is None and op not in (*control.HOLDING, shape.broadcast)
 )
 
 FOLDING = (*LITERALS, *ARRAYS)

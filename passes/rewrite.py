@@ -17,7 +17,8 @@ from typing import Any
 
 import graphc.ops  # noqa: F401 - fills OPS
 from graphc.build import Builder, Value, literal, rename
-from graphc.ir import NO_ATTRS, OPS, Atom, Eqn, Graph, Lit, Op, Type, Var, map_subgraphs
+from graphc.ir import NO_ATTRS, OPS, Atom, Eqn, Graph, Lit, Op, Type, Var, map_labelled
+from graphc.ops.control import held_operands
 
 Result = Atom | tuple[Atom, ...] | None
 """What a rule puts in the place of an equation's outputs; None where it does not apply."""
@@ -77,12 +78,11 @@ class Rewriter(Builder):
         ins = tuple(rename(atom, self.names) for atom in eqn.ins)
         if any(new is not old for new, old in zip(ins, eqn.ins, strict=True)):
             eqn = eqn.replace(ins=ins)
-        eqn = map_subgraphs(lambda graph: self.enter(graph, ins), eqn)
+        eqn = map_labelled(lambda label, graph: self.enter(graph, held_operands(eqn, label)), eqn)
         self.names.update(zip(eqn.outs, self.add(eqn), strict=True))
 
-    def enter(self, graph: Graph, ins: tuple[Atom, ...]) -> Graph:
-        """Rewrite a held graph.  Its operands, the last inputs, may be literals: it knows them."""
-        operands = ins[len(ins) - len(graph.params) :]
+    def enter(self, graph: Graph, operands: tuple[Atom | None, ...]) -> Graph:
+        """Rewrite a held graph, which knows those of its operands that are literals."""
         pairs = zip(graph.params, operands, strict=True)
         return rewrite(graph, self.rules, {p: atom for p, atom in pairs if isinstance(atom, Lit)})
 

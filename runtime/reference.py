@@ -1,7 +1,7 @@
 """The NumPy interpreter: the living definition of what a graph means, and the tests' oracle.
 
-Of a `cond`, only the branch that is taken runs.  NumPy's floating-point warnings are off, as in
-compiled code.
+Of a `cond`, only the branch that is taken runs; loops are Python loops.  NumPy's floating-point
+warnings are off, as in compiled code.
 """
 
 from __future__ import annotations
@@ -65,6 +65,10 @@ def _read(atom: Atom, env: Mapping[Var, np.ndarray]) -> np.ndarray:
 def _run_eqn(eqn: Eqn, ins: list[np.ndarray]) -> Sequence[Any]:
     if eqn.op is control.cond:
         return _run(eqn.attrs["then" if ins[0] else "else"], ins[1:])
+    if eqn.op is control.while_:
+        return _run_while(eqn, ins)
+    if eqn.op is control.scan:
+        return _run_scan(eqn, ins)
     if eqn.op is control.fused:
         return _run(eqn.attrs["body"], ins)
     try:
@@ -72,6 +76,29 @@ def _run_eqn(eqn: Eqn, ins: list[np.ndarray]) -> Sequence[Any]:
     except errors.GraphcError as error:
         raise type(error)(str(error), eqn.loc) from None
     return result if isinstance(result, tuple) else (result,)
+
+
+def _run_while(eqn: Eqn, ins: list[np.ndarray]) -> Sequence[np.ndarray]:
+    count = eqn.attrs["carried"]
+    carried, constants = tuple(ins[:count]), ins[count:]
+    while _run(eqn.attrs["test"], (*carried, *constants))[0]:
+        carried = _run(eqn.attrs["body"], (*carried, *constants))
+    return carried
+
+
+def _run_scan(eqn: Eqn, ins: list[np.ndarray]) -> Sequence[np.ndarray]:
+    count, length = eqn.attrs["carried"], eqn.attrs["length"]
+    first_constant = count + eqn.attrs["sequences"]
+    carried, sequences, constants = ins[:count], ins[count:first_constant], ins[first_constant:]
+    stacked = [np.empty(out.type.shape, out.type.numpy_dtype) for out in eqn.outs[count:]]
+    steps = range(length)
+    for i in reversed(steps) if eqn.attrs["reverse"] else steps:
+        slices = [sequence[i] for sequence in sequences]
+        outs = _run(eqn.attrs["body"], [np.asarray(i), *carried, *slices, *constants])
+        carried = list(outs[:count])
+        for whole, part in zip(stacked, outs[count:], strict=True):
+            whole[i] = part
+    return [*carried, *stacked]
 
 
 def _as_type(result: Any, type: Type) -> np.ndarray:

@@ -443,7 +443,7 @@ GROUPS: Mapping[str, Sequence[Case]] = {
 }
 CASES = tuple(case for group in GROUPS.values() for case in group)
 
-HELD = frozenset({"cond", "fused", "fail_if"})
+HELD = frozenset({"cond", "while", "scan", "fused", "fail_if"})
 """Ops that hold graphs, or that only lowering makes: `test_step` and `test_fuse` are theirs."""
 
 
@@ -492,6 +492,8 @@ NO_GRADIENT = {
     "check": "has no result",
     "fail_if": "has no result",
     "cond": "autodiff differentiates its branches",
+    "while": "autodiff differentiates its body",
+    "scan": "autodiff differentiates its body",
     "fused": "autodiff comes before fusion",
     **dict.fromkeys(
         "less less_equal greater greater_equal equal not_equal isnan isinf isfinite".split(),

@@ -1,11 +1,15 @@
-"""Operations that hold graphs: a conditional, and a group of fused operations."""
+"""Operations that hold graphs: a conditional, two kinds of loop, and a group of fused operations.
+
+`held_operands` says what each of them passes to the graphs that it holds: the one place that passes
+ask before they carry what is known about an operand into a held graph.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from graphc import errors
-from graphc.ir import Graph, Op, Type, register
+from graphc.ir import Atom, Eqn, Graph, Op, Type, register
 
 
 def _infer_cond(predicate: Type, *operands: Type, **branches: Graph) -> tuple[Type, ...]:
@@ -44,6 +48,121 @@ cond = register(
 )
 
 
+# ---- loops ---------------------------------------------------------------------------------------
+
+
+def _expect_region(op: str, label: str, graph: Graph, takes: tuple[Type, ...]) -> None:
+    if graph.in_types != takes:
+        raise errors.ShapeError(
+            f"{op}: {label} takes {_listed(graph.in_types)}, the loop gives it {_listed(takes)}"
+        )
+
+
+def _expect_count(op: str, name: str, count: int, operands: int) -> None:
+    if type(count) is not int or not 0 <= count <= operands:
+        raise errors.ShapeError(
+            f"{op}: {name}={count!r}; it counts operands, of which there are {operands}"
+        )
+
+
+def _expect_carried(op: str, initial: tuple[Type, ...], after: tuple[Type, ...]) -> None:
+    """What one iteration leaves is what the next one, and the loop's result, starts from."""
+    if after[: len(initial)] != initial:
+        raise errors.ShapeError(
+            f"{op}: the carried values are {_listed(initial)} before an iteration and"
+            f" {_listed(after[: len(initial)])} after it; a carried value keeps its type"
+        )
+
+
+def _infer_while(*operands: Type, carried: int, test: Graph, body: Graph) -> tuple[Type, ...]:
+    _expect_count("while", "carried", carried, len(operands))
+    _expect_region("while", "test", test, operands)
+    _expect_region("while", "body", body, operands)
+    if test.out_types != (Type("bool"),):
+        raise errors.ShapeError(f"while: test returns {_listed(test.out_types)}, not (bool[])")
+    if len(body.outs) != carried:
+        raise errors.ShapeError(
+            f"while: body returns {len(body.outs)} value(s) and carries {carried}"
+        )
+    _expect_carried("while", operands[:carried], body.out_types)
+    return operands[:carried]
+
+
+while_ = register(
+    Op(
+        "while",
+        _infer_while,
+        _needs_interpreter,
+        doc="While graph `test` holds of the carried values (the first `carried` operands) and the"
+        " constants (the others), graph `body` gives the next carried values; the last of them are"
+        " the results.",
+    )
+)
+
+
+def _infer_scan(
+    *operands: Type, carried: int, sequences: int, length: int, reverse: bool, body: Graph
+) -> tuple[Type, ...]:
+    _expect_count("scan", "carried", carried, len(operands))
+    _expect_count("scan", "sequences", sequences, len(operands) - carried)
+    if type(length) is not int or length < 0:
+        raise errors.ShapeError(f"scan: length={length!r}; it is an int from 0 upwards")
+    if type(reverse) is not bool:
+        raise errors.ShapeError(f"scan: reverse={reverse!r}; it is true or false")
+    initial = operands[:carried]
+    sliced = tuple(_slice_of(type, length) for type in operands[carried : carried + sequences])
+    constants = operands[carried + sequences :]
+    _expect_region("scan", "body", body, (Type("i64"), *initial, *sliced, *constants))
+    if len(body.outs) < carried:
+        raise errors.ShapeError(
+            f"scan: body returns {len(body.outs)} value(s) and carries {carried}"
+        )
+    _expect_carried("scan", initial, body.out_types)
+    stacked = (Type(type.dtype, (length, *type.shape)) for type in body.out_types[carried:])
+    return (*initial, *stacked)
+
+
+def _slice_of(sequence: Type, length: int) -> Type:
+    if sequence.shape[:1] != (length,):
+        raise errors.ShapeError(
+            f"scan: a sequence is {sequence}; its first axis has the length {length}"
+        )
+    return Type(sequence.dtype, sequence.shape[1:])
+
+
+scan = register(
+    Op(
+        "scan",
+        _infer_scan,
+        _needs_interpreter,
+        doc="Run graph `body` `length` times: on the index (i64[]), the carried values (the first"
+        " `carried` operands), the slice at that index of each of `sequences` operands, and the"
+        " constants (the others).  It returns the next carried values, and a slice of each stacked"
+        " result.  The results are the last carried values and the stacked ones.  With `reverse`"
+        " the index runs from length - 1 down to 0.",
+    )
+)
+
+
+def held_operands(eqn: Eqn, label: str) -> tuple[Atom | None, ...]:
+    """For each parameter of the graph that `eqn` holds as `label`, the operand that it always is.
+
+    None for what changes from one iteration to the next.
+    """
+    if eqn.op is cond:
+        return eqn.ins[1:]
+    if eqn.op is while_:
+        carried: int = eqn.attrs["carried"]
+        return (*(None,) * carried, *eqn.ins[carried:])
+    if eqn.op is scan:
+        changing: int = eqn.attrs["carried"] + eqn.attrs["sequences"]
+        return (*(None,) * (1 + changing), *eqn.ins[changing:])
+    return eqn.ins
+
+
+# ---- kernels -------------------------------------------------------------------------------------
+
+
 def _infer_fused(
     *operands: Type,
     body: Graph,
@@ -69,3 +188,6 @@ fused = register(
         " `maps` say for each equation along which axes of the domain its own axes run.",
     )
 )
+
+HOLDING = (cond, while_, scan, fused)
+"""The ops that hold graphs, which the interpreter runs itself."""
