@@ -23,6 +23,8 @@ from graphc import errors
 from graphc.build import Builder, Value, literal, rename
 from graphc.ir import FLOATS, Atom, Eqn, Graph, Lit, Var, has_effect
 from graphc.ops import control, elementwise, reduce, shape
+from graphc.passes.cse import eliminate_common
+from graphc.passes.stabilize import is_concerned, stabilize
 
 FINITE_SLOPE = frozenset({"add", "subtract", "negative", "cast", "where", "maximum", "minimum"})
 """Elementwise ops that turn a zero cotangent into zero whatever their operands are."""
@@ -63,6 +65,7 @@ def gradient(graph: Graph, wrt: Sequence[int], result: int = 0) -> Graph:
     Raises `errors.GradientError` if the result is not a floating-point scalar or a parameter is
     not floating point.
     """
+    graph = _stable(graph)
     _expect_scalar(graph, result)
     for position in wrt:
         _expect_float(graph, position)
@@ -75,6 +78,11 @@ def gradient(graph: Graph, wrt: Sequence[int], result: int = 0) -> Graph:
     grads = [_final(graph.params[i], cotangents) for i in wrt]
     outs = [rename(out, names) for out in graph.outs]
     return builder.finish([*outs, *grads], graph.updates)
+
+
+def _stable(graph: Graph) -> Graph:
+    """The graph in stable forms, whose derivatives are stable, too."""
+    return stabilize(eliminate_common(graph)) if is_concerned(graph) else graph
 
 
 def pullback(graph: Graph, wrt: Sequence[int], results: Sequence[int]) -> Graph:

@@ -22,6 +22,7 @@ from graphc.passes.fold import fold_constants
 from graphc.passes.fuse import fuse
 from graphc.passes.lower import lower
 from graphc.passes.simplify import simplify
+from graphc.passes.stabilize import stabilize
 from graphc.verify import verify
 
 
@@ -36,6 +37,7 @@ OPTIMIZE: tuple[Pass, ...] = (
     Pass("dead: traced", eliminate_dead),  # what nobody reads costs the others no time
     Pass("fold", fold_constants),  # known branches are taken before the rest is looked at
     Pass("common", eliminate_common),  # rules that need equal operands find them
+    Pass("stabilize", stabilize),  # before `simplify` gives its formulas another spelling
     Pass("simplify", simplify),
     Pass("common: simplified", eliminate_common),
     Pass("dead", eliminate_dead),

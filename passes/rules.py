@@ -193,9 +193,15 @@ def cast_of_cast(at: Rewriter, eqn: Eqn) -> Result:
     return at.make(ops.cast, source, dtype=dtype)
 
 
+def nothing_left_to_stop(at: Rewriter, eqn: Eqn) -> Result:
+    """stop_gradient(x) = x: derivatives were taken before the graph is simplified."""
+    return eqn.ins[0]
+
+
 ALGEBRA: tuple[tuple[str, Rule], ...] = (
     *(identity(left, right) for left, right in IDENTITIES),
     ("divide", divide_by_power_of_two),
     ("cast", cast_to_own),
     ("cast", cast_of_cast),
+    ("stop_gradient", nothing_left_to_stop),
 )

@@ -138,6 +138,7 @@ ELEMENTWISE: dict[str, tuple[int, tuple[str, ...], str, tuple[str, ...]]] = {
     "negative": (1, NUMBER, "exact", ("plain",)),
     "abs": (1, NUMBER, "exact", ("nonzero",)),
     "sign": (1, NUMBER, "exact", ()),
+    "stop_gradient": (1, EVERY, "exact", ()),
     "square": (1, NUMBER, "exact", ("plain",)),
     "reciprocal": (1, FLOAT, "exact", ("nonzero",)),
     "sqrt": (1, FLOAT, "exact", ("positive",)),
@@ -160,6 +161,8 @@ ELEMENTWISE: dict[str, tuple[int, tuple[str, ...], str, tuple[str, ...]]] = {
     "log10": (1, FLOAT, "ulp", ("positive",)),
     "erf": (1, FLOAT, "ulp", ("small",)),
     "sigmoid": (1, FLOAT, "ulp", ("small",)),
+    "softplus": (1, FLOAT, "ulp", ("small",)),
+    "hypot": (2, FLOAT, "ulp", ("nonzero", "nonzero")),
     "sin": (1, FLOAT, "ulp", ("small",)),
     "cos": (1, FLOAT, "ulp", ("small",)),
     "tan": (1, FLOAT, "ulp", ("odd",)),
@@ -479,6 +482,7 @@ SMOOTH_CASES = (*_smooth_elementwise(), *_smooth_structured())
 """In f64, small and away from kinks: for finite differences."""
 
 NO_GRADIENT = {
+    "stop_gradient": "is a constant for differentiation",
     "constant": "has no operands",
     "iota": "has no operands",
     "floor_divide": "is constant between jumps",

@@ -43,7 +43,7 @@ def compiled(elem: str, lanes: int) -> Machine:
 
 
 def operand_count(name: str) -> int:
-    return 2 if name == "power" else 1
+    return 2 if name in ("power", "hypot") else 1
 
 
 def run(name: str, elem: str, *operands, lanes: int | None = None) -> np.ndarray:
@@ -69,6 +69,7 @@ MPMATH = {
     "sinh": mpmath.sinh, "cosh": mpmath.cosh, "tanh": mpmath.tanh,
     "arcsinh": mpmath.asinh, "arccosh": mpmath.acosh, "arctanh": mpmath.atanh,
     "erf": mpmath.erf, "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
+    "softplus": lambda x: mpmath.log1p(mpmath.exp(x)), "hypot": mpmath.hypot,
 }  # fmt: skip
 
 
@@ -78,6 +79,8 @@ def numpy_function(name: str):
         return lambda x: np.vectorize(math.erf, otypes=[float])(x.astype(float))
     if name == "sigmoid":
         return lambda x: np.where(x < 0, np.exp(x) / (1 + np.exp(x)), 1 / (1 + np.exp(-x)))
+    if name == "softplus":
+        return lambda x: np.logaddexp(x, 0)
     return getattr(np, name)
 
 
@@ -150,8 +153,12 @@ def arguments(name: str, elem: str) -> tuple[np.ndarray, ...]:
     slow = elem == "double" and (name == "erf" or not EXTENDED)
     count = 800 if slow else {"float": 10_000, "double": 3_000}[elem]
     x = sample(elem, count, seed=1)
-    if name != "power":
+    if operand_count(name) == 1:
         return (x,)
+    if name == "hypot":  # of one size, and of any two
+        y = sample(elem, count, seed=5)
+        with np.errstate(all="ignore"):
+            return np.concatenate([x, x]), np.concatenate([x * y[::-1].clip(-2, 2), y])
     rng = np.random.default_rng(2)
     base = np.abs(sample(elem, count, seed=3))
     with np.errstate(all="ignore"):  # exponents that spread the results over the whole range
@@ -196,7 +203,7 @@ def test_stated_error_holds_over_the_whole_range(name, elem):
 @pytest.mark.parametrize("name", NAMES)
 def test_special_values_are_those_of_numpy(name, elem):
     operands: tuple[np.ndarray, ...] = (specials(elem),)
-    if name == "power":
+    if operand_count(name) == 2:
         operands = tuple(grid.ravel() for grid in np.meshgrid(specials(elem), specials(elem)))
     got = run(name, elem, *operands)
     with np.errstate(all="ignore"):

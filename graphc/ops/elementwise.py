@@ -73,6 +73,11 @@ def _sigmoid(x: np.ndarray) -> Any:
     return np.where(x >= 0, 1 / (1 + small), small / (1 + small)).astype(x.dtype)
 
 
+def _softplus(x: np.ndarray) -> Any:
+    """log(1 + exp(x)) without overflow, and without losing exp(x) beside 1."""
+    return (np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))).astype(x.dtype)
+
+
 def _int_or_float_rounding(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x: x if x.dtype.kind == "i" else function(x)
 
@@ -129,6 +134,15 @@ sqrt = _define("sqrt", np.sqrt, 1, FLOATS, lambda g, out, x: (g / (out * 2.0),))
 rsqrt = _define(
     "rsqrt", lambda x: 1 / np.sqrt(x), 1, FLOATS, lambda g, out, x: (g * out / x * -0.5,)
 )
+
+
+def _hypot_vjp(g: Value, out: Value, x: Value, y: Value) -> tuple[Any, ...]:
+    # At the origin, a kink, the slope is 0 in every direction, as that of `abs` is.
+    safe = where(equal(out, 0.0), out.literal(1.0), out)
+    return (g * (x / safe), g * (y / safe))
+
+
+hypot = _define("hypot", np.hypot, 2, FLOATS, _hypot_vjp)
 cbrt = _define("cbrt", np.cbrt, 1, FLOATS, lambda g, out, x: (g / (square(out) * 3.0),))
 
 # ---- comparing and choosing ----------------------------------------------------------------------
@@ -164,7 +178,7 @@ LN_10 = math.log(10.0)
 
 exp = _define("exp", np.exp, 1, FLOATS, lambda g, out, x: (g * out,))
 exp2 = _define("exp2", np.exp2, 1, FLOATS, lambda g, out, x: (g * out * LN_2,))
-expm1 = _define("expm1", np.expm1, 1, FLOATS, lambda g, out, x: (g * (out + 1.0),))
+expm1 = _define("expm1", np.expm1, 1, FLOATS, lambda g, out, x: (g * exp(x),))
 log = _define("log", np.log, 1, FLOATS, lambda g, out, x: (g / x,))
 log1p = _define("log1p", np.log1p, 1, FLOATS, lambda g, out, x: (g / (x + 1.0),))
 log2 = _define("log2", np.log2, 1, FLOATS, lambda g, out, x: (g / (x * LN_2),))
@@ -173,6 +187,7 @@ erf = _define(
     "erf", _erf, 1, FLOATS, lambda g, out, x: (g * exp(-square(x)) * (2.0 / math.sqrt(math.pi)),)
 )
 sigmoid: Op = _define("sigmoid", _sigmoid, 1, FLOATS, lambda g, out, x: (g * out * sigmoid(-x),))
+softplus = _define("softplus", _softplus, 1, FLOATS, lambda g, out, x: (g * sigmoid(x),))
 
 # ---- trigonometric and hyperbolic ----------------------------------------------------------------
 
@@ -227,6 +242,24 @@ bitwise_xor = _define("bitwise_xor", np.bitwise_xor, 2, INTEGRAL)
 bitwise_not = _define("bitwise_not", np.bitwise_not, 1, INTEGRAL)
 left_shift = _define("left_shift", np.left_shift, 2, INTS)
 right_shift = _define("right_shift", np.right_shift, 2, INTS)
+
+# ---- gradients -----------------------------------------------------------------------------------
+
+
+def _infer_stop_gradient(*types: Type) -> tuple[Type, ...]:
+    expect_arity("stop_gradient", 1, types)
+    return types
+
+
+stop_gradient = register(
+    Op(
+        "stop_gradient",
+        _infer_stop_gradient,
+        lambda x: x,
+        elementwise=True,
+        doc="The value itself, as a constant for differentiation.",
+    )
+)
 
 # ---- conversion ----------------------------------------------------------------------------------
 

@@ -147,16 +147,6 @@ def _check_exponent(y: Value) -> None:
     index_ops.check(ew.greater_equal(y, 0), cast_to(y, "i64"), error="ValueError", message=message)
 
 
-def _hypot(x: Value, y: Value) -> Any:
-    """sqrt(x*x + y*y), scaled by the larger so that no square overflows."""
-    big = ew.maximum(ew.abs(x), ew.abs(y))
-    small = ew.minimum(ew.abs(x), ew.abs(y))
-    ratio = ew.where(ew.equal(big, 0.0), big, small / big)
-    scaled = big * ew.sqrt(ew.square(ratio) + 1.0)
-    infinite = ew.logical_or(ew.isinf(x), ew.isinf(y))
-    return ew.where(infinite, x.literal(float("inf")), scaled)
-
-
 def _logaddexp(x: Value, y: Value) -> Any:
     """max + log1p(exp(min - max)); equal infinities must not give NaN."""
     big, small = ew.maximum(x, y), ew.minimum(x, y)
@@ -258,7 +248,7 @@ UFUNCS: dict[Any, tuple[Rule, Emit]] = {
     np.log2: (_as_floats, ew.log2),
     np.log10: (_as_floats, ew.log10),
     np.logaddexp: (_as_floats, _logaddexp),
-    np.hypot: (_as_floats, _hypot),
+    np.hypot: (_as_floats, ew.hypot),
     np.sin: (_as_floats, ew.sin),
     np.cos: (_as_floats, ew.cos),
     np.tan: (_as_floats, ew.tan),

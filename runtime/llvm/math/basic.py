@@ -62,6 +62,10 @@ def reciprocal(f: Function, x: Reg) -> Reg:
     return f.fdiv(f.const(1.0, x), x)
 
 
+def same(f: Function, x: Reg) -> Reg:
+    return x
+
+
 def sqrt(f: Function, x: Reg) -> Reg:
     return f.intrinsic("sqrt", x)
 
@@ -267,6 +271,7 @@ TABLE: dict[str, Row] = {
     "reciprocal": reciprocal,
     "sqrt": sqrt,
     "rsqrt": rsqrt,
+    "stop_gradient": same,
     "maximum": _extremum("ogt", "smax", "or"),
     "minimum": _extremum("olt", "smin", "and"),
     "floor": _rounding("floor"),

@@ -1,13 +1,15 @@
-"""erf and sigmoid on vectors: branch-free, f32 and f64.
+"""erf, sigmoid, softplus and hypot on vectors: branch-free, f32 and f64.
 
 Errors are stated as in `exponential.py`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from graphc.runtime.llvm.builder import Function, Reg
+from graphc.runtime.llvm.math._logarithms import log1p_finite
 from graphc.runtime.llvm.math._steps import (
     LN2,
     LOG2_E,
@@ -99,4 +101,53 @@ def _exp_negative(f: Function, x: Reg) -> Reg:
     return f.fmul(shifted, f.const(2.0**-shift, x))
 
 
-TABLE: dict[str, Callable[..., Reg]] = {"erf": erf, "sigmoid": sigmoid}
+@ieee
+def softplus(f: Function, x: Reg) -> Reg:
+    """log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|)).  Error 3.0 / 3.0 ULP."""
+    zero = f.const(0.0, x)
+    z = _exp_negative(f, at_least(f, f.fneg(magnitude(f, x)), EXP_RANGE[x.elem][0]))
+    positive = f.select(f.fcmp("olt", x, zero), zero, x)  # NaN for NaN
+    return f.fadd(positive, log1p_finite(f, z))
+
+
+HYPOT_SCALE = 600
+"""Powers of two by which f64 operands are scaled, so that no square leaves the normal numbers."""
+
+
+@ieee
+def hypot(f: Function, x: Reg, y: Reg) -> Reg:
+    """sqrt(x**2 + y**2); f32 in f64, f64 scaled by a power of two.  Error 0.6 / 1.1 ULP.
+
+    As in C, hypot(inf, NaN) is inf.
+    """
+    a, b = magnitude(f, x), magnitude(f, y)
+    length = _hypot_f32(f, a, b) if x.elem == "float" else _hypot_f64(f, a, b)
+    infinity = f.const(math.inf, x)
+    infinite = f.or_(f.fcmp("oeq", a, infinity), f.fcmp("oeq", b, infinity))
+    return f.select(infinite, infinity, length)
+
+
+def _hypot_f32(f: Function, a: Reg, b: Reg) -> Reg:
+    """In f64 the squares of f32 are exact, and their sum neither overflows nor underflows."""
+    a, b = (f.convert("fpext", side, "double") for side in (a, b))
+    return f.convert("fptrunc", f.intrinsic("sqrt", f.fma(a, a, f.fmul(b, b))), "float")
+
+
+def _hypot_f64(f: Function, a: Reg, b: Reg) -> Reg:
+    big = f.select(f.fcmp("ogt", a, b), a, b)
+    up, down = (f.const(2.0**power, a) for power in (HYPOT_SCALE, -HYPOT_SCALE))
+    is_small = f.fcmp("olt", big, f.const(2.0**-400, a))
+    is_large = f.fcmp("ogt", big, f.const(2.0**400, a))
+    one = f.const(1.0, a)
+    scale = f.select(is_small, up, f.select(is_large, down, one))
+    back = f.select(is_small, down, f.select(is_large, up, one))
+    a, b = f.fmul(a, scale), f.fmul(b, scale)
+    return f.fmul(f.intrinsic("sqrt", f.fma(a, a, f.fmul(b, b))), back)
+
+
+TABLE: dict[str, Callable[..., Reg]] = {
+    "erf": erf,
+    "sigmoid": sigmoid,
+    "softplus": softplus,
+    "hypot": hypot,
+}
