@@ -5,7 +5,7 @@ from graphc import errors, ops
 from graphc.api import compile, evaluate, parse, trace
 from graphc.ir import Graph
 from graphc.trace.trace import Spec
-from graphc.transforms import cond, grad, value_and_grad
+from graphc.transforms import cond, grad, stop_gradient, value_and_grad
 
 __version__ = "0.1.0"
 
@@ -19,6 +19,7 @@ __all__ = [
     "grad",
     "ops",
     "parse",
+    "stop_gradient",
     "trace",
     "value_and_grad",
 ]

@@ -12,6 +12,7 @@ from typing import Any
 from graphc import errors
 from graphc.compiled import Compiled
 from graphc.ir import FLOATS
+from graphc.ops import elementwise
 from graphc.passes.autodiff import gradient
 from graphc.trace import branches, control, tree
 from graphc.trace.scope import current, is_tracing, user_loc
@@ -213,3 +214,23 @@ def cond(pred: Any, then: Callable[..., Any], otherwise: Callable[..., Any], *op
         return then(*operands) if pred else otherwise(*operands)
     first, second = control.converted(then), control.converted(otherwise)
     return branches.choose(pred, lambda: first(*operands), lambda: second(*operands))
+
+
+def stop_gradient(value: Any) -> Any:
+    """`value`, a tree of arrays, as a constant to every gradient that is taken around it.
+
+    Outside of a traced function there is nothing to stop: it returns `value` itself.
+
+    >>> import numpy as np, graphc as gc
+    >>> gc.grad(lambda x: x * gc.stop_gradient(x))(3.0)
+    np.float64(3.0)
+    """
+    if not is_tracing():
+        return value
+    leaves, structure = tree.flatten(value)
+    stopped = [_stopped(leaf) if isinstance(leaf, Tracer) else leaf for leaf in leaves]
+    return tree.unflatten(structure, stopped)
+
+
+def _stopped(x: Tracer) -> Tracer:
+    return wrap(elementwise.stop_gradient(x.value()), x.weak)

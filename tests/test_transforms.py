@@ -167,3 +167,23 @@ def test_mismatched_cond() -> None:
         gc.compile(lambda x: gc.cond(x[0] > 0, lambda: (x,), lambda: [x]))(X)
     with pytest.raises(errors.AmbiguousTruthError, match=r"np.any or np.all"):
         gc.compile(lambda x: gc.cond(x > 0, lambda: x, lambda: x))(X)
+
+
+# ---- stop_gradient -------------------------------------------------------------------------------
+
+
+def test_stop_gradient_is_a_constant_to_gradients() -> None:
+    def loss(params: dict[str, Any], x: Any) -> Any:
+        frozen = gc.stop_gradient({"w": params["w"], "scale": 2.0})
+        return np.sum(params["w"] * frozen["w"] * x) * frozen["scale"]
+
+    w, x = np.array([1.0, 2.0]), np.array([3.0, 4.0])
+    value, gradient = gc.value_and_grad(loss)({"w": w}, x)
+    assert value == 2 * np.sum(w * w * x)
+    np.testing.assert_array_equal(gradient["w"], 2 * w * x)
+    assert loss({"w": w}, x) == value, "as plain NumPy"
+
+
+def test_stop_gradient_holds_for_higher_orders_too() -> None:
+    second = gc.grad(gc.grad(lambda x: x**2 * gc.stop_gradient(x**2)))
+    assert second(3.0) == 2 * 9.0
