@@ -154,8 +154,10 @@ class Op:
                An op with several outputs returns a tuple; one without outputs returns `()`.
     vjp        `vjp(g, out, *ins, **attrs)` on `graphc.build.Value`s -> one cotangent (or None)
                for each input.  None where the op has no gradient (integers, booleans).
+               For an op with several outputs, `g` and `out` are tuples.
     elementwise  inputs and output have one shape, and element i of the output needs only
                elements i of the inputs.
+    native     runs as a routine of its own on contiguous memory: sorting, running sums, LAPACK.
     effect     what it does beside its value ("check": may raise), or None.  An equation with an
                effect is never dropped, duplicated or moved into or out of a conditional.
     """
@@ -165,6 +167,7 @@ class Op:
     reference: Callable[..., Any]
     vjp: Callable[..., tuple[Any, ...]] | None = None
     elementwise: bool = False
+    native: bool = False
     effect: str | None = None
     doc: str = ""
 

@@ -203,9 +203,17 @@ def _vjp(
         return _vjp_cond(builder, eqn, ins, active, cotangents)
     if eqn.op.vjp is None:
         return [None] * len(ins)
-    out = builder.value(rename(eqn.out, names))
-    grads: Sequence[Value | None] = eqn.op.vjp(cotangents[eqn.out], out, *ins, **eqn.attrs)
+    outs = tuple(builder.value(rename(out, names)) for out in eqn.outs)
+    given = tuple(cotangents[out] if out in cotangents else _zero(builder, out) for out in eqn.outs)
+    single = len(outs) == 1
+    grads: Sequence[Value | None] = eqn.op.vjp(
+        given[0] if single else given, outs[0] if single else outs, *ins, **eqn.attrs
+    )
     return grads
+
+
+def _zero(builder: Builder, out: Var) -> Value:
+    return builder.literal(0 if out.type.dtype not in FLOATS else 0.0, out.type)
 
 
 def _vjp_cond(

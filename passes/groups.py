@@ -24,7 +24,7 @@ from graphc.ir import Eqn, Graph, Var
 from graphc.ops import linalg, shape
 from graphc.ops.reduce import REDUCTIONS
 
-STANDALONE = {"concatenate", "pad", "update_slice", "take", "scatter_add"}
+STANDALONE = {"concatenate", "pad", "update_slice", "take", "scatter_add", "native"}
 """Ops with a loop nest of their own, which nothing joins yet."""
 
 
@@ -96,7 +96,8 @@ class Grouping:
             self.maps[position] = natural_map(eqn.out.type)
             return Group("matmul", [position], natural_domain(eqn.out.type), frozenset(), ids)
         if not is_loop_eqn(eqn):
-            kind = eqn.op.name if eqn.op.name in STANDALONE else ""
+            kind = "native" if eqn.op.native else eqn.op.name
+            kind = kind if kind in STANDALONE else ""
             return Group(kind, [position], (), frozenset(), ids)
         looped = eqn.ins[0].type if eqn.op in REDUCTIONS else eqn.out.type
         own = natural_map(looped)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from graphc.build import Value
-from graphc.ir import FLOATS, Atom, Dense, Eqn, Graph, Lit, Op
+from graphc.ir import FLOATS, OPS, Atom, Dense, Eqn, Graph, Lit, Op
 from graphc.ops import index, linalg, reduce, shape
 from graphc.ops.elementwise import equal, isnan, logical_not, logical_or, where
 from graphc.passes.rewrite import Result, Rewriter, Rule, rewrite, table
@@ -54,11 +54,11 @@ def lower_check(at: Rewriter, eqn: Eqn) -> Result:
 
 
 def operands_in_memory(at: Rewriter, eqn: Eqn) -> Result:
-    """A matrix product reads memory: a literal operand becomes a number in memory, repeated."""
+    """What reads memory, a matrix product or a routine: a literal becomes a number in memory."""
     if not any(isinstance(atom, Lit) for atom in eqn.ins):
         return None
     ins = [_in_memory(at, atom) if isinstance(atom, Lit) else atom for atom in eqn.ins]
-    return at.make(linalg.matmul, *ins)
+    return tuple(value.atom for value in at.emit(eqn.op, ins, eqn.attrs))
 
 
 def _in_memory(at: Rewriter, number: Lit) -> Atom:
@@ -72,6 +72,10 @@ LOWERINGS = table(
         ("argmax", _position_of(reduce.max)),
         ("argmin", _position_of(reduce.min)),
         ("check", lower_check),
-        ("matmul", operands_in_memory),
+        *(
+            (name, operands_in_memory)
+            for name, op in OPS.items()
+            if op.native or op is linalg.matmul
+        ),
     )
 )

@@ -124,7 +124,18 @@ class Product(NamedTuple):
     epilogue: tuple[Statement, ...]
 
 
-Statement = Load | Compute | Index | Store | AddAt | Loop | Product
+class Native(NamedTuple):
+    """Call a routine of `llvm/routines` once, on pointers at the current indices and on constants.
+
+    `dtype` is the routine's element type; characters are options of a library's routine.
+    """
+
+    routine: str
+    dtype: str
+    arguments: tuple[Access | int | str, ...]
+
+
+Statement = Load | Compute | Index | Store | AddAt | Loop | Product | Native
 
 
 class Kernel(NamedTuple):
@@ -153,6 +164,8 @@ def accesses(statements: tuple[Statement, ...]) -> Iterator[Access]:
             yield statement.left
             yield statement.right
             yield from accesses(statement.epilogue)
+        elif isinstance(statement, Native):
+            yield from (a for a in statement.arguments if isinstance(a, Access))
 
 
 # ---- printing ------------------------------------------------------------------------------------
@@ -198,6 +211,9 @@ def _line(kernel: Kernel, statement: Statement) -> str:
         case AddAt(access, index, stride, value):
             where = f"{_access(kernel, access)} + {_operand(index)}*{stride}"
             return f"add {where} += {_operand(value)}"
+        case Native(routine, dtype, arguments):
+            shown = [_access(kernel, a) if isinstance(a, Access) else str(a) for a in arguments]
+            return f"call {routine}.{dtype}({', '.join(shown)})"
     raise TypeError(statement)
 
 

@@ -20,6 +20,7 @@ from graphc.runtime.moves import schedule_copy, schedule_move
 from graphc.runtime.program import Branch, Call, Choice, Fail, Item, Place, Program, Root, Source
 from graphc.runtime.schedule import schedule_loop
 from graphc.runtime.schedule_matmul import schedule_matmul
+from graphc.runtime.schedule_native import schedule_native
 
 Updates = dict[int, list[int]]
 """The arguments that a result is the new value of, for each result that is one."""
@@ -176,6 +177,8 @@ class _Planner:
         outs = [self._out(out, targets) for out in eqn.outs]
         if eqn.attrs["kind"] in ("loop", "matmul"):
             self._nest(eqn, outs)
+        elif eqn.attrs["kind"] == "native":
+            self._routine(eqn, outs)
         else:
             self._move(eqn, outs)
 
@@ -204,6 +207,21 @@ class _Planner:
         self.items.append(Call(kernel, (*roots, *scratch), eqn, scratch))
         for out, place in zip(eqn.outs, outs, strict=True):
             self.places[out] = place
+
+    def _routine(self, eqn: Eqn, outs: list[Place]) -> None:
+        """A routine reads and writes contiguous memory, and never in place."""
+        ins = [self._contiguous(self._source(atom), atom.type) for atom in eqn.ins]
+        outs = [
+            self._arena(out.type) if place.root.kind == "argument" else place
+            for out, place in zip(eqn.outs, outs, strict=True)
+        ]
+        roots = [place.root for place in (*ins, *outs)]
+        offsets = [place.layout.offset for place in (*ins, *outs)]
+        self._call(eqn, schedule_native("native", eqn, offsets), roots, outs)
+
+    def _contiguous(self, source: Source, type: Type) -> Place:
+        plain = isinstance(source, Place) and source.layout.same_strides_as(contiguous(type.shape))
+        return self._in_memory(source, type, fresh=not plain)
 
     def _move(self, eqn: Eqn, outs: list[Place]) -> None:
         body: Graph = eqn.attrs["body"]
@@ -256,9 +274,6 @@ class _Planner:
         places = []
         for out in graph.outs:
             source = self._source(out)
-            plain = isinstance(source, Place) and source.layout.same_strides_as(
-                contiguous(out.type.shape)
-            )
-            places.append(self._in_memory(source, out.type, fresh=not plain))
+            places.append(self._contiguous(source, out.type))
         items, self.items = self.items, outer
         return items, places

@@ -76,6 +76,8 @@ def draw(type: Type, domain: str, rng: np.random.Generator) -> np.ndarray:
     special   NaN, infinities, zeros, extremes, and numbers of every magnitude
     nonzero   both signs, away from 0
     apart     no two equal
+    tied      few different values, NaN among them
+    increasing  sorted, with ties
     below:N   integers of which some are no position of an axis of size N
     exponent  integers from 0 to 9
     true      every element holds
@@ -91,11 +93,8 @@ def draw(type: Type, domain: str, rng: np.random.Generator) -> np.ndarray:
         return rng.integers(0, 10, type.shape).astype(kind)
     if name == "true":
         return np.ones(type.shape, kind)
-    if name == "apart":
-        return (rng.permutation(type.size) * 0.37 - 1.9).reshape(type.shape).astype(kind)
-    if name == "nonzero":
-        sign = rng.choice([-1.0, 1.0], type.shape)
-        return np.asarray(sign * rng.uniform(0.5, 3.0, type.shape)).astype(kind)
+    if name in _DRAWN:
+        return _DRAWN[name](type, rng)
     if name in RANGES:
         return np.asarray(rng.uniform(*RANGES[name], type.shape)).astype(kind)
     if type.dtype == "bool":
@@ -103,6 +102,33 @@ def draw(type: Type, domain: str, rng: np.random.Generator) -> np.ndarray:
     if type.dtype in INT:
         return rng.integers(-9, 10, type.shape).astype(kind)
     return np.asarray(rng.normal(0.0, 1.5, type.shape)).astype(kind)
+
+
+def _apart(type: Type, rng: np.random.Generator) -> np.ndarray:
+    values = rng.permutation(type.size) * 0.37 - 1.9
+    return values.reshape(type.shape).astype(type.numpy_dtype)
+
+
+def _nonzero(type: Type, rng: np.random.Generator) -> np.ndarray:
+    sign = rng.choice([-1.0, 1.0], type.shape)
+    return np.asarray(sign * rng.uniform(0.5, 3.0, type.shape)).astype(type.numpy_dtype)
+
+
+def _tied(type: Type, rng: np.random.Generator) -> np.ndarray:
+    values = rng.integers(-4, 5, type.shape).astype(type.numpy_dtype)
+    if type.dtype in FLOAT:
+        values = np.where(values == 4, np.nan, values)
+    return values.astype(type.numpy_dtype)
+
+
+_DRAWN = {
+    "apart": _apart,
+    "nonzero": _nonzero,
+    "tied": _tied,
+    "increasing": lambda type, rng: np.sort(rng.integers(-4, 5, type.shape)).astype(
+        type.numpy_dtype
+    ),
+}
 
 
 def _special(type: Type, rng: np.random.Generator) -> np.ndarray:
@@ -411,6 +437,34 @@ def _products() -> Iterator[Case]:
         yield Case("matmul", (Type(dtype, a), Type(dtype, b)), {}, (), error, a[-1])
 
 
+# ---- routines ------------------------------------------------------------------------------------
+
+RUNNING: tuple[tuple[Shape, int], ...] = (
+    ((1,), 0), ((0,), 0), ((67,), 0), ((3, 1), 0), ((5, 19), 0), ((5, 19), 1), ((3, 4, 9), 1),
+    ((2, 0, 3), 0),
+)  # fmt: skip
+SORTED: tuple[Shape, ...] = ((1,), (0,), (2,), (7,), (64,), (129,), (3, 5), (2, 3, 17), (4, 0))
+
+
+def _routines() -> Iterator[Case]:
+    for dtype, (shape, axis) in itertools.product(NUMBER, RUNNING):
+        x = Type(dtype, shape)
+        error = "length" if dtype in FLOAT else "exact"
+        for reverse in (False, True):
+            attrs = {"axis": axis, "reverse": reverse}
+            for name in ("cumsum", "cumprod"):
+                yield Case(name, (x,), attrs, ("unit",), error, shape[axis])
+            for name in ("cummax", "cummin"):
+                yield Case(name, (x,), attrs, ("apart",))
+            yield Case("recurrence", (x, x), attrs, ("unit", "plain"), error, shape[axis])
+    for dtype, shape in itertools.product(NUMBER, SORTED):
+        yield Case("sort", (Type(dtype, shape),), {}, ("tied",))
+        yield Case("argsort", (Type(dtype, shape),), {}, ("special",))
+    for dtype, size, side in itertools.product(NUMBER, (0, 1, 2, 9, 64), ("left", "right")):
+        types = (Type(dtype, (size,)), Type(dtype, (3, 7)))
+        yield Case("searchsorted", types, {"side": side}, ("increasing", "tied"))
+
+
 # ---- checks --------------------------------------------------------------------------------------
 
 
@@ -433,6 +487,7 @@ REDUCTION_CASES = tuple(_reductions())
 MOVE_CASES = tuple(_moves())
 INDEX_CASES = tuple(_indexed())
 PRODUCT_CASES = tuple(_products())
+ROUTINE_CASES = tuple(_routines())
 CHECK_CASES = tuple(_checks())
 
 GROUPS: Mapping[str, Sequence[Case]] = {
@@ -442,6 +497,7 @@ GROUPS: Mapping[str, Sequence[Case]] = {
     "moves": MOVE_CASES,
     "indices": INDEX_CASES,
     "products": PRODUCT_CASES,
+    "routines": ROUTINE_CASES,
     "checks": CHECK_CASES,
 }
 CASES = tuple(case for group in GROUPS.values() for case in group)
@@ -470,11 +526,17 @@ def _smooth_elementwise() -> Iterator[Case]:
 
 
 def _smooth_structured() -> Iterator[Case]:
-    for case in (*MOVE_CASES, *INDEX_CASES, *PRODUCT_CASES):
+    for case in (*MOVE_CASES, *INDEX_CASES, *PRODUCT_CASES, *ROUTINE_CASES):
         floats = [type.dtype for type in case.ins if type.dtype not in INT]
         small = sum(type.size for type in case.ins) <= 130
-        if set(floats) == {"f64"} and "i32" not in {type.dtype for type in case.ins} and small:
-            domains = (d if d.startswith("below") else "plain" for d in case.domains)
+        if (
+            OPS[case.op].vjp
+            and set(floats) == {"f64"}
+            and "i32" not in {type.dtype for type in case.ins}
+            and small
+        ):
+            kept = ("below", "apart", "unit")
+            domains = (d if d.startswith(kept) else "plain" for d in case.domains)
             yield Case(case.op, case.ins, case.attrs, tuple(domains))
 
 
@@ -491,6 +553,8 @@ NO_GRADIENT = {
     "round": "is constant between jumps",
     "trunc": "is constant between jumps",
     "sign": "is constant between jumps",
+    "argsort": "gives positions",
+    "searchsorted": "gives positions",
     "argmax": "gives positions",
     "argmin": "gives positions",
     "check": "has no result",

@@ -3,6 +3,6 @@
 Importing this package fills `graphc.ir.OPS`.
 """
 
-from graphc.ops import control, elementwise, index, linalg, reduce, shape
+from graphc.ops import control, cumulative, elementwise, index, linalg, reduce, shape, sorting
 
-__all__ = ["control", "elementwise", "index", "linalg", "reduce", "shape"]
+__all__ = ["control", "cumulative", "elementwise", "index", "linalg", "reduce", "shape", "sorting"]

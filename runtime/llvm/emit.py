@@ -19,6 +19,7 @@ from graphc.runtime.kernel import (
     Kernel,
     Load,
     Loop,
+    Native,
     Operand,
     Product,
     Statement,
@@ -35,6 +36,7 @@ from graphc.runtime.llvm.builder import (
 from graphc.runtime.llvm.gemm import MatmulShape, Tile, emit_matmul, workspace_bytes
 from graphc.runtime.llvm.jit import HostTarget
 from graphc.runtime.llvm.math import ELEMS, SCALARS
+from graphc.runtime.llvm.routines import call_routine
 
 UNROLL = 4
 """Vectors that a reduction adds up side by side, so that additions need not wait for each other."""
@@ -178,6 +180,9 @@ class _Emitter:
                 self.loop(statement)
             case Product():
                 self.product(statement)
+            case Native(routine, dtype, arguments):
+                pointers = [self.pointers[a] if isinstance(a, Access) else a for a in arguments]
+                call_routine(self.f, routine, dtype, pointers)
 
     # ---- values ----------------------------------------------------------------------------------
 

@@ -1,0 +1,104 @@
+"""Kernels of the operations that run as routines: a loop over rows or matrices, a call for each.
+
+Operands and results are contiguous.  What a routine is called with is a row of `_SCHEDULES`; what
+it does, `llvm/routines` says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from graphc.ir import Eqn, Type
+from graphc.runtime.kernel import Access, Buffer, Kernel, Loop, Native, Statement
+
+Argument = Access | int | str
+
+
+class _Calls:
+    """A kernel under construction: buffers, and one loop over `count` independent parts."""
+
+    def __init__(self, eqn: Eqn, offsets: Sequence[int]):
+        (self.eqn,) = eqn.attrs["body"].eqns
+        params = eqn.attrs["body"].params
+        self.count = 1
+        self.offsets = offsets
+        self.buffers = [
+            Buffer(f"x{i}", param.type.dtype, param.type.size, "in")
+            for i, param in enumerate(params)
+        ]
+        self.position = {param: i for i, param in enumerate(params)}
+        self.outs = len(params)
+        self.buffers += [
+            Buffer(f"y{i}", out.type.dtype, out.type.size, "out")
+            for i, out in enumerate(self.eqn.outs)
+        ]
+
+    def operand(self, i: int, step: int) -> Access:
+        """Operand i, `step` elements further on for each part."""
+        return self._access(self.position[self.eqn.ins[i]], step)
+
+    def result(self, step: int, i: int = 0) -> Access:
+        return self._access(self.outs + i, step)
+
+    def scratch(self, dtype: str, size: int) -> Access:
+        self.buffers.append(Buffer(f"work{len(self.buffers)}", dtype, max(size, 1), "scratch"))
+        return Access(len(self.buffers) - 1, 0, (0,))
+
+    def _access(self, buffer: int, step: int) -> Access:
+        return Access(buffer, self.offsets[buffer], (step,))
+
+    def kernel(self, name: str, statements: Sequence[Statement]) -> Kernel:
+        loop = Loop((0,), False, tuple(statements))
+        return Kernel(name, (self.count,), tuple(self.buffers), (loop,))
+
+
+def schedule_native(name: str, eqn: Eqn, offsets: Sequence[int]) -> Kernel:
+    """The kernel of a `fused` equation of kind "native"; `offsets` are those of its operands and
+    results in their memory."""
+    calls = _Calls(eqn, offsets)
+    statements = _SCHEDULES[calls.eqn.op.name](calls)
+    return calls.kernel(name, statements)
+
+
+def _rows(x: Type) -> tuple[int, int]:
+    return math.prod(x.shape[:-1]), x.shape[-1]
+
+
+def _along_axis(calls: _Calls) -> list[Statement]:
+    """Running operations: parts before the axis, rows along it, columns behind it."""
+    eqn = calls.eqn
+    shape, axis = eqn.out.type.shape, eqn.attrs["axis"]
+    rows, columns = shape[axis], math.prod(shape[axis + 1 :])
+    calls.count = math.prod(shape[:axis]) if rows and columns else 0
+    step = rows * columns
+    operands = [calls.operand(i, step) for i in range(len(eqn.ins))]
+    sizes = (rows, columns, int(eqn.attrs["reverse"]))
+    arguments = (*operands, calls.result(step), *sizes)
+    return [Native(eqn.op.name, eqn.out.type.dtype, arguments)]
+
+
+def _sort(calls: _Calls) -> list[Statement]:
+    x = calls.eqn.ins[0].type
+    rows, size = _rows(x)
+    calls.count = rows if size else 0
+    work = calls.scratch(calls.eqn.out.type.dtype, size)
+    arguments = (calls.operand(0, size), calls.result(size), work, size)
+    return [Native(calls.eqn.op.name, x.dtype, arguments)]
+
+
+def _searchsorted(calls: _Calls) -> list[Statement]:
+    table, x = (atom.type for atom in calls.eqn.ins)
+    calls.count = x.size
+    sizes = (table.size, int(calls.eqn.attrs["side"] == "right"))
+    arguments = (calls.operand(0, 0), calls.operand(1, 1), calls.result(1), *sizes)
+    return [Native("searchsorted", table.dtype, arguments)]
+
+
+_SCHEDULES: dict[str, Callable[[_Calls], list[Any]]] = {
+    **dict.fromkeys(("cumsum", "cumprod", "cummax", "cummin", "recurrence"), _along_axis),
+    "sort": _sort,
+    "argsort": _sort,
+    "searchsorted": _searchsorted,
+}
