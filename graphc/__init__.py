@@ -1,7 +1,7 @@
 """graphc: a static-graph compiler with operator fusion for plain NumPy functions."""
 
 from graphc import _clone as _clone
-from graphc import errors, ops
+from graphc import errors, ops, random
 from graphc.api import compile, evaluate, parse, trace
 from graphc.ir import Graph
 from graphc.trace.trace import Spec
@@ -19,6 +19,7 @@ __all__ = [
     "grad",
     "ops",
     "parse",
+    "random",
     "stop_gradient",
     "trace",
     "value_and_grad",

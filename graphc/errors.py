@@ -80,6 +80,10 @@ class UnsupportedFunctionError(GraphcError, TypeError):
     """A NumPy function, or an argument of one, that graphc cannot trace."""
 
 
+class RandomStateError(GraphcError, TypeError):
+    """A generator with a state of its own, as `np.random` has, drawn from while tracing."""
+
+
 class UnsupportedAttributeError(GraphcError, AttributeError):
     """An ndarray attribute or method that a traced array does not have."""
 

@@ -235,6 +235,8 @@ def _elementwise_on(shape: Shape, domain: str) -> Iterator[Case]:
             yield Case(name, (Type(dtype, shape),) * arity, {}, (domain,) * arity, error)
     for dtype in INT:
         yield Case("power", (Type(dtype, shape),) * 2, {}, (domain, "exponent"))
+    for attrs in ({"domain": 0, "draw": 0}, {"domain": 7, "draw": 1}):
+        yield Case("philox", (Type("i64", shape),) * 3, attrs, (domain,) * 3)
     for dtype in EVERY:
         condition = Type("bool", shape)
         yield Case("where", (condition, Type(dtype, shape), Type(dtype, shape)), {}, (domain,) * 3)
@@ -555,6 +557,7 @@ NO_GRADIENT = {
     "sign": "is constant between jumps",
     "argsort": "gives positions",
     "searchsorted": "gives positions",
+    "philox": "gives integers",
     "argmax": "gives positions",
     "argmin": "gives positions",
     "check": "has no result",

@@ -3,6 +3,26 @@
 Importing this package fills `graphc.ir.OPS`.
 """
 
-from graphc.ops import control, cumulative, elementwise, index, linalg, reduce, shape, sorting
+from graphc.ops import (
+    control,
+    cumulative,
+    elementwise,
+    index,
+    linalg,
+    random,
+    reduce,
+    shape,
+    sorting,
+)
 
-__all__ = ["control", "cumulative", "elementwise", "index", "linalg", "reduce", "shape", "sorting"]
+__all__ = [
+    "control",
+    "cumulative",
+    "elementwise",
+    "index",
+    "linalg",
+    "random",
+    "reduce",
+    "shape",
+    "sorting",
+]

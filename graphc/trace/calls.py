@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +29,25 @@ from graphc.trace.ufuncs import UFUNCS, emit_ufunc
 def stand_in(function: Any) -> Callable[..., Any] | None:
     """What to call in place of `function` while tracing, None for the function itself."""
     row = _STAND_INS.get(id(function))
-    return None if row is None else row[1]
+    if row is not None:
+        return row[1]
+    _refuse_generators(function)
+    return None
+
+
+def _refuse_generators(function: Any) -> None:
+    """A number drawn while tracing would be the same in every run: an error, not a constant."""
+    if isinstance(getattr(function, "__self__", None), _GENERATORS):
+        name = getattr(function, "__name__", "a method")
+        raise errors.RandomStateError(
+            f"{name}() draws from a generator with a state of its own, which a graph has not: the"
+            " numbers would be drawn once, while tracing; pass a key as an argument and use"
+            " gc.random (uniform, normal, ...), or draw outside and pass the array",
+            user_loc(),
+        )
+
+
+_GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 
 
 # ---- arrays made in the function -----------------------------------------------------------------

@@ -14,6 +14,7 @@ from graphc.runtime.llvm.math import (
     exponential,
     hyperbolic,
     integer,
+    random,
     special,
     trigonometric,
 )
@@ -44,6 +45,11 @@ def _by_element(floats: Row, integers: Row) -> Row:
 
 
 SCALARS = _join(
-    basic.TABLE, exponential.TABLE, hyperbolic.TABLE, special.TABLE, trigonometric.TABLE
+    basic.TABLE,
+    exponential.TABLE,
+    hyperbolic.TABLE,
+    random.TABLE,
+    special.TABLE,
+    trigonometric.TABLE,
 )
 SCALARS |= {name: _by_element(SCALARS[name], row) for name, row in integer.TABLE.items()}
