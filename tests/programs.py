@@ -1,8 +1,8 @@
 """Plain NumPy programs of the kind that people write: `PROGRAMS`, each with arguments to run it on.
 
-A program says how many conditionals its graph has (`conds`), and by which arguments it has a
-gradient (`grad`).  Its cases take every branch; what a case must not run divides an integer by zero
-or reads out of range.
+A program says how many conditionals its graph has (`conds`, where that matters), and by which
+arguments it has a gradient (`grad`).  Its cases take every branch; what a case must not run divides
+an integer by zero or reads out of range.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Program:
 
     function: Callable[..., Any]
     cases: Sequence[tuple[Any, ...]]
-    conds: int
+    conds: int | None
     grad: tuple[int, ...]
     second: bool
 
@@ -35,7 +35,7 @@ PROGRAMS: list[Program] = []
 
 
 def program(
-    *cases: tuple[Any, ...], conds: int = 0, grad: tuple[int, ...] = (), second: bool = False
+    *cases: tuple[Any, ...], conds: int | None = 0, grad: tuple[int, ...] = (), second: bool = False
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add the decorated function to `PROGRAMS`; each case is a tuple of arguments."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_syntax import define
 
 import graphc as gc
 from graphc import errors
@@ -222,13 +223,6 @@ def traced_assert(x):
     return x
 
 
-def break_in_a_branch(x):
-    for i in range(3):
-        if x[i] > 1:
-            break
-    return i * x
-
-
 def raise_in_a_branch(x):
     if x[0] > 0:
         raise KeyError("positive")
@@ -261,7 +255,6 @@ def raise_in_a_branch(x):
         (ambiguous_and, errors.AmbiguousTruthError, "np.where"),
         (traced_while, errors.ConcreteValueError, "while"),
         (traced_assert, errors.ConcreteValueError, "assert"),
-        (break_in_a_branch, errors.GraphcError, "break"),
         (
             raise_in_a_branch,
             errors.UnsupportedSyntaxError,
@@ -371,3 +364,29 @@ def test_an_ordinary_array_is_read_at_traced_positions():
     assert gc.compile(look_up)(x, 7) == look_up(x, 7)
     with pytest.raises(IndexError, match="index 10 is out of bounds"):
         gc.compile(look_up)(x, 10)
+
+
+def test_what_follows_a_return_is_traced_once():
+    """Twenty times an `if` of which a part returns: the graph grows in proportion, not doubling."""
+    lines = ["def repeated(x):"]
+    for k in range(20):
+        lines += [f"    if x[0] > {k}:", f"        if x[1] > {k}: return x", "        x = x + 1.0"]
+    function = define("\n".join([*lines, "    return -x"]))["repeated"]
+    graph = gc.trace(function, gc.Spec((2,), "f64"))
+    assert sum(1 for _ in all_eqns(graph)) < 500
+
+
+def test_bools_that_branches_set():
+    def find(x):
+        found = False
+        for v in x:
+            if v > 1:
+                found = True
+        return found
+
+    def differ(x):
+        return (True, x) if x[0] > 0 else (False, -x)
+
+    for sign in (1.0, -1.0):
+        same(find, sign * X)
+        same(lambda x: differ(x)[0], sign * X)

@@ -88,6 +88,24 @@ class Hooks:
         self.calls.append(("not_", loc))
         return not value
 
+    def while_statement(self, test, body, get_state, set_state, site):
+        self.calls.append(("while_statement", site))
+        while not self.stopped(get_state, site) and test():
+            set_state(get_state())
+            body()
+
+    def for_statement(self, iterable, body, get_state, set_state, site):
+        self.calls.append(("for_statement", site))
+        for item in iterable:
+            if self.stopped(get_state, site):
+                return
+            set_state(get_state())
+            body(item)
+
+    def stopped(self, get_state, site):
+        state = dict(zip(site.names, get_state(), strict=True))
+        return any(state[name] for name in site.stops)
+
     def test(self, value, loc, why):
         self.calls.append(("test", loc, why))
         return value
@@ -931,20 +949,32 @@ def test_each_conditional_is_one_call():
 
 KEPT = """
 def while_loop(x):
-    while x: x -= 1
---- a `while` loop
+    try:
+        while x: x -= 1
+    except ValueError:
+        pass
+--- a `while` loop inside `try`
 def with_break(x):
     for i in range(2):
-        if x: break
+        try:
+            if x: break
+        finally:
+            pass
 --- an `if` that contains `break`
 def with_continue(x):
     for i in range(2):
-        if x: continue
+        try:
+            if x: continue
+        finally:
+            pass
 --- an `if` that contains `continue`
 def returns_in_loop(x):
     for i in range(2):
-        if x: return i
---- an `if` that contains `return` inside a loop
+        try:
+            if x: return i
+        finally:
+            pass
+--- an `if` that contains `return` inside `try ... finally`
 def returns_in_with(x):
     with open(__file__):
         if x: return 1

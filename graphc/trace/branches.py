@@ -1,4 +1,4 @@
-"""Tracing the branches of a conditional, and making them one `cond` equation.
+"""Tracing the branches of a conditional.
 
 Each branch is traced into a closed graph.  What it assigned, also inside of arrays and containers,
 is undone before the next one is traced, and given by the conditional afterwards.
@@ -7,21 +7,26 @@ is undone before the next one is traced, and given by the conditional afterwards
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from graphc import errors
 from graphc.build import Value, zero_of
-from graphc.ir import FLOATS, Atom, Graph, Lit, Loc, Type, Var, has_effect
-from graphc.ops import control as control_ops
+from graphc.ir import Loc, Type
 from graphc.ops import index as index_ops
 from graphc.ops import shape as shape_ops
 from graphc.trace import mutations, tree
+from graphc.trace.merging import (
+    Shown,
+    align_bools,
+    merge_branches,
+    mismatch,
+    outer_alias,
+)
 from graphc.trace.scope import (
     Scope,
     Storage,
-    current,
     open_scope,
     raised_at,
     user_loc,
@@ -193,120 +198,6 @@ def _trace_branch(label: str, loc: Loc | None, thunk: Callable[[], Any]) -> Bran
     )
 
 
-def outer_alias(x: Tracer | None, scope: Scope) -> weakref.ref[Storage] | None:
-    """The array of an enclosing scope whose memory `x` shares, if any."""
-    if x is None or not x.storage.mutable or x.storage.scope is scope:
-        return None
-    return weakref.ref(x.storage)
-
-
-def merge_branches(predicate: Value, then: Branch, otherwise: Branch) -> list[Any]:
-    """One `cond` equation; the leaves that it gives, of equal type in both branches."""
-    pairs = [_unify(then, otherwise, i) for i in range(len(then.leaves))]
-    storages = [*then.writes, *(s for s in otherwise.writes if s not in then.writes)]
-    for storage in storages:
-        pairs.append(
-            (
-                held_value(then, storage),
-                held_value(otherwise, storage),
-                False,
-            )  # what both leave in memory
-        )
-    outs = _emit_cond(predicate, then, otherwise, pairs)
-    scope = current()
-    count = len(then.leaves)
-    for storage, out in zip(storages, outs[count:], strict=True):
-        scope.write(storage, out)
-    return [
-        _leaf(out, weak, (then.aliases[i], otherwise.aliases[i]), scope)
-        for i, (out, (_, _, weak)) in enumerate(zip(outs[:count], pairs[:count], strict=True))
-    ]
-
-
-def _leaf(
-    out: Value, weak: bool, aliases: Sequence[weakref.ref[Storage] | None], scope: Scope
-) -> Tracer:
-    known = tuple(alias for alias in aliases if alias is not None)
-    storage = Storage(out.atom, scope, mutable=bool(out.shape), aliases=known)
-    return Tracer(storage, out.shape, weak=weak)
-
-
-def held_value(branch: Branch, storage: Storage) -> Value:
-    if storage in branch.writes:
-        return branch.writes[storage]
-    return branch.scope.builder.value(branch.scope.resolve(storage.atom, storage.scope))
-
-
-def _unify(then: Branch, otherwise: Branch, i: int) -> tuple[Value, Value, bool]:
-    """Leaf i of both branches with one type; Python numbers take the dtype of the other side."""
-    a, b = then.values[i], otherwise.values[i]
-    if a is None or b is None:
-        leaf = then.leaves[i] if a is None else otherwise.leaves[i]
-        raise leaf.error
-    weak_a, weak_b = then.weak[i], otherwise.weak[i]
-    if weak_a and weak_b and a.dtype != b.dtype:
-        a, b = cast_to(a, "f64"), cast_to(b, "f64")
-    elif weak_a and not weak_b and _fits(a.dtype, b.dtype):
-        a = cast_to(a, b.dtype)
-    elif weak_b and not weak_a and _fits(b.dtype, a.dtype):
-        b = cast_to(b, a.dtype)
-    if a.type != b.type:
-        names = list(tree.paths(then.structure, "result"))
-        raise mismatch(f"{names[i]} is {a.type}", then, f"{b.type}", otherwise)
-    return a, b, weak_a and weak_b
-
-
-def _fits(weak: str, dtype: str) -> bool:
-    return dtype in FLOATS or (weak == "i64" and dtype != "bool")
-
-
-def mismatch(what: str, then: Branch, other: str, otherwise: Branch) -> errors.BranchMismatchError:
-    return errors.BranchMismatchError(
-        f"the branches of a traced conditional differ: {what} in the {then.label} branch"
-        f" ({then.loc}) but {other} in the {otherwise.label} branch ({otherwise.loc}); make both"
-        " the same, with .astype, np.reshape or np.broadcast_to",
-        user_loc(),
-    )
-
-
-def _emit_cond(
-    predicate: Value,
-    then: Branch,
-    otherwise: Branch,
-    pairs: list[tuple[Value, Value, bool]],
-) -> list[Value]:
-    """Close both graphs over the same operands, and emit the equation."""
-    scope = current()
-    captured = list(dict.fromkeys([*then.scope.captures, *otherwise.scope.captures]))
-    operands = [
-        then.scope.outer(var) if var in then.scope.captures else otherwise.scope.outer(var)
-        for var in captured
-    ]
-    graphs = {
-        "then": _close(then.scope, captured, [pair[0].atom for pair in pairs], "then"),
-        "else": _close(otherwise.scope, captured, [pair[1].atom for pair in pairs], "else"),
-    }
-    if not pairs and not _has_effect(graphs.values()):
-        return []
-    if isinstance(predicate.atom, Lit):
-        taken = graphs["then" if predicate.atom.value else "else"]
-        return [scope.builder.value(atom) for atom in scope.builder.inline(taken, operands)]
-    return list(scope.builder.emit(control_ops.cond, (predicate.atom, *operands), graphs))
-
-
-def _has_effect(graphs: Any) -> bool:
-    return any(has_effect(eqn) for graph in graphs for eqn in graph.eqns)
-
-
-def _close(scope: Scope, captured: list[Var], outs: list[Atom], name: str) -> Graph:
-    """The scope's graph with one parameter for each operand, in the order of `captured`."""
-    params = tuple(
-        scope.captures[var].atom if var in scope.captures else Var(var.type, var.hint)
-        for var in captured
-    )
-    return scope.builder.finish(outs).replace(name=name, params=params)
-
-
 def choose(
     predicate: Tracer,
     then: Callable[[], Any],
@@ -320,6 +211,7 @@ def choose(
     first, second = trace_branches(
         locs, *(_restoring(branch, watched, is_return) for branch in (then, otherwise))
     )
+    align_bools(first, second)
     if first.structure != second.structure:
         raise mismatch(f"the result is {_outline(first)}", first, _outline(second), second)
     return tree.unflatten(first.structure, merge_branches(pred, first, second))
@@ -363,10 +255,3 @@ def _outline(branch: Branch) -> str:
     """A branch's result in words short enough for a message."""
     types = iter(str(v.type) if v is not None else "nothing" for v in branch.values)
     return repr(tree.unflatten(branch.structure, [Shown(t) for t in types]))
-
-
-class Shown(str):
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return str(self)

@@ -1,13 +1,15 @@
 """Plain Python in, hooks out: rewrite a function so that its conditionals can be traced.
 
-`convert(fn, hooks)` reads the source of `fn` and compiles it again with every conditional and
-every call turned into a call of a hook.  The new function shares the globals, closure cells,
+`convert(fn, hooks)` reads the source of `fn` and compiles it again with every conditional, loop and
+call turned into a call of a hook.  The new function shares the globals, closure cells,
 defaults, file and line numbers of the old one.  For ordinary values the hooks do what Python does.
 
 The hooks, with `loc` a `Loc`, and `BranchLocs` where there are branches (all but the last three):
 
     if_statement(test, then, otherwise, get_state, set_state, names, loc, *, globals_assigned)
     if_return(test, then, otherwise, get_state, set_state, names, loc, *, globals_assigned)
+    while_statement(test, body, get_state, set_state, site)
+    for_statement(iterable, body, get_state, set_state, site)
     if_expression(test, then, otherwise, *, loc)
     and_(first, *rest, loc)      or_(first, *rest, loc)
     not_(value, loc)             test(value, loc, why)       call(fn, loc)
@@ -29,11 +31,27 @@ from graphc.trace import syntax_names as names
 from graphc.trace.scope import shown_file
 from graphc.trace.syntax_expressions import Scope
 from graphc.trace.syntax_naming import restore_names
-from graphc.trace.syntax_runtime import RUNTIME, BranchLocs, Runtime, Site, is_synthetic
+from graphc.trace.syntax_runtime import (
+    RUNTIME,
+    BranchLocs,
+    Runtime,
+    Site,
+    is_added,
+    is_exit_value,
+    is_synthetic,
+)
 from graphc.trace.syntax_source import SourceMissing, bare, compile_function, find
 from graphc.trace.syntax_statements import FunctionRewriter
 
-__all__ = ["BranchLocs", "convert", "is_converted", "is_synthetic"]
+__all__ = [
+    "BranchLocs",
+    "Site",
+    "convert",
+    "is_added",
+    "is_converted",
+    "is_exit_value",
+    "is_synthetic",
+]
 
 
 @dataclass(frozen=True)

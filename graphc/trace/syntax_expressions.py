@@ -11,11 +11,13 @@ import ast
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from graphc.ir import Loc
 from graphc.trace import syntax_names as names
-from graphc.trace.syntax_runtime import BRANCH, RUNTIME, BranchLocs, Site
+from graphc.trace.syntax_exits import ExitLowering
+from graphc.trace.syntax_pieces import at, first_argument, lambda_, load, text
+from graphc.trace.syntax_runtime import RUNTIME, BranchLocs, Site
 
 TRY = "`try`"
 
@@ -37,6 +39,7 @@ class Scope:
     is_class: bool = False
     has_class: bool = False  # `super()` works here
     hoisted: list[ast.stmt] = field(default_factory=list)
+    lowering: ExitLowering | None = None  # of a function with statements
     inside: list[str] = field(default_factory=list)
 
     def why_not_here(self) -> str | None:
@@ -222,51 +225,9 @@ class ExpressionRewriter(ast.NodeTransformer):
         return Loc(self.filename, node.lineno)  # type: ignore[attr-defined]
 
 
-# ---- pieces of syntax ----------------------------------------------------------------------------
-
-
-def load(name: str) -> ast.Name:
-    return ast.Name(name, ast.Load())
-
-
-def text(value: str) -> ast.Constant:
-    return ast.Constant(value)
-
-
-Node = TypeVar("Node", bound=ast.AST)
-
-
-def at(node: Node, origin: ast.AST) -> Node:
-    """`node` at the place of `origin`, and what is new inside of it there as well."""
-    ast.copy_location(node, origin)
-    for child in ast.iter_child_nodes(node):
-        if not hasattr(child, "lineno"):
-            at(child, origin)
-    return node
-
-
-def lambda_(parameters: list[str], body: ast.expr, origin: ast.AST) -> ast.expr:
-    """`lambda parameters, *__graphc_branch__: body`."""
-    arguments = ast.arguments(
-        posonlyargs=[],
-        args=[ast.arg(name) for name in parameters],
-        vararg=ast.arg(BRANCH),
-        kwonlyargs=[],
-        kw_defaults=[],
-        defaults=[],
-    )
-    return at(ast.Lambda(arguments, body), origin)
-
-
 def _start_at_method(node: ast.Call, function: ast.expr) -> ast.Call:
     """Move a call `x.method()` of several lines to the line of `method`, as the compiler does."""
     end = function.end_lineno
     if isinstance(function, ast.Attribute) and end is not None and end != function.lineno:
         node.lineno, node.col_offset = end, (function.end_col_offset or 0) - len(function.attr)
     return node
-
-
-def first_argument(arguments: ast.arguments) -> str | None:
-    """The parameter that `super()` takes for the instance."""
-    positional = [*arguments.posonlyargs, *arguments.args]
-    return positional[0].arg if positional else None

@@ -172,6 +172,15 @@ def falls_through(suite: list[ast.stmt]) -> bool:
     return True
 
 
+def leaves_try(nodes: Iterable[ast.AST]) -> bool:
+    """Whether control leaves a `try` in `nodes` by `break`, `continue` or `return`."""
+    return any(
+        (isinstance(node, ast.Try | ast.TryStar) and bool(exits([node])))
+        or leaves_try(outer_parts(node))
+        for node in nodes
+    )
+
+
 def why_unmovable(expression: ast.expr) -> str | None:
     """What forbids to put an expression into a lambda of its own, None if nothing does."""
     for node in _same_function(expression):

@@ -43,13 +43,15 @@ class BranchLocs:
 class Site:
     """One converted place in the source.
 
-    `names` are the variables that the branches assign, `local_names` all of the function's.
+    `names` are the variables that the branches assign, `local_names` all of the function's;
+    `stops` are those that end a loop when they are true.
     """
 
     loc: Any
     names: tuple[str, ...] = ()
     globals_assigned: tuple[str, ...] = ()
     why: str = ""
+    stops: tuple[str, ...] = ()
     local_names: frozenset[str] = frozenset()
 
 
@@ -77,6 +79,19 @@ class Runtime:
                 site.loc,
                 globals_assigned=site.globals_assigned,
             )
+        except NameError as error:
+            if (local := as_local(error, site, probe)) is None:
+                raise
+            raise local from None
+
+    def loop(
+        self, hook: str, number: int, subject: Any, body: Callable[..., None], probe: Branch
+    ) -> None:
+        """Call `while_statement`, whose subject is its test, or `for_statement`."""
+        site = self.sites[number]
+        get_state, set_state = state_of(probe, site.names, self.hooks.UNDEFINED)
+        try:
+            getattr(self.hooks, hook)(subject, body, get_state, set_state, site)
         except NameError as error:
             if (local := as_local(error, site, probe)) is None:
                 raise
@@ -120,6 +135,11 @@ class Runtime:
 
 def is_added(name: str) -> bool:
     return name.startswith(RUNTIME.rstrip("_")) and name.endswith("__")
+
+
+def is_exit_value(name: object) -> bool:
+    """Whether a variable of the conversion holds what a `return` gives, where it was reached."""
+    return isinstance(name, str) and name.startswith("__graphc_value_")
 
 
 # ---- variables -----------------------------------------------------------------------------------

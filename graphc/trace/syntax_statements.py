@@ -10,6 +10,12 @@
 
 In the second form what follows the `if` is a function that both branches may end with, so that
 nothing is written twice.  Each branch then returns the value of the whole function.
+
+    while p:                 def test(): return p
+        y = y + 1     ->     def body(): nonlocal y; y = y + 1
+                             __graphc__.loop("while_statement", 0, test, body, probe)
+
+A loop is first freed of its exits (`syntax_exits`).
 """
 
 from __future__ import annotations
@@ -21,16 +27,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from graphc.trace import syntax_names as names
-from graphc.trace.syntax_expressions import (
-    TRY,
-    ExpressionRewriter,
-    Scope,
-    at,
-    first_argument,
-    lambda_,
-    load,
-    text,
-)
+from graphc.trace.syntax_exits import EXITS, ExitLowering, Loop, ends
+from graphc.trace.syntax_expressions import TRY, ExpressionRewriter, Scope
+from graphc.trace.syntax_pieces import at, first_argument, lambda_, load, text
 from graphc.trace.syntax_runtime import RUNTIME, BranchLocs
 from graphc.trace.syntax_source import FunctionNode, definition
 
@@ -48,7 +47,7 @@ class Tail:
 
 
 class FunctionRewriter(ExpressionRewriter):
-    """Rewrites a whole function.  Loops stay loops; `visit_While` and `visit_For` say so."""
+    """Rewrites a whole function."""
 
     def rewrite(self, node: FunctionNode) -> None:
         """Convert the function that everything else is inside of."""
@@ -73,6 +72,7 @@ class FunctionRewriter(ExpressionRewriter):
 
     def rewrite_body(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         with self.entering(self.function_scope(node)) as scope:
+            scope.lowering = ExitLowering(self.name, self.may_move)
             documentation, body = _split_documentation(node.body)
             statements = self.suite(body, None if scope.suspends else Tail())
             node.body = [*documentation, *self.declarations(node), *scope.hoisted, *statements]
@@ -100,7 +100,7 @@ class FunctionRewriter(ExpressionRewriter):
         if bindings.nonlocals:
             yield at(ast.Nonlocal(sorted(bindings.nonlocals)), node)
         outside = bindings.globals.union(bindings.nonlocals, names.parameters(node.args))
-        for name in sorted(bindings.names - outside):
+        for name in sorted(bindings.names.union(self.lowering.added) - outside):
             # An annotation makes a name local and compiles to nothing.
             target = ast.Name(name, ast.Store())
             yield at(ast.AnnAssign(target, ast.Constant(None), None, 1), node)
@@ -120,19 +120,6 @@ class FunctionRewriter(ExpressionRewriter):
         return node if self.scope.is_class else None
 
     # ---- statements that stay ----
-
-    def visit_While(self, node: ast.While) -> ast.stmt:
-        with self.inside("a loop"):
-            self.generic_visit(node)
-        node.test = self.test(node.test, "a `while` loop")
-        return node
-
-    def visit_For(self, node: ast.For | ast.AsyncFor) -> ast.stmt:
-        with self.inside("a loop"):
-            self.generic_visit(node)
-        return node
-
-    visit_AsyncFor = visit_For
 
     def visit_With(self, node: ast.With | ast.AsyncWith) -> ast.stmt:
         with self.inside("`with`"):
@@ -187,14 +174,80 @@ class FunctionRewriter(ExpressionRewriter):
         yield
         self.scope.inside.pop()
 
+    # ---- loops ----
+
+    def may_move(self, node: Loop) -> bool:
+        """Whether the body of a loop may become a function."""
+        if self.scope.why_not_here() is not None or self.scope.suspends:
+            return False
+        kinds = names.exits(
+            [*node.body, *node.orelse, node.test if isinstance(node, ast.While) else node.iter]
+        )
+        return kinds <= EXITS and not names.leaves_try([node])
+
+    @property
+    def lowering(self) -> ExitLowering:
+        """The exits of the function that is being converted."""
+        assert self.scope.lowering is not None
+        return self.scope.lowering
+
+    def is_lowered(self, node: Loop) -> bool:
+        return self.scope.lowering is not None and node in self.scope.lowering.stops
+
+    def visit_While(self, node: ast.While) -> ast.stmt:
+        if not self.is_lowered(node):
+            with self.inside("a loop"):
+                self.generic_visit(node)
+            node.test = self.test(node.test, "a `while` loop" + self.place())
+            return node
+        assigned = self.assigned([node.test, *node.body])
+        test = self.define("test", [at(ast.Return(node.test), node.test)], None)
+        body = self.branch("body", node.body, None)
+        return self.loop("while_statement", node, load(test), body, assigned)
+
+    def visit_For(self, node: ast.For | ast.AsyncFor) -> ast.stmt:
+        if isinstance(node, ast.AsyncFor) or not self.is_lowered(node):
+            with self.inside("a loop"):
+                self.generic_visit(node)
+            return node
+        item = self.name("item")
+        first = at(ast.Assign([node.target], load(item)), node.target)
+        statements = [first, *node.body]
+        body = load(self.define("body", statements, None, (item,)))
+        iterable = self.visit(node.iter)
+        return self.loop("for_statement", node, iterable, body, self.assigned(statements))
+
+    visit_AsyncFor = visit_For
+
+    def loop(
+        self, hook: str, node: Loop, subject: ast.expr, body: ast.expr, assigned: frozenset[str]
+    ) -> ast.stmt:
+        head = node.test if isinstance(node, ast.While) else node.iter
+        outer = assigned & self.scope.bindings.globals
+        variables = sorted(self.mangled(set(assigned - outer)))
+        site = self.site(
+            BranchLocs(self.loc(head), self.loc(head), self.loc(node.body[0])),
+            names=tuple(variables),
+            globals_assigned=tuple(sorted(outer)),
+            stops=self.lowering.stops[node],
+        )
+        probe = lambda_([], ast.Tuple([load(name) for name in variables], ast.Load()), head)
+        call = self.runtime("loop", head, text(hook), site, subject, body, probe)
+        return at(ast.Expr(call), node)
+
     # ---- suites ----
 
     def suite(self, statements: list[ast.stmt], tail: Tail | None) -> list[ast.stmt]:
         """Convert a suite.  With a tail, its end is the end of the function, or goes on in it."""
         converted: list[ast.stmt] = []
+        if self.scope.lowering is not None:
+            statements = self.scope.lowering.expand(statements)
         for index, statement in enumerate(statements):
             rest = statements[index + 1 :]
             if isinstance(statement, ast.If) and tail and self.ends_function(statement, rest):
+                if self.would_repeat(statement, rest, tail):
+                    lowered = self.lowering.without_returns(statement)
+                    return [*converted, *self.suite([*lowered, *rest], tail)]
                 return [*converted, self.if_return(statement, rest, tail)]
             converted += self.statement(statement)
         if tail and tail.rest and names.falls_through(statements):
@@ -215,6 +268,12 @@ class FunctionRewriter(ExpressionRewriter):
     def ends_function(self, node: ast.If, rest: list[ast.stmt]) -> bool:
         """Whether an `if` returns, and it and what follows can become functions."""
         return "return" in names.exits([node]) and names.exits([node, *rest]) == {"return"}
+
+    def would_repeat(self, node: ast.If, rest: list[ast.stmt], tail: Tail) -> bool:
+        """Whether what follows a returning `if` would be traced more than once as a function."""
+        follows = bool(rest or tail.rest)
+        several = ends(node.body) + ends(node.orelse) > 1
+        return follows and several and not names.leaves_try([node])
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         """Convert the suites of a compound statement, and its expressions."""
@@ -311,9 +370,17 @@ class FunctionRewriter(ExpressionRewriter):
             return load(tail.rest)
         return ast.Attribute(load(RUNTIME), "nothing", ast.Load())
 
-    def define(self, kind: str, statements: list[ast.stmt], tail: Tail | None) -> str:
+    def define(
+        self,
+        kind: str,
+        statements: list[ast.stmt],
+        tail: Tail | None,
+        parameters: tuple[str, ...] = (),
+    ) -> str:
         """Define a function that runs a suite, at the top of the user's function; its name."""
-        assigned = self.assigned(statements)
+        before = len(self.lowering.added)
+        converted = self.suite(statements, tail)
+        assigned = self.assigned(statements).union(self.lowering.added[before:])
         outer = assigned & self.scope.bindings.globals
         declared: list[ast.stmt] = []
         if outer:
@@ -321,7 +388,8 @@ class FunctionRewriter(ExpressionRewriter):
         if assigned - outer:
             declared.append(ast.Nonlocal(sorted(assigned - outer)))
         function = definition(self.name(kind))
-        function.body = [*declared, *self.suite(statements, tail)]
+        function.args.args = [ast.arg(name) for name in parameters]
+        function.body = [*declared, *converted]
         self.scope.hoisted.append(at(function, self.origin([])))
         return function.name
 

@@ -1,0 +1,249 @@
+"""Conditionals while tracing: what `syntax.convert` turns `if`, `and`, `or`, `not` into.
+
+On an ordinary Python value each of these functions does what the statement would have done.  On a
+traced value both branches are traced, each into a closed graph, and become one `cond` equation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from graphc import errors
+from graphc.build import Value
+from graphc.ir import Loc
+from graphc.ops import elementwise as ew
+from graphc.trace import mutations, syntax, tree
+from graphc.trace.branches import (
+    UNDEFINED,
+    Branch,
+    Unusable,
+    choose,
+    own,
+    trace_branches,
+    truth,
+)
+from graphc.trace.merging import (
+    Shown,
+    merge_branches,
+    mismatch,
+    restrict,
+    with_traced_bools,
+    zeros_like,
+)
+from graphc.trace.scope import (
+    Storage,
+    current,
+    reenter,
+    user_loc,
+)
+from graphc.trace.syntax import BranchLocs
+from graphc.trace.tracer import Tracer, lift
+
+
+def if_expression(
+    test: Any, then: Callable[[], Any], otherwise: Callable[[], Any], loc: BranchLocs
+) -> Any:
+    """`then() if test else otherwise()`"""
+    if not isinstance(test, Tracer):
+        return then() if test else otherwise()
+    return choose(test, then, otherwise, loc)
+
+
+def if_return(
+    test: Any,
+    then: Callable[[], Any],
+    otherwise: Callable[[], Any],
+    get_state: Callable[[], tuple[Any, ...]],
+    set_state: Callable[[tuple[Any, ...]], None],
+    names: tuple[str, ...],
+    loc: BranchLocs,
+    globals_assigned: tuple[str, ...] = (),
+) -> Any:
+    """An `if` that returns: the branches give the value of the whole function."""
+    if not isinstance(test, Tracer):
+        return then() if test else otherwise()
+    _refuse_globals(globals_assigned, loc)
+    before = get_state()
+
+    def second() -> Any:
+        set_state(before)
+        return otherwise()
+
+    return choose(test, then, second, loc, is_return=True)
+
+
+def if_statement(
+    test: Any,
+    then: Callable[[], None],
+    otherwise: Callable[[], None],
+    get_state: Callable[[], tuple[Any, ...]],
+    set_state: Callable[[tuple[Any, ...]], None],
+    names: tuple[str, ...],
+    loc: BranchLocs,
+    globals_assigned: tuple[str, ...] = (),
+) -> None:
+    """An `if` whose branches assign `names`."""
+    if not isinstance(test, Tracer):
+        (then if test else otherwise)()
+        return
+    _refuse_globals(globals_assigned, loc)
+    watched = mutations.Watched(mutations.visible())
+    before = get_state()
+
+    def run(branch: Callable[[], None]) -> dict[_Name, Any]:
+        set_state(before)
+        branch()
+        watched.expect_arrays_unchanged()
+        watched.expect_globals_unchanged()
+        after = zip(names, get_state(), before, strict=True)
+        assigned = {name: new for name, new, old in after if new is not old}
+        result: dict[_Name, Any] = own({**assigned, **watched.changes(UNDEFINED)})
+        watched.restore()
+        return result
+
+    final = _merge_state(test, run, (then, otherwise), (names, before), watched, loc)
+    set_state(tuple(final[name] for name in names))
+    watched.put({k: v for k, v in final.items() if isinstance(k, mutations.Entry)}, UNDEFINED)
+
+
+def _refuse_globals(names: tuple[str, ...], loc: BranchLocs) -> None:
+    if names:
+        raise errors.UnsupportedSyntaxError(
+            f"a branch of a traced conditional assigns the global {names[0]!r}, which would happen"
+            " in both branches; return the value and assign it outside",
+            loc.test,
+        )
+
+
+_Name = str | mutations.Entry
+
+
+def _merge_state(
+    test: Tracer,
+    run: Callable[[Callable[[], None]], dict[_Name, Any]],
+    branches: tuple[Callable[[], None], Callable[[], None]],
+    state: tuple[tuple[str, ...], tuple[Any, ...]],
+    watched: mutations.Watched,
+    loc: BranchLocs,
+) -> dict[_Name, Any]:
+    """What the names of `state`, and the containers' entries, hold after the conditional."""
+    pred = truth(test)
+    old: dict[_Name, Any] = dict(zip(*state, strict=True))
+    changed: list[dict[_Name, Any]] = []
+
+    def results(branch: Callable[[], None]) -> dict[_Name, Any]:
+        changed.append({})
+        changed[-1] = run(branch)
+        return {k: v for k, v in changed[-1].items() if v is not UNDEFINED}
+
+    thunks = [lambda branch=branch: results(branch) for branch in branches]
+    first, second = trace_branches(loc, *thunks)
+    entries = [k for side in changed for k in side if isinstance(k, mutations.Entry)]
+    old.update({entry: watched.before(entry, UNDEFINED) for entry in entries})
+    for branch, side in ((first, changed[1]), (second, changed[0])):
+        if branch.raised is not None:  # the names are as the other branch leaves them
+            survivor = second if branch is first else first
+            merged = tree.unflatten(survivor.structure, merge_branches(pred, first, second))
+            return {**old, **side, **merged}
+    usable = {}
+    final = dict(old)
+    for name in old:
+        if name not in changed[0] and name not in changed[1]:
+            continue
+        sides = [side.get(name, old[name]) for side in changed]
+        if syntax.is_exit_value(name):
+            sides = _filled(sides, (first, second))
+        sides = with_traced_bools(sides, (first, second))
+        problem = _problem(name, sides, (first, second))
+        if problem is None:
+            usable[name] = sides
+        elif all(side is UNDEFINED for side in sides):
+            final[name] = UNDEFINED
+        elif isinstance(name, mutations.Entry) and name.kind in ("list", "set"):
+            raise problem
+        else:
+            final[name] = Unusable(problem)
+    restrict(first, {name: sides[0] for name, sides in usable.items()})
+    restrict(second, {name: sides[1] for name, sides in usable.items()})
+    final.update(tree.unflatten(first.structure, merge_branches(pred, first, second)))
+    return final
+
+
+def _filled(sides: list[Any], branches: tuple[Branch, Branch]) -> list[Any]:
+    """What a `return` gave, and zeros in place of it in the branch that does not return.
+
+    Nobody reads these: a flag says whether the `return` was reached.
+    """
+    given = [side for side in sides if side is not UNDEFINED]
+    if len(given) != 1 or isinstance(given[0], Unusable):
+        return sides
+    return [
+        _zeros(given[0], branch) if side is UNDEFINED else side
+        for side, branch in zip(sides, branches, strict=True)
+    ]
+
+
+def _zeros(value: Any, branch: Branch) -> Any:
+    with reenter(branch.scope):
+        return tree.map_leaves(zeros_like, value)
+
+
+def _problem(
+    name: _Name, sides: list[Any], branches: tuple[Branch, Branch]
+) -> errors.GraphcError | None:
+    """Why `name` has no common value after the conditional, or None where it has."""
+    for side, branch, other in zip(sides, branches, reversed(branches), strict=True):
+        if side is UNDEFINED:
+            return errors.OneSidedNameError(
+                f"{name!r} is defined only in the {other.label} branch ({other.loc}) of a traced"
+                f" conditional, not in the {branch.label} branch ({branch.loc}), and used later;"
+                f" give it a value in both, or before the conditional",
+                user_loc(),
+            )
+        if isinstance(side, Unusable):
+            return side.error  # type: ignore[no-any-return]
+    structures = [tree.flatten(side)[1] for side in sides]
+    if structures[0] != structures[1]:
+        return mismatch(
+            f"{name!r} is {_describe(sides[0])}", branches[0], _describe(sides[1]), branches[1]
+        )
+    return None
+
+
+def _describe(value: Any) -> str:
+    return repr(tree.map_leaves(lambda leaf: Shown(lift(leaf).type), value))
+
+
+def and_(first: Any, *rest: Any, loc: BranchLocs) -> Any:
+    """`first and rest[0]() and ...`"""
+    if not rest:
+        return first
+
+    def further() -> Any:
+        return and_(rest[0](), *rest[1:], loc=loc)
+
+    if isinstance(first, Tracer):
+        return choose(first, further, lambda: first, loc)
+    return further() if first else first
+
+
+def or_(first: Any, *rest: Any, loc: BranchLocs) -> Any:
+    """`first or rest[0]() or ...`"""
+    if not rest:
+        return first
+
+    def further() -> Any:
+        return or_(rest[0](), *rest[1:], loc=loc)
+
+    if isinstance(first, Tracer):
+        return choose(first, lambda: first, further, loc)
+    return first or further()
+
+
+def not_(value: Any, loc: Loc) -> Any:
+    """`not value`"""
+    if not isinstance(value, Tracer):
+        return not value
+    result: Value = ew.logical_not(truth(value))
+    return Tracer(Storage(result.atom, current(), mutable=False), ())
