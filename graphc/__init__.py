@@ -6,6 +6,7 @@ from graphc.api import compile, evaluate, parse, trace
 from graphc.ir import Graph
 from graphc.trace.trace import Spec
 from graphc.transforms import cond, grad, stop_gradient, value_and_grad
+from graphc.vectorize import vmap
 
 __version__ = "0.1.0"
 
@@ -23,4 +24,5 @@ __all__ = [
     "stop_gradient",
     "trace",
     "value_and_grad",
+    "vmap",
 ]

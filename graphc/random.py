@@ -68,7 +68,9 @@ def key(seed: Any) -> Any:
                 f"random.key takes an integer seed, not {type(seed).__name__}", user_loc()
             ) from None
         return np.array([number & WORD, number >> 32 & WORD], np.int64)
-    return np.stack([seed & WORD, seed >> 32 & WORD]).astype(np.int64)
+    traced: Any = seed
+    words: Any = np.stack([traced & WORD, traced >> 32 & WORD])
+    return words.astype(np.int64)
 
 
 def split(key: Any, num: int = 2) -> Any:
@@ -152,7 +154,8 @@ def _as_shape(shape: Any) -> tuple[int, ...]:
 def _dtype(dtype: Any, kinds: frozenset[str], wanted: str) -> np.dtype:
     if known_dtype(dtype) not in kinds:
         raise errors.DTypeError(f"{wanted} has no dtype {np.dtype(dtype)}", user_loc())
-    return np.dtype(dtype)
+    kind: np.dtype = np.dtype(dtype)
+    return kind
 
 
 # ---- distributions -------------------------------------------------------------------------------
@@ -266,7 +269,7 @@ def categorical(key: Any, logits: Any, axis: int = -1, shape: Shape | None = Non
     >>> int(gc.random.categorical(gc.random.key(0), np.array([-np.inf, 0.0])))
     1
     """
-    scores = logits if isinstance(logits, (Tracer, np.ndarray)) else np.asarray(logits)
+    scores: Any = logits if isinstance(logits, (Tracer, np.ndarray)) else np.asarray(logits)
     moved = np.moveaxis(scores, axis, -1)
     sizes = moved.shape[:-1] if shape is None else _as_shape(shape)
     if sizes[len(sizes) - len(moved.shape[:-1]) :] != moved.shape[:-1]:

@@ -45,7 +45,8 @@ def _philox_reference(
         words = philox_words(
             (count & mask, count >> half, zero + np.uint64(domain), zero), (key[0], key[1])
         )
-    return (words[2 * draw] | words[2 * draw + 1] << half).astype(np.int64)
+    both: np.ndarray = words[2 * draw] | words[2 * draw + 1] << half
+    return both.astype(np.int64)
 
 
 def _infer_philox(*types: Type, domain: int, draw: int) -> tuple[Type, ...]:
