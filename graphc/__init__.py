@@ -2,7 +2,7 @@
 
 from graphc import _clone as _clone
 from graphc import errors, ops, random
-from graphc.api import compile, evaluate, parse, trace
+from graphc.api import cache_dir, compile, evaluate, parse, trace
 from graphc.ir import Graph
 from graphc.trace.trace import Spec
 from graphc.transforms import cond, grad, stop_gradient, value_and_grad
@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Graph",
     "Spec",
+    "cache_dir",
     "compile",
     "cond",
     "errors",

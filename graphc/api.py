@@ -1,9 +1,11 @@
-"""The public functions: compile, trace, evaluate, parse."""
+"""The public functions: compile, trace, evaluate, parse, cache_dir."""
 
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import numpy as np
 from graphc import errors
 from graphc.compiled import Compiled, Options, leaf_names
 from graphc.ir import Graph
+from graphc.runtime import disk_cache
 from graphc.runtime.reference import evaluate as run_reference
 from graphc.text import parse as parse_text
 from graphc.trace import tree
@@ -125,3 +128,36 @@ def parse(text: str) -> Graph:
     True
     """
     return parse_text(text)
+
+
+_UNCHANGED: Any = object()
+
+
+def cache_dir(folder: str | os.PathLike[str] | None = _UNCHANGED) -> Path | None:
+    """The folder that keeps machine code for later processes; with an argument, choose another.
+
+    folder  a path, made when it is first needed; None: keep nothing on disk, and take nothing
+
+    Without a choice it is `graphc` in `$XDG_CACHE_HOME` or in `~/.cache`. Any number of processes
+    may share a folder. It is kept below 512 MB; deleting it, or anything in it, is always safe.
+    Code is taken from it only where the graph, the options, this machine's features and the
+    versions of graphc and LLVM are the same; a damaged file counts as none, and a folder that
+    cannot be written to is only read. The choice holds for this process. Gives the folder in use.
+
+    Raises `graphc.errors.ArgumentError` for something else than a path.
+
+    >>> import graphc as gc
+    >>> before = gc.cache_dir()
+    >>> gc.cache_dir(None) is None  # compile everything anew
+    True
+    >>> gc.cache_dir(before) == before
+    True
+    """
+    if folder is not _UNCHANGED:
+        if not isinstance(folder, (str, os.PathLike, type(None))):
+            raise errors.ArgumentError(
+                f"cache_dir takes a path or None, not {type(folder).__name__}", user_loc()
+            )
+        disk_cache.use_folder(None if folder is None else Path(folder).expanduser().absolute())
+    cache = disk_cache.current_cache()
+    return None if cache is None else cache.folder

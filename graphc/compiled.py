@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc import errors
+from graphc.calling import NativeCall, native_call
 from graphc.ir import Graph, all_eqns
 from graphc.ops.linalg import matmul
 from graphc.passes import pipeline
-from graphc.runtime.llvm.entry import MISS, Calling, Leaf
+from graphc.runtime.llvm.entry import MISS
 from graphc.runtime.step import Step
 from graphc.trace import tree
 from graphc.trace.control import converted
@@ -67,41 +68,19 @@ class Specialised:
     compile_ms: float = 0.0
     step: Step | None = None
     fast: Callable[..., Any] | None = None
-    """The native entry point over the leaves, where there is one; it gives `MISS` for others."""
+    """The native call, where there is one; it gives `MISS` for other arguments."""
 
     def ready(self) -> Step:
         """The step, compiled on first use, by one thread."""
         with self.lock:
             if self.step is None:
                 start = time.perf_counter()
-                step = Step(self.graphs["fused"], self.options.fastmath, self._calling())
+                calling = None if self.native is None else self.native.calling
+                step = Step(self.graphs["fused"], self.options.fastmath, calling)
                 self.compile_ms = (time.perf_counter() - start) * 1e3
-                self.fast = step.fast
+                self.fast = self._native_call(step)
                 self.step = step
             return self.step
-
-    def _calling(self) -> Calling | None:
-        """How the native entry point takes and gives the leaves, if it can."""
-        if self.traced.specialisations or self.sharing is not None:
-            return None
-        arguments = [
-            Leaf(np.ndarray if isinstance(kind, tuple) else kind, param.type)
-            for kind, param in zip(self.kinds, self.traced.graph.params, strict=True)
-        ]
-        returns = [(r.index, r.is_argument) for r in self.traced.results]
-        is_short = work_of(self.graphs["fused"]) < SHORT_STEP
-        alone = isinstance(self.traced.structure, tree.Leaf)
-        return Calling(tuple(arguments), tuple(returns), alone, keeps_gil=is_short)
-
-    @functools.cached_property
-    def returns_plain(self) -> bool:
-        """Whether the function returns an array or a tuple of them, as the entry point does."""
-        structure = self.traced.structure
-        return isinstance(structure, tree.Leaf) or (
-            isinstance(structure, tree.Node)
-            and structure.kind is tuple
-            and all(isinstance(part, tree.Leaf) for part in structure.parts)
-        )
 
     def leaves_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[Any] | None:
         """The leaves of arguments that have this signature, None for others."""
@@ -121,21 +100,31 @@ class Specialised:
         flat = tree.flatten((tuple(0 for _ in self.kinds), {}))[1]
         return self.structure == flat
 
-    def call_fast(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The result by the native entry point, or `MISS` where the arguments are not for it."""
-        assert self.fast is not None
-        if self.is_flat:
-            if kwargs:
-                return MISS
-            returned = self.fast(*args)
-        else:
+    @functools.cached_property
+    def native(self) -> NativeCall | None:
+        """What the native entry point takes and gives; None where there is none."""
+        is_short = work_of(self.graphs["fused"]) < SHORT_STEP
+        return native_call(self.structure, self.kinds, self.sharing, self.traced, is_short)
+
+    def _native_call(self, step: Step) -> Callable[..., Any] | None:
+        """The entry point, with what Python has to do before and after it."""
+        fast, native, returned = step.fast, self.native, self.traced.structure
+        if fast is None or native is None or not (native.gathers or native.scatters):
+            return fast
+        by_leaves, structure = fast, self.structure
+
+        def call(*args: Any, **kwargs: Any) -> Any:
             leaves: list[Any] = []
-            if not tree.gather(self.structure, (args, kwargs), leaves):
+            if not native.gathers:
+                results = by_leaves(*args, **kwargs)
+            elif tree.gather(structure, (args, kwargs), leaves):
+                results = by_leaves(*leaves)
+            else:
                 return MISS
-            returned = self.fast(*leaves)
-        if returned is MISS or self.returns_plain:
-            return returned
-        return tree.unflatten(self.traced.structure, returned)
+            is_done = results is MISS or not native.scatters
+            return results if is_done else tree.unflatten(returned, results)
+
+        return call
 
     def holds_for(self, leaves: Sequence[Any]) -> bool:
         """Whether the arguments have the values that the trace was specialised to."""
@@ -159,7 +148,7 @@ class Compiled:
             return converted(self._function)(*args, **kwargs)
         entry = self._latest
         if entry is not None and entry.fast is not None:
-            returned = entry.call_fast(args, kwargs)
+            returned = entry.fast(*args, **kwargs)
             if returned is not MISS:
                 return returned
         leaves = None if entry is None else entry.leaves_of(args, kwargs)

@@ -57,6 +57,7 @@ class Report:
     arena_bytes      the memory for temporaries; `peak_bytes` adds arguments, results and constants
     pass_ms          milliseconds for each pass of the pipeline, tracing included
     compile_ms       milliseconds from fused graph to machine code
+    from_disk        whether the machine code was found in the disk cache (`graphc.cache_dir`)
 
     `str(report)` is for people, `report.to_dict()` for programs.
     """
@@ -69,6 +70,7 @@ class Report:
     peak_bytes: int
     pass_ms: dict[str, float]
     compile_ms: float
+    from_disk: bool
 
     def to_dict(self) -> dict[str, Any]:
         """The report as dicts, lists, strings and numbers."""
@@ -93,6 +95,7 @@ def make_report(entry: Specialised) -> Report:
         step.nbytes + sum(type.nbytes for type in outside),
         {"trace": entry.trace_ms, **entry.pass_ms},
         entry.compile_ms,
+        step.from_disk,
     )
 
 
@@ -208,7 +211,8 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"  holds only for {fixed}"
     yield f"  memory: {_bytes(report.arena_bytes)} arena, {_bytes(report.peak_bytes)} in all"
     spent = ", ".join(f"{name} {ms:.1f}" for name, ms in report.pass_ms.items())
-    yield f"  time in ms: {spent}; machine code {report.compile_ms:.1f}"
+    origin = "from the disk cache" if report.from_disk else "compiled"
+    yield f"  time in ms: {spent}; machine code {report.compile_ms:.1f} ({origin})"
 
 
 def _shortened(ops: tuple[str, ...], limit: int = 12) -> str:

@@ -11,9 +11,8 @@ import numpy as np
 from graphc import errors
 from graphc.ir import Eqn, Graph
 from graphc.ops.index import check_error
-from graphc.runtime.llvm import entry
 from graphc.runtime.llvm.emit_step import OVERLAP, emit_step, work_bytes
-from graphc.runtime.llvm.entry import RESERVED, Calling, builtin_function
+from graphc.runtime.llvm.entry import RESERVED, Calling, native_step
 from graphc.runtime.llvm.jit import compile_text, host_target
 from graphc.runtime.plan import ALIGNMENT, Arena, plan_arena
 from graphc.runtime.planner import make_program
@@ -38,27 +37,23 @@ class Step:
         self.program: Program = make_program(graph)
         self.arena: Arena = plan_arena(self.program)
         target = host_target()
-        native = calling if calling is not None and entry.is_supported() else None
         flags = FAST_MATH if fastmath else ""
-        emitted = emit_step(self.program, self.arena, target, STEP, flags, native)
+        emitted = emit_step(self.program, self.arena, target, STEP, flags)
         self.text = emitted.text
         self._calls = emitted.names
         self._code = compile_text(self.text)
+        self.from_disk = self._code.from_disk
         self.nbytes = self.arena.nbytes + work_bytes(self.program, target)
         self._constants = [dense.array for dense in self.program.constants]
-        self._outs = [
-            (graph.outs[root.number].type.shape, graph.outs[root.number].type.numpy_dtype)
-            for root in self.program.results
-            if root is not None
-        ]
-        self._native = _Native(self._code.address(STEP))
+        types = [graph.outs[r.number].type for r in self.program.results if r is not None]
+        self._outs = [(type.shape, type.numpy_dtype) for type in types]
+        address = self._code.address(STEP)
+        self._native = _Native(address)
         self._idle: list[np.ndarray] = []
         self.fast: Callable[..., Any] | None = None
-        if native is not None:
-            self._own_arena = self._take_arena()
-            arena = ctypes.c_void_p.from_address(self._code.global_address("arena"))
-            arena.value = self._own_arena.ctypes.data
-            self.fast, self._definition = builtin_function(self._code.address(entry.ENTRY))
+        if calling is not None:
+            arena = self._take_arena()
+            self.fast = native_step(calling, types, self._constants, address, arena, self._code)
 
     def __call__(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Run the step on contiguous arrays of the graph's types (of which nothing is checked)."""

@@ -3,6 +3,9 @@
 import gc as garbage
 import sys
 import threading
+from collections import OrderedDict, defaultdict
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -83,6 +86,206 @@ def test_results_keep_the_structure_of_the_function():
     assert result["sum"] == 1.0 and type(result["sum"]) is np.float64
     assert result["same"] is w
     np.testing.assert_array_equal(result["pair"][1][0], [0.0, 2.0])
+
+
+# ---- containers ----------------------------------------------------------------------------------
+
+
+class Pair(NamedTuple):
+    first: Any
+    second: Any
+
+
+@dataclass
+class Layer:
+    w: Any
+    b: Any
+    name: str = "dense"
+
+
+@dataclass(frozen=True, slots=True)
+class Slotted:
+    w: Any
+
+
+@dataclass
+class Doubled:
+    w: Any
+    reads = 0
+
+    def __getattribute__(self, name):
+        if name == "w":
+            type(self).reads += 1
+        return super().__getattribute__(name)
+
+
+A, B = np.arange(3.0), np.arange(3.0) + 10
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ((A, B),),
+        ([A, [B]],),
+        ({"a": A, "b": {"c": B}},),
+        ({1: A, 2**70: B},),
+        (Pair(A, [B]),),
+        (Layer(A, B),),
+        (Slotted(A), (Layer(B, np.float64(2.5), "none"),)),
+        (defaultdict(None, a=A, b=B),),
+        ((), [], {}, A, None, "mode", True),
+        (A, (np.int64(2), np.float32(3), np.int32(4), np.float64(5))),
+        (A, B, [A], {"b": B}),
+    ],
+)
+def test_containers_are_walked_in_native_code(arguments):
+    compiled = gc.compile(lambda *tree: tree)
+    compiled(*arguments)
+    returned = compiled._latest.step.fast(*arguments)
+    assert returned is not MISS or any(isinstance(a, (Layer, defaultdict)) for a in arguments)
+    fast = compiled._latest.fast(*arguments)
+    assert repr(fast) == repr(arguments) and type(fast) is tuple
+    assert [type(part) for part in fast] == [type(part) for part in arguments]
+
+
+@pytest.mark.parametrize(
+    ("compiled_for", "given"),
+    [
+        ((A, B), (A,)),
+        ((A, B), [A, B]),
+        ((A, B), Pair(A, B)),
+        (Pair(A, B), (A, B)),
+        ([A], []),
+        ({"a": A, "b": B}, {"b": A, "a": B}),
+        ({"a": A, "b": B}, {"a": A}),
+        ({"a": A}, {"b": A}),
+        ({1: A}, {True: A}),
+        ({1: A}, {1.0: A}),
+        ({"a": A}, defaultdict(None, a=A)),
+        ({"a": A}, OrderedDict(a=A)),
+        (Layer(A, B), Layer(A, B, "other")),
+        (Layer(A, B), Layer(A, B[:2])),
+        (Layer(A, B), Layer(A, None)),
+        (Slotted(A), object.__new__(Slotted)),  # the field is missing
+        ((A, None), (A, False)),
+        ((A, "mode"), (A, "other")),
+        ((A, "mode"), (A, b"mode")),
+        ((A, 1), (A, True)),
+    ],
+)
+def test_other_containers_are_misses(compiled_for, given):
+    compiled = gc.compile(lambda tree: tree)
+    assert fast_of(compiled, compiled_for)(compiled_for) is not MISS
+    assert compiled._latest.fast(given) is MISS
+
+
+def test_equal_strings_and_keys_need_not_be_the_same_object():
+    compiled = gc.compile(lambda tree, mode: (tree["weights of layer"] * 2.0, mode))
+    compiled({"weights of layer": A}, "a mode")
+    key, mode = "".join(["weights of ", "layer"]), "".join(["a ", "mode"])
+    doubled, returned = compiled._latest.fast({key: A}, mode)
+    np.testing.assert_array_equal(doubled, A * 2)
+    assert returned == mode
+
+
+def test_keywords_have_names_and_an_order():
+    compiled = gc.compile(lambda x, *, y, z=1.0: x * y + z)
+    compiled(A, y=2.0, z=3.0)
+    fast = compiled._latest.fast
+    np.testing.assert_array_equal(fast(A, y=2.0, z=3.0), A * 2 + 3)
+    assert fast(A, z=3.0, y=2.0) is MISS
+    assert fast(A, y=2.0) is MISS and fast(A) is MISS and fast(A, 2.0, 3.0) is MISS
+    np.testing.assert_array_equal(compiled(A, z=3.0, y=2.0), A * 2 + 3)
+
+
+def test_an_int_that_the_step_is_specialised_to():
+    compiled = gc.compile(lambda x, axis, n: x.sum(axis=axis) * n)
+    x = np.arange(6.0).reshape(2, 3)
+    fast = fast_of(compiled, x, 1, 5)
+    np.testing.assert_array_equal(fast(x, 1, 7), x.sum(1) * 7)
+    assert fast(x, 0, 7) is MISS and fast(x, True, 7) is MISS
+    np.testing.assert_array_equal(compiled(x, 0, 7), x.sum(0) * 7)
+
+
+def test_an_int_beyond_small_ones_is_compared_by_value():
+    compiled = gc.compile(lambda n: np.zeros(n) + 1.0)
+    fast = fast_of(compiled, 1000)
+    assert fast(int("1000")).shape == (1000,) and fast(int("1001")) is MISS
+
+
+def test_containers_that_hold_other_things_than_they_seem_go_by_leaves():
+    class Reversed(list):
+        def __iter__(self):
+            return reversed(list(super().__iter__()))
+
+    compiled = gc.compile(lambda parts: next(iter(parts)) * 1.0)
+    for _ in range(2):
+        np.testing.assert_array_equal(compiled(Reversed([A, B])), B)
+
+
+def test_an_array_that_is_given_twice():
+    @gc.compile
+    def shift(x, tree):
+        x += 1.0
+        return tree["same"] * 2.0
+
+    x, other = np.zeros(3), np.zeros(3)
+    fast = fast_of(shift, x, {"same": x})
+    assert fast(x, {"same": other}) is MISS
+    np.testing.assert_array_equal(fast(x, {"same": x}), [4.0, 4.0, 4.0])
+    np.testing.assert_array_equal(shift(x, {"same": other}), [0.0, 0.0, 0.0])
+    np.testing.assert_array_equal(shift(x, {"same": x}), [8.0, 8.0, 8.0])
+
+
+def test_a_field_is_read_once_a_call():
+    compiled = gc.compile(lambda tree: tree.w * 2.0)
+    tree = Doubled(A)
+    compiled(tree)
+    Doubled.reads = 0
+    compiled(tree)
+    assert Doubled.reads == 1
+
+
+def test_what_another_thread_takes_out_of_a_container_lives_on():
+    compiled = gc.compile(lambda parts: np.exp(parts[0]).sum() + parts[1])
+    parts = [np.zeros(200_000), 1.0]
+    compiled(parts)
+    stop = threading.Event()
+
+    def replace():
+        while not stop.is_set():
+            parts[0] = np.zeros(200_000)
+
+    thread = threading.Thread(target=replace)
+    thread.start()
+    try:
+        assert all(compiled(parts) == 200_001.0 for _ in range(100))
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_containers_keep_references_in_balance():
+    tree = {"a": A, "pair": Pair(A, [B]), "layer": Slotted(A + 5), "n": 3}
+    compiled = gc.compile(lambda tree: {"sum": tree["a"].sum(), "tree": [tree["pair"], tree["n"]]})
+    fast, wrong = fast_of(compiled, tree), {**tree, "n": 2.5}
+    items = [A, B, tree["pair"], tree["layer"], Pair, Slotted, None]
+    for _ in range(10):
+        fast(tree), fast(wrong)
+    before = [sys.getrefcount(item) for item in items]
+    for _ in range(1000):
+        fast(tree), fast(wrong)
+    after = [sys.getrefcount(item) for item in items]
+    assert all(abs(b - a) < 100 for a, b in zip(before, after))
+
+
+def test_a_step_outlives_its_function_while_it_is_called():
+    fast = fast_of(gc.compile(lambda x: x + 1.0), A)
+    garbage.collect()
+    np.testing.assert_array_equal(fast(A), A + 1)
+
+
+# ---- what a call does ----------------------------------------------------------------------------
 
 
 def test_a_step_without_results_runs_once_a_call():

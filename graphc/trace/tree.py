@@ -141,15 +141,9 @@ def gather(structure: Structure, tree: Any, leaves: list[Any]) -> bool:
     assert isinstance(structure, Node)
     if type(tree) is not structure.kind:
         return False
-    if isinstance(tree, dict):
-        return tuple(tree) == structure.keys and all(
-            [gather(p, v, leaves) for p, v in zip(structure.parts, tree.values(), strict=True)]  # noqa: C419
-        )
-    if isinstance(tree, (tuple, list)):
-        return len(tree) == len(structure.parts) and all(
-            [gather(p, v, leaves) for p, v in zip(structure.parts, tree, strict=True)]  # noqa: C419
-        )
-    parts = [getattr(tree, key) for key in structure.keys]
+    if _keys(tree) != structure.keys:
+        return False
+    parts = [_part(tree, key) for key in structure.keys]
     return all([gather(p, v, leaves) for p, v in zip(structure.parts, parts, strict=True)])  # noqa: C419
 
 

@@ -14,7 +14,6 @@ from graphc.ir import Graph, Var
 from graphc.runtime.kernel import Kernel
 from graphc.runtime.llvm.builder import Function, Module, Reg, constant
 from graphc.runtime.llvm.emit import emit_kernel, memory_elem, workspace_size
-from graphc.runtime.llvm.entry import Calling, emit_entry
 from graphc.runtime.llvm.jit import HostTarget
 from graphc.runtime.plan import Arena
 from graphc.runtime.program import Branch, Call, Fail, Item, Place, Program, Root
@@ -57,9 +56,8 @@ def emit_step(
     target: HostTarget,
     name: str,
     flags: str = "",
-    calling: Calling | None = None,
 ) -> StepText:
-    """LLVM IR text of the step, a function `name`; with `calling`, an entry point for Python."""
+    """LLVM IR text of the step, a function `name`."""
     module = Module()
     parameters = [Reg("%arguments", "ptr"), Reg("%arena", "ptr"), Reg("%failing", "ptr")]
     f = Function(module, name, parameters, "i64", linkage="")
@@ -68,10 +66,6 @@ def emit_step(
     emitter.items(program.items)
     f.line("ret i64 0")
     module.add(f)
-    if calling is not None:
-        results = [program.graph.outs[r.number].type for r in program.results if r is not None]
-        addresses = [dense.array.ctypes.data for dense in program.constants]
-        emit_entry(module, name, calling, results, addresses)
     return StepText(str(module), tuple(emitter.calls))
 
 

@@ -1,77 +1,167 @@
 """The native entry point: a built-in function, made of our own machine code, that runs a step.
 
-It takes the leaves of the arguments.  It compares each with what the step was compiled for (an
-ndarray's class, dtype, rank, shape and flags; a number's class), makes the result arrays, releases
-the GIL, runs the step and returns the results, without Python in between: a few hundred
+It takes the arguments as the user gives them.  It walks their tuples, lists, dicts and dataclasses,
+compares each array and number with what the step was compiled for (an ndarray's class, dtype, rank,
+shape and flags; a number's class), makes the result arrays, releases the GIL, runs the step and
+returns the results in the function's own structure, without Python in between: a few hundred
 nanoseconds.  Whatever does not fit gives `MISS`, and the caller takes the slow path, which converts
 or explains.
 
-The layout of NumPy's array object is part of its binary interface; it is checked on real arrays
-before it is relied on.  Where it differs there is no entry point: every call takes the slow path.
+There is one piece of code for all steps, `entry_text.py`; what it expects of a step's arguments is
+data, the plan that this file writes.
+
+The layout of Python's and NumPy's objects is part of their binary interface; it is checked on real
+objects before it is relied on.  Where it differs there is no entry point: every call takes the slow
+path.
 """
 
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from graphc.ir import Type
-from graphc.runtime.llvm.builder import Function, Module, Reg, constant
+from graphc.runtime.llvm.entry_text import (
+    CLASS,
+    DATA,
+    DTYPE,
+    ENTRY,
+    ENTRY_TEXT,
+    FIELD,
+    FLAGS,
+    ITEMS,
+    NUMBER,
+    RANK,
+    RESERVED,
+    SHAPE,
+    SIZE,
+    STRIDES,
+    Build,
+    Match,
+)
+from graphc.runtime.llvm.jit import QUICK, Machine, add_symbols, compile_text
 
-ENTRY = "python_entry"
+__all__ = ["MISS", "RESERVED", "Calling", "Container", "Fixed", "Leaf", "Result", "native_step"]
 
 MISS = NotImplemented
 """What the entry point gives for arguments that are not for it, and for a step that failed."""
 
-RESERVED = 64
-"""Bytes before the arena proper; the first eight hold the value of a failed check."""
-
-_METH_FASTCALL = 0x80
+_METH_FASTCALL_KEYWORDS = 0x80 | 0x02
 _PYTHON_API = (
-    "PyEval_SaveThread",
+    "PyDict_New",
+    "PyDict_Next",
+    "PyDict_SetItem",
+    "PyErr_Clear",
     "PyEval_RestoreThread",
+    "PyEval_SaveThread",
+    "PyList_New",
     "PyLong_AsLongLongAndOverflow",
+    "PyObject_Call",
+    "PyObject_GetAttr",
+    "PyObject_RichCompareBool",
     "PyTuple_New",
-    "PyTuple_SetItem",
-    "Py_IncRef",
     "Py_DecRef",
+    "Py_IncRef",
 )
 _NUMPY_API = {"PyArray_NewFromDescr": 94, "PyArray_Scalar": 60}
 """NumPy's C functions by their place in its table, which is the same in every version."""
 
-_DATA, _RANK, _SHAPE, _STRIDES, _DTYPE, _FLAGS = 16, 24, 32, 40, 56, 64
-"""Offsets of the fields of an array object (PyArrayObject)."""
-_CLASS = 8
-"""Offset of the class in any object."""
-_NUMBER = 16
-"""Where a Python float and NumPy's scalars keep their number (ob_fval, obval)."""
-_CARRAY = 0x0501
-"""Flags of an array in row-major order, aligned and writable."""
+
+# ---- what a step expects and returns -------------------------------------------------------------
 
 
 class Leaf(NamedTuple):
-    """What the entry point expects of an argument: an object of exactly this class and type."""
+    """An argument: an object of exactly this class and type.
+
+    An int may have to have one value, and an array to be the same object as an earlier leaf.
+    """
 
     kind: type
     type: Type
+    value: int | None = None
+    same: int | None = None
+
+
+class Fixed(NamedTuple):
+    """An object that is part of the signature, or of what is returned."""
+
+    value: Any
+
+
+class Result(NamedTuple):
+    """The result of that number, or, where the flag is set, the argument (leaf) of that number."""
+
+    number: int
+    is_argument: bool = False
+
+
+class Container(NamedTuple):
+    """A container of the class `kind`; `keys` are the names of its parts."""
+
+    kind: type
+    keys: tuple[Any, ...]
+    parts: tuple[Any, ...]
+
+
+Pattern = Leaf | Fixed | Container
+"""What an argument must be."""
+
+Output = Result | Fixed | Container
+"""What is returned."""
 
 
 class Calling(NamedTuple):
     """How a step is called: its arguments, and what it returns.
 
-    `returns` are results by number, or, where the flag is set, arguments that are given back;
-    `alone` returns the only one itself rather than in a tuple.  With `keeps_gil`, no other Python
-    thread runs meanwhile: for steps that take less time than handing the GIL over and back.
+    With `keeps_gil`, no other Python thread runs meanwhile: for steps that take less time than
+    handing the GIL over and back.
     """
 
-    arguments: tuple[Leaf, ...]
-    returns: tuple[tuple[int, bool], ...]
-    alone: bool
+    positional: tuple[Pattern, ...]
+    keywords: tuple[tuple[str, Pattern], ...]
+    returns: Output
     keeps_gil: bool = False
+
+
+def can_match(kind: type, keys: Sequence[Any]) -> bool:
+    """Whether the entry point can walk a container of this class.
+
+    Not one that may have its own idea of what it holds and in what order, nor one with keys whose
+    comparison may run a user's code.
+    """
+    return _match_kind(kind) is not None and (
+        not issubclass(kind, dict) or all(type(key) in (str, int) for key in keys)
+    )
+
+
+def can_build(kind: type) -> bool:
+    """Whether the entry point can make a container of this class."""
+    return kind in (list, dict) or _match_kind(kind) is Match.TUPLE
+
+
+def _match_kind(kind: type) -> Match | None:
+    if kind is tuple or (issubclass(kind, tuple) and _is_named_tuple(kind)):
+        return Match.TUPLE
+    if kind is list:
+        return Match.LIST
+    if kind in (dict, defaultdict):
+        return Match.DICT
+    if issubclass(kind, (tuple, list, dict)) or not dataclasses.is_dataclass(kind):
+        return None
+    return Match.FIELDS
+
+
+def _is_named_tuple(kind: type) -> bool:
+    return hasattr(kind, "_fields") and kind.__iter__ is tuple.__iter__  # type: ignore[attr-defined]
+
+
+# ---- the layout of objects -----------------------------------------------------------------------
 
 
 @functools.cache
@@ -84,7 +174,13 @@ def is_supported() -> bool:
         np.empty((1, 1, 3, 2))[..., ::2],
     ]
     scalars = [np.float32(0.1), np.float64(0.1), np.int32(7), np.int64(7), np.bool_(True), 0.1]
-    return all(_is_laid_out(a) for a in arrays) and all(_keeps_number(x) for x in scalars)
+    return (
+        all(_is_laid_out(array) for array in arrays)
+        and all(_keeps_number(scalar) for scalar in scalars)
+        and _has_parts((1, None, "a"))
+        and _has_parts([1, None])
+        and all(_word(id(parts) + SIZE) == len(parts) for parts in ({}, {"a": 1, "b": 2}))
+    )
 
 
 def _word(address: int) -> int:
@@ -94,263 +190,139 @@ def _word(address: int) -> int:
 def _is_laid_out(array: np.ndarray) -> bool:
     at = id(array)
     known = (
-        _word(at + _CLASS) == id(np.ndarray)
-        and _word(at + _DATA) == array.ctypes.data
-        and ctypes.c_int.from_address(at + _RANK).value == array.ndim
-        and _word(at + _DTYPE) == id(array.dtype)
-        and ctypes.c_int.from_address(at + _FLAGS).value == array.flags.num
+        _word(at + CLASS) == id(np.ndarray)
+        and _word(at + DATA) == array.ctypes.data
+        and ctypes.c_int.from_address(at + RANK).value == array.ndim
+        and _word(at + DTYPE) == id(array.dtype)
+        and ctypes.c_int.from_address(at + FLAGS).value == array.flags.num
     )
-    if not known or _word(at + _STRIDES) - _word(at + _SHAPE) != 8 * array.ndim:
+    if not known or _word(at + STRIDES) - _word(at + SHAPE) != 8 * array.ndim:
         return False
-    sizes = (ctypes.c_ssize_t * array.ndim).from_address(_word(at + _SHAPE))
+    sizes = (ctypes.c_ssize_t * array.ndim).from_address(_word(at + SHAPE))
     return tuple(sizes) == array.shape
 
 
 def _keeps_number(number: Any) -> bool:
     raw = np.array(number)
-    return ctypes.string_at(id(number) + _NUMBER, raw.nbytes) == raw.tobytes()
+    return ctypes.string_at(id(number) + NUMBER, raw.nbytes) == raw.tobytes()
 
 
-# ---- emitting ------------------------------------------------------------------------------------
+def _has_parts(parts: tuple[Any, ...] | list[Any]) -> bool:
+    if _word(id(parts) + SIZE) != len(parts):
+        return False
+    first = id(parts) + ITEMS
+    if isinstance(parts, list):
+        first = _word(first)
+    return all(_word(first + 8 * i) == id(part) for i, part in enumerate(parts))
 
 
-def emit_entry(
-    module: Module, step: str, calling: Calling, results: Sequence[Type], constants: Sequence[int]
-) -> None:
-    """Add the entry point of `step`: PyObject *(PyObject *self, PyObject **args, Py_ssize_t n).
-
-    `constants` are the addresses of the step's constant arrays.  The arena is the memory at
-    `@arena`, used by one thread at a time: a second caller is sent to the slow path.
-    """
-    _declare(module)
-    _EntryEmitter(module, step, calling, results, constants).emit()
+# ---- the plan ------------------------------------------------------------------------------------
 
 
-def _declare(module: Module) -> None:
-    for name, result, parameters in (
-        ("PyEval_SaveThread", "ptr", []),
-        ("PyEval_RestoreThread", "void", ["ptr"]),
-        ("PyLong_AsLongLongAndOverflow", "i64", ["ptr", "ptr"]),
-        ("PyTuple_New", "ptr", ["i64"]),
-        ("PyTuple_SetItem", "i32", ["ptr", "i64", "ptr"]),
-        ("Py_IncRef", "void", ["ptr"]),
-        ("Py_DecRef", "void", ["ptr"]),
-        ("PyArray_NewFromDescr", "ptr", ["ptr", "ptr", "i32", "ptr", "ptr", "ptr", "i32", "ptr"]),
-        ("PyArray_Scalar", "ptr", ["ptr", "ptr", "ptr"]),
-    ):
-        module.declare(name, result, parameters)
-    module.tables["arena"] = "@arena = global ptr null\n@busy = internal global i8 0"
+class _Plan:
+    """The programs of a plan as words, and the objects whose addresses are in them."""
 
+    def __init__(self) -> None:
+        self.objects: list[Any] = []
+        self.leaves = 0
+        self.held = 0
 
-class _EntryEmitter:
-    def __init__(
-        self,
-        module: Module,
-        step: str,
-        calling: Calling,
-        results: Sequence[Type],
-        constants: Sequence[int],
-    ):
-        self.module = module
-        self.step = step
-        self.calling = calling
-        self.results = results
-        self.constants = constants
-        parameters = [Reg("%self", "ptr"), Reg("%args", "ptr"), Reg("%count", "i64")]
-        self.f = Function(module, ENTRY, parameters, "ptr", linkage="")
+    def address(self, known: Any) -> int:
+        self.objects.append(known)
+        return id(known)
 
-    def emit(self) -> None:
-        f = self.f
-        slots = len(self.calling.arguments) + len(self.results) + len(self.constants)
-        table = f.let(f"alloca [{max(slots, 1)} x ptr], align 16", "ptr")
-        numbers = f.let(f"alloca [{max(slots, 1)} x i64], align 16", "ptr")
-        overflow = f.let("alloca i32, align 4", "ptr")
-        self.require(f.icmp("eq", Reg("%count", "i64"), self.number(len(self.calling.arguments))))
-        objects = [
-            self.load(Reg("%args", "ptr"), 8 * i) for i in range(len(self.calling.arguments))
-        ]
-        for i, (leaf, item) in enumerate(zip(self.calling.arguments, objects, strict=True)):
-            self.put(table, i, self.argument(leaf, item, numbers, i, overflow))
-        self.take_arena()
-        arrays: dict[int, Reg] = {}
-        slot = len(objects)
-        for i, type in enumerate(self.results):
-            data = f.offset(numbers, "i64", self.number(slot))
-            if type.shape:
-                arrays[i] = self.make_array(type, list(arrays.values()))
-                data = self.load(arrays[i], _DATA)
-            self.put(table, slot, data)
-            slot += 1
-        for address in self.constants:
-            self.put(table, slot, f.let(f"inttoptr i64 {address} to ptr", "ptr"))
-            slot += 1
-        made = list(arrays.values())
-        holder = None if self.calling.alone else self.make_tuple(made)
-        self.run(table, made if holder is None else [*made, holder])
-        f.line(f"ret ptr {self.returned(objects, arrays, numbers, holder).text}")
-        f.label("miss")
-        f.line(f"ret ptr {self.missed().text}")
-        self.module.add(f)
+    def match(self, pattern: Pattern) -> list[int]:
+        if isinstance(pattern, Leaf):
+            self.leaves += 1
+            return self.leaf(pattern)
+        if isinstance(pattern, Fixed):
+            known = self.address(pattern.value)
+            is_text = type(pattern.value) is str
+            return [Match.EQUAL, id(str), known] if is_text else [Match.FIXED, known]
+        kind = _match_kind(pattern.kind)
+        assert kind is not None
+        self.held += len(pattern.parts)
+        words = [kind, self.address(pattern.kind), len(pattern.parts)]
+        for key, part in zip(pattern.keys, pattern.parts, strict=True):
+            words += [self.address(key)] if kind in (Match.DICT, Match.FIELDS) else []
+            words += self.match(part)
+        return words
 
-    # ---- small pieces ----------------------------------------------------------------------------
-
-    def number(self, value: int, elem: str = "i64") -> Reg:
-        return constant(value, elem)
-
-    def load(self, base: Reg, offset: int, elem: str = "ptr") -> Reg:
-        address = self.f.offset(base, "i8", self.number(offset))
-        return self.f.let(f"load {elem}, ptr {address.text}", elem)
-
-    def put(self, table: Reg, slot: int, pointer: Reg) -> None:
-        address = self.f.offset(table, "ptr", self.number(slot))
-        self.f.line(f"store ptr {pointer.text}, ptr {address.text}")
-
-    def require(self, condition: Reg) -> None:
-        """Leave for the slow path unless `condition` holds."""
-        following = self.f.name_of("fits")
-        self.f.branch_if(condition, following, "miss")
-        self.f.label(following)
-
-    def is_object(self, pointer: Reg, known: object) -> Reg:
-        address = self.f.let(f"ptrtoint ptr {pointer.text} to i64", "i64")
-        return self.f.icmp("eq", address, self.number(id(known)))
-
-    def object(self, known: object) -> Reg:
-        return self.f.let(f"inttoptr i64 {id(known)} to ptr", "ptr")
-
-    def missed(self) -> Reg:
-        miss = self.object(MISS)
-        self.f.call("Py_IncRef", [miss])
-        return miss
-
-    # ---- arguments -------------------------------------------------------------------------------
-
-    def argument(self, leaf: Leaf, item: Reg, numbers: Reg, i: int, overflow: Reg) -> Reg:
-        """The address of an argument's elements, once it is known to be what was compiled for."""
-        f = self.f
-        self.require(self.is_object(self.load(item, _CLASS), leaf.kind))
+    def leaf(self, leaf: Leaf) -> list[int]:
+        kind = self.address(leaf.kind)
+        if leaf.same is not None:
+            return [Match.SAME, kind, leaf.same]
         if leaf.kind is np.ndarray:
-            self.require_layout(leaf, item)
-            return self.load(item, _DATA)
-        if leaf.kind is not int:
-            return f.offset(item, "i8", self.number(_NUMBER))
-        slot = f.offset(numbers, "i64", self.number(i))
-        f.store(f.call("PyLong_AsLongLongAndOverflow", [item, overflow], "i64"), slot)
-        flag = f.load(overflow, "i32")
-        self.require(f.icmp("eq", flag, f.const(0, flag)))
-        return slot
+            return [Match.ARRAY, kind, *self.type(leaf.type)]
+        if leaf.value is not None:
+            return [Match.KNOWN, kind, self.address(leaf.value)]
+        return [Match.INT if leaf.kind is int else Match.NUMBER, kind]
 
-    def require_layout(self, leaf: Leaf, item: Reg) -> None:
-        f = self.f
-        fits = self.is_object(self.load(item, _DTYPE), leaf.type.numpy_dtype)
-        rank = self.load(item, _RANK, "i32")
-        fits = f.and_(fits, f.icmp("eq", rank, f.const(leaf.type.rank, rank)))
-        flags = self.load(item, _FLAGS, "i32")
-        plain = f.and_(flags, f.const(_CARRAY, flags))
-        self.require(f.and_(fits, f.icmp("eq", plain, f.const(_CARRAY, plain))))
-        shape = self.load(item, _SHAPE)
-        sizes = [self.load(shape, 8 * axis, "i64") for axis in range(leaf.type.rank)]
-        for size, expected in zip(sizes, leaf.type.shape, strict=True):
-            self.require(f.icmp("eq", size, self.number(expected)))
+    def type(self, type: Type) -> list[int]:
+        return [self.address(type.numpy_dtype), type.rank, *type.shape]
 
-    # ---- running ---------------------------------------------------------------------------------
+    def build(self, output: Output, results: Sequence[Type]) -> list[int]:
+        if isinstance(output, Fixed):
+            return [Build.FIXED, self.address(output.value)]
+        if isinstance(output, Result):
+            if output.is_argument:
+                return [Build.ARGUMENT, output.number]
+            type = results[output.number]
+            if type.shape:
+                return [Build.RESULT, output.number]
+            return [Build.SCALAR, output.number, self.address(type.numpy_dtype)]
+        kinds = {tuple: Build.TUPLE, list: Build.LIST, dict: Build.DICT}
+        count = len(output.parts)
+        if output.kind in kinds:
+            words = [kinds[output.kind], count]
+        else:
+            words = [Build.CALL, self.address(output.kind), count]
+        for key, part in zip(output.keys, output.parts, strict=True):
+            words += [self.address(key)] if output.kind is dict else []
+            words += self.build(part, results)
+        return words
 
-    def take_arena(self) -> None:
-        """Mark the arena as taken; whoever finds it taken goes the slow way."""
-        f = self.f
-        pair = f.name_of("%taken")
-        f.line(f"{pair} = cmpxchg ptr @busy, i8 0, i8 1 acquire monotonic")
-        self.require(f.let(f"extractvalue {{ i8, i1 }} {pair}, 1", "i1"))
 
-    def make_array(self, type: Type, earlier: Sequence[Reg]) -> Reg:
-        """A fresh array; it takes over a reference to the dtype.  MemoryError if there is none."""
-        f = self.f
-        shape = self.module.table(f"shape_{'x'.join(map(str, type.shape))}", "i64", type.shape)
-        dtype = self.object(type.numpy_dtype)
-        f.call("Py_IncRef", [dtype])
-        null = Reg("null", "ptr")
-        no_flags = self.number(0, "i32")
-        rank = self.number(type.rank, "i32")
-        ndarray = self.object(np.ndarray)
-        arguments = [ndarray, dtype, rank, shape, null, null, no_flags, null]
-        array = f.call("PyArray_NewFromDescr", arguments, "ptr")
-        self.require_memory(array, earlier)
-        return array
-
-    def make_tuple(self, earlier: Sequence[Reg]) -> Reg:
-        """The tuple of results, empty as yet; made before the step runs, while failing is free."""
-        size = self.number(len(self.calling.returns))
-        holder = self.f.call("PyTuple_New", [size], "ptr")
-        self.require_memory(holder, earlier)
-        return holder
-
-    def require_memory(self, made: Reg, earlier: Sequence[Reg]) -> None:
-        """Hand on the MemoryError that left `made` null."""
-        f = self.f
-        failed, fine = f.name_of("no_memory"), f.name_of("made")
-        f.branch_if(f.icmp("eq", made, Reg("null", "ptr")), failed, fine)
-        f.label(failed)
-        self.give_arena_back()
-        self.drop(earlier)
-        f.line("ret ptr null")
-        f.label(fine)
-
-    def drop(self, objects: Sequence[Reg]) -> None:
-        for item in objects:
-            self.f.call("Py_DecRef", [item])
-
-    def give_arena_back(self) -> None:
-        self.f.line("store atomic i8 0, ptr @busy release, align 1")
-
-    def run(self, table: Reg, made: Sequence[Reg]) -> None:
-        """Run the step; if it fails, the slow path runs it again and explains."""
-        f = self.f
-        keeps_gil = self.calling.keeps_gil
-        block = self.f.let("load ptr, ptr @arena", "ptr")
-        arena = f.offset(block, "i8", self.number(RESERVED))
-        state = None if keeps_gil else f.call("PyEval_SaveThread", [], "ptr")
-        status = f.call(self.step, [table, arena, block], "i64")
-        if state is not None:
-            f.call("PyEval_RestoreThread", [state])
-        self.give_arena_back()
-        failed, passed = f.name_of("failed"), f.name_of("passed")
-        f.branch_if(f.icmp("eq", status, self.number(0)), passed, failed)
-        f.label(failed)
-        self.drop(made)
-        f.branch("miss")
-        f.label(passed)
-
-    def returned(
-        self,
-        objects: Sequence[Reg],
-        arrays: Mapping[int, Reg],
-        numbers: Reg,
-        holder: Reg | None,
-    ) -> Reg:
-        """The results in the order of the leaves; one without axes becomes a NumPy scalar."""
-        f = self.f
-        leaves = []
-        for index, is_argument in self.calling.returns:
-            if is_argument:
-                f.call("Py_IncRef", [objects[index]])
-                leaves.append(objects[index])
-            elif index in arrays:
-                leaves.append(arrays[index])
-            else:
-                data = f.offset(numbers, "i64", self.number(len(objects) + index))
-                dtype = self.object(self.results[index].numpy_dtype)
-                scalar = f.call("PyArray_Scalar", [data, dtype, Reg("null", "ptr")], "ptr")
-                failed, made = f.name_of("no_memory"), f.name_of("made")
-                f.branch_if(f.icmp("eq", scalar, Reg("null", "ptr")), failed, made)
-                f.label(failed)
-                f.line("ret ptr null")
-                f.label(made)
-                leaves.append(scalar)
-        if holder is None:
-            return leaves[0]
-        for i, leaf in enumerate(leaves):
-            f.call("PyTuple_SetItem", [holder, self.number(i), leaf], "i32")
-        return holder
+def _plan_words(
+    calling: Calling,
+    results: Sequence[Type],
+    constants: Sequence[np.ndarray],
+    step: int,
+    arena: np.ndarray,
+) -> tuple[np.ndarray, list[Any]]:
+    """The plan of a step, and what must live as long as it does."""
+    plan = _Plan()
+    patterns = [*calling.positional, *(pattern for _, pattern in calling.keywords)]
+    programs = {
+        "match": [word for pattern in patterns for word in plan.match(pattern)],
+        "types": [word for type in results for word in plan.type(type)],
+        "build": plan.build(calling.returns, results),
+        "keyword_names": [plan.address(name) for name, _ in calling.keywords],
+        "constant_table": [array.ctypes.data for array in constants],
+    }
+    header = {
+        "step": step,
+        "arena": arena.ctypes.data,
+        "busy": 0,
+        "keeps_gil": int(calling.keeps_gil),
+        "positional": len(calling.positional),
+        "keywords": len(calling.keywords),
+        "leaves": plan.leaves,
+        "held": plan.held,
+        "results": len(results),
+        "constants": len(constants),
+        "miss": id(MISS),
+        "ndarray": id(np.ndarray),
+    }
+    words = np.zeros(len(FIELD) + sum(map(len, programs.values())), np.int64)
+    place = len(FIELD)
+    for name, program in programs.items():
+        words[place : place + len(program)] = program
+        header[name] = words.ctypes.data + 8 * place
+        place += len(program)
+    for name, value in header.items():
+        words[FIELD[name]] = value
+    return words, [*plan.objects, *constants, arena]
 
 
 # ---- from address to function --------------------------------------------------------------------
@@ -367,8 +339,19 @@ class _MethodDef(ctypes.Structure):
     ]
 
 
-def c_symbols() -> dict[str, int]:
-    """The addresses of the C functions that an entry point calls."""
+@functools.cache
+def _entry_point() -> tuple[Machine, _MethodDef]:
+    """The code of the entry point, in this process; it is never unloaded."""
+    add_symbols(_c_symbols())
+    machine = compile_text(ENTRY_TEXT, QUICK)
+    definition = _MethodDef(
+        b"step", machine.address(ENTRY), _METH_FASTCALL_KEYWORDS, b"a compiled step"
+    )
+    return machine, definition
+
+
+def _c_symbols() -> dict[str, int]:
+    """The addresses of the C functions that the entry point calls."""
     python = {
         name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0
         for name in _PYTHON_API
@@ -386,10 +369,27 @@ def _numpy_table() -> Any:
     return (ctypes.c_size_t * (max(_NUMPY_API.values()) + 1)).from_address(get(capsule, None))
 
 
-def builtin_function(address: int) -> tuple[Callable[..., Any], Any]:
-    """The machine code at `address` as a Python function, and what must live as long as it does."""
-    definition = _MethodDef(b"step", address, _METH_FASTCALL, b"a compiled step")
+def native_step(
+    calling: Calling,
+    results: Sequence[Type],
+    constants: Sequence[np.ndarray],
+    step: int,
+    arena: np.ndarray,
+    keep: Any,
+) -> Callable[..., Any] | None:
+    """The step at the address `step` as a Python function; None where Python is not supported.
+
+    `arena` is the memory for its temporaries, used by one thread at a time: a second caller is sent
+    to the slow path.  `keep` lives as long as the function: what the code at `step` belongs to.
+    """
+    if not is_supported():
+        return None
+    words, objects = _plan_words(calling, results, constants, step, arena)
+    _, definition = _entry_point()
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype = ctypes.py_object
-    make.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
-    return make(ctypes.addressof(definition), None, None), definition
+    make.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
+    function: Callable[..., Any] = make(
+        ctypes.addressof(definition), (words, objects, keep), None
+    )
+    return function

@@ -1,18 +1,20 @@
 """From LLVM IR text to callable machine code, in this process.
 
-Each text is compiled in an LLVM context and engine of its own, so that threads may compile, run and
-drop code at once, and two texts may use the same names.
+Text becomes an object file, which is kept on disk (`runtime/disk_cache.py`), and is linked into the
+process.  Each text is compiled and linked in an LLVM context and engine of its own, so that threads
+may compile, run and drop code at once, and two texts may use the same names.
 """
 
 from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import llvmlite.binding as llvm
 
-from graphc.runtime.llvm.entry import c_symbols
+from graphc.runtime.disk_cache import current_cache, key_of
 
 _initialising = threading.Lock()
 
@@ -36,8 +38,6 @@ def host_target() -> HostTarget:
 def _host_target() -> HostTarget:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    for name, address in c_symbols().items():
-        llvm.add_symbol(name, address)
     features = llvm.get_host_cpu_features()
     has = {name for name, on in features.items() if on}
     vector_bytes = 64 if "avx512f" in has else 32 if "avx2" in has else 16
@@ -49,34 +49,51 @@ def _host_target() -> HostTarget:
     )
 
 
-def make_target_machine() -> llvm.TargetMachine:
+FULL = 2
+QUICK = 0
+"""LLVM's levels of effort.  `QUICK` compiles four times as fast and is for code without loops."""
+
+_CODE_MODEL = "jitdefault"
+
+
+def make_target_machine(effort: int = FULL) -> llvm.TargetMachine:
     host = host_target()
     return llvm.Target.from_triple(host.triple).create_target_machine(
-        cpu=host.cpu, features=host.features, opt=2, codemodel="jitdefault", jit=True
+        cpu=host.cpu, features=host.features, opt=effort, codemodel=_CODE_MODEL, jit=True
     )
 
 
 class Machine:
-    """Compiled code: addresses by name, good for as long as this object lives."""
+    """Linked object code: addresses by name, good for as long as this object lives.
 
-    def __init__(self, text: str):
+    `from_disk` says whether the code was found in the disk cache.
+    """
+
+    def __init__(self, code: bytes, from_disk: bool = False):
+        self.from_disk = from_disk
         self._context = llvm.create_context()
-        module = _module(text, self._context)
-        self._engine = llvm.create_mcjit_compiler(module, make_target_machine())
+        empty = llvm.parse_assembly("", self._context)
+        empty.triple = host_target().triple
+        self._engine = llvm.create_mcjit_compiler(empty, make_target_machine())
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
 
     def __del__(self) -> None:
         # The engine owns the module, which lives in the context: the order matters.
         if hasattr(self, "_engine"):
             self._engine.close()
-        self._context.close()
+        if hasattr(self, "_context"):
+            self._context.close()
 
     def address(self, name: str) -> int:
         return int(self._engine.get_function_address(name))
 
-    def global_address(self, name: str) -> int:
-        """Where a global variable lies."""
-        return int(self._engine.get_global_value_address(name))
+
+def add_symbols(addresses: Mapping[str, int]) -> None:
+    """Tell the linker where functions are that it would not find by their name."""
+    host_target()  # initialises LLVM
+    for name, address in addresses.items():
+        llvm.add_symbol(name, address)
 
 
 def attributes() -> str:
@@ -88,13 +105,39 @@ def attributes() -> str:
     )
 
 
-def compile_text(text: str) -> Machine:
+def compile_text(text: str, effort: int = FULL) -> Machine:
     """Compile LLVM IR text; every non-internal function in it can be called by address.
+
+    The text must not hold addresses of this process: another one may be given the same code.
+    """
+    cache = current_cache()
+    if cache is None:
+        return Machine(object_code(text, effort))
+    key = _key(text, effort)
+    code = cache.load(key)
+    if code is not None:
+        return Machine(code, from_disk=True)
+    code = object_code(text, effort)
+    cache.store(key, code)
+    return Machine(code)
+
+
+def _key(text: str, effort: int) -> str:
+    """What object code depends on: the text, and for whom and by whom it is compiled."""
+    host = host_target()
+    version = ".".join(map(str, llvm.llvm_version_info))
+    settings = f"LLVM {version}, effort {effort}, code model {_CODE_MODEL}"
+    return key_of(text, attributes(), host.triple, host.cpu, host.features, settings)
+
+
+def object_code(text: str, effort: int = FULL) -> bytes:
+    """An object file for this machine.
 
     No LLVM pass runs before code generation: our text is vectorised and tidy as it is written, and
     passes were measured to cost compile time without changing the code.
     """
-    return Machine(text)
+    context = llvm.create_context()
+    return bytes(make_target_machine(effort).emit_object(_module(text, context)))
 
 
 def assembly(text: str) -> str:
