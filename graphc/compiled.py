@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +15,8 @@ import numpy as np
 
 from graphc import errors
 from graphc.calling import NativeCall, native_call
-from graphc.ir import Graph, all_eqns
+from graphc.ir import Graph, subgraphs
+from graphc.ops.control import while_
 from graphc.ops.linalg import matmul
 from graphc.passes import pipeline
 from graphc.runtime.llvm.entry import MISS
@@ -34,12 +36,14 @@ SHORT_STEP = 20_000
 """Operations on elements that take less time than handing the GIL over and back (microseconds)."""
 
 
-def work_of(graph: Graph) -> int:
-    """About how many operations on elements a step takes."""
-    work = 0
-    for eqn in all_eqns(graph):
+def work_of(graph: Graph) -> float:
+    """About how many operations on elements a step takes; without end where a loop has none."""
+    work: float = 0
+    for eqn in graph.eqns:
         inner = eqn.ins[0].type.shape[-1] if eqn.op is matmul else 1
+        times = math.inf if eqn.op is while_ else eqn.attrs.get("length", 1)
         work += sum(atom.type.size for atom in (*eqn.ins, *eqn.outs)) * inner
+        work += sum(times * (1 + work_of(held)) for _, held in subgraphs(eqn))
     return work
 
 

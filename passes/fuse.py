@@ -26,8 +26,19 @@ Unit = tuple[Group | None, list[int]]
 
 
 def fuse(graph: Graph) -> Graph:
-    """The graph with its kernels as `fused` equations, inside conditionals too."""
-    graph = graph.replace(eqns=tuple(map_subgraphs(fuse, eqn) for eqn in graph.eqns))
+    """The graph with its kernels as `fused` equations, inside conditionals and loops too."""
+    return _fuse(graph, {graph.outs[result] for _, result in graph.updates})
+
+
+def _fuse_held(eqn: Eqn) -> Eqn:
+    """What the body of a loop carries on is the new value of what it is given."""
+    carried = eqn.attrs.get("carried", 0)
+    return map_subgraphs(lambda held: _fuse(held, set(held.outs[:carried])), eqn)
+
+
+def _fuse(graph: Graph, written: set[Atom]) -> Graph:
+    """`written`: results that take the place of a parameter when nothing reads it any more."""
+    graph = graph.replace(eqns=tuple(map(_fuse_held, graph.eqns)))
     grouping = find_groups(graph)
     needed = _readers(graph)
     units: list[Unit] = []
@@ -42,7 +53,6 @@ def fuse(graph: Graph) -> Graph:
     eqns = [_as_eqn(graph, grouping, unit, needed) for unit in units]
     # A kernel without results is dead: `eliminate_dead` is not a condition of fusing.
     eqns = [eqn for eqn in eqns if eqn.op is not control.fused or eqn.outs]
-    written = {graph.outs[result] for _, result in graph.updates}
     return graph.replace(eqns=tuple(_in_order(eqns, written)))
 
 

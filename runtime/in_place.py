@@ -6,42 +6,97 @@ the difference: no later reader, no reader inside the kernel that writes, no fai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from graphc.ir import Eqn, Graph, Var, has_effect
+from graphc.ir import Eqn, Graph, Var, has_effect, subgraphs
 from graphc.ops import control, shape
-from graphc.runtime.kernel import Kernel, Load, Loop, Product, Statement, Store, accesses
+from graphc.runtime.kernel import (
+    Access,
+    Kernel,
+    Load,
+    Loop,
+    Product,
+    Statement,
+    Store,
+    accesses,
+)
 from graphc.runtime.program import Place, Root, Source
 
 
 def may_overwrite(graph: Graph, new: Var, param: Var) -> bool:
-    """Whether `new` may be written over `param` as soon as it is made.
+    """Whether `new` may be written over the argument `param` as soon as it is made.
 
     Nothing may read the old value afterwards, and no check may fail afterwards: a step that
     fails leaves its arguments as they were.
     """
-    at = next((i for i, eqn in enumerate(graph.eqns) if new in eqn.outs), None)
+    at = _maker(graph, new)
     if at is None or graph.eqns[at].op is not control.fused:
         return False
-    later = graph.eqns[at + 1 :]
-    aliases = _aliases(graph, param)
-    read_later = any(not aliases.isdisjoint(_variables(eqn)) for eqn in later)
+    return _is_unseen(graph, at, param, new) and not any(map(has_effect, graph.eqns[at + 1 :]))
+
+
+def may_replace(graph: Graph, new: Var, param: Var) -> bool:
+    """Whether `new` may be written over `param`, whose memory is the step's own.
+
+    What a loop carries, and what reaches it through conditionals and other loops: these may have
+    `param` itself as an operand, once, and no view of it.
+    """
+    at = _maker(graph, new)
+    if at is None or not _is_unseen(graph, at, param, new):
+        return False
+    eqn = graph.eqns[at]
+    if eqn.op is control.fused:
+        return True
+    aliases = _aliases(graph.eqns, {param}, new)
+    touching = [atom for atom in eqn.ins if atom in aliases]
+    if eqn.op in (control.while_, control.scan):
+        return touching in ([], [param]) and eqn.ins[eqn.outs.index(new)] is param
+    return eqn.op is control.cond and touching in ([], [param])
+
+
+def _maker(graph: Graph, new: Var) -> int | None:
+    """The position of the equation that makes `new`."""
+    return next((i for i, eqn in enumerate(graph.eqns) if new in eqn.outs), None)
+
+
+def _is_unseen(graph: Graph, at: int, param: Var, new: Var) -> bool:
+    """Whether no equation after `at` reads `param`, and no result but `new` may be it."""
+    aliases = _aliases(graph.eqns, {param}, new)
+    read_later = any(not aliases.isdisjoint(_variables(eqn)) for eqn in graph.eqns[at + 1 :])
     returned = not aliases.isdisjoint(out for out in graph.outs if isinstance(out, Var))
-    return not (read_later or returned or any(has_effect(eqn) for eqn in later))
+    return not (read_later or returned)
 
 
 def _variables(eqn: Eqn) -> list[Var]:
     return [atom for atom in eqn.ins if isinstance(atom, Var)]
 
 
-def _aliases(graph: Graph, param: Var) -> set[Var]:
-    """The values that may lie in the memory of `param`: views of it, and conditionals over it."""
-    aliases = {param}
-    for eqn in graph.eqns:
-        may_alias = eqn.op in shape.VIEWS or eqn.op is control.cond
-        if may_alias and not aliases.isdisjoint(_variables(eqn)):
+def _aliases(eqns: Sequence[Eqn], sources: set[Var], new: Var | None = None) -> set[Var]:
+    """The values that may lie in the memory of `sources`: views, and what conditionals choose.
+
+    Not `new` and what is seen through it: they are meant to be there.
+    """
+    aliases = set(sources)
+    for eqn in eqns:
+        if aliases.isdisjoint(_variables(eqn)):
+            continue
+        if eqn.op in shape.VIEWS:
             aliases.update(eqn.outs)
+        elif eqn.op is control.cond:
+            aliases.update(_chosen(eqn, aliases))
+        if new is not None:
+            aliases.discard(new)
     return aliases
+
+
+def _chosen(eqn: Eqn, aliases: set[Var]) -> Iterator[Var]:
+    """The results of a conditional that may be one of `aliases`."""
+    for _, branch in subgraphs(eqn):
+        pairs = zip(branch.params, eqn.ins[1:], strict=True)
+        inside = _aliases(branch.eqns, {param for param, atom in pairs if atom in aliases})
+        yield from (
+            out for out, inner in zip(eqn.outs, branch.outs, strict=True) if inner in inside
+        )
 
 
 def lies_at(source: Source, root: Root) -> bool:
@@ -57,44 +112,55 @@ def may_touch(source: Source, root: Root) -> bool:
 def is_in_place(kernel: Kernel, roots: Sequence[Root], out: int) -> bool:
     """Whether a kernel on the memory `roots` may write buffer `out` over what it reads there.
 
-    Each element must be read for the last time in the iteration that writes it: the same access
-    for reading and writing, a step along every loop around it, and no part in a reduction loop (a
-    later stage would read again) or in a matrix product.
+    Each element must be read for the last time in the iteration that writes it, and before it is
+    written: the same access for reading and writing, a step along every loop around it, and no
+    part in a reduction loop (a later stage would read again) or in a matrix product.
     """
     target = roots[out]
     if any(root is not target and target in root.memories() for root in roots):
         return False  # a choice may be that memory, or not
     shared = {i for i, root in enumerate(roots) if root is target}
-    found: set[tuple[tuple[int, ...], int]] = set()
-    return _collect(kernel, kernel.body, shared, (), found) and len(found) == 1
+    seen = _Accesses(kernel, shared)
+    return seen.collect(kernel.body, ()) and len(seen.found) == 1
 
 
-def _collect(
-    kernel: Kernel,
-    statements: Sequence[Statement],
-    shared: set[int],
-    around: tuple[int, ...],
-    found: set[tuple[tuple[int, ...], int]],
-) -> bool:
-    """Gather the accesses to `shared` buffers; False where one is not a plain load or store."""
-    for statement in statements:
+class _Accesses:
+    """The accesses of a kernel to `shared` buffers, gathered in the order in which they run."""
+
+    def __init__(self, kernel: Kernel, shared: set[int]):
+        self.kernel = kernel
+        self.shared = shared
+        self.found: set[tuple[tuple[int, ...], int]] = set()
+        self.is_written = False
+
+    def collect(self, statements: Sequence[Statement], around: tuple[int, ...]) -> bool:
+        """False where an access is not a plain load, or a plain store after all loads."""
+        return all(self._statement(statement, around) for statement in statements)
+
+    def _statement(self, statement: Statement, around: tuple[int, ...]) -> bool:
         match statement:
-            case Load(access=access) | Store(access=access) if access.buffer in shared:
-                is_indexed = isinstance(statement, Load) and statement.position is not None
-                if is_indexed or any(access.strides[axis] == 0 for axis in around):
-                    return False
-                found.add((access.strides, access.offset))
+            case Load(access=access) | Store(access=access) if access.buffer in self.shared:
+                return self._access(statement, access, around)
             case Loop(axes=axes, accumulators=accumulators, body=body):
-                if accumulators and any(a.buffer in shared for a in accesses(body)):
+                if accumulators and any(a.buffer in self.shared for a in accesses(body)):
                     return False
-                inside = (*around, *(axis for axis in axes if kernel.domain[axis] > 1))
-                if not _collect(kernel, body, shared, inside, found):
-                    return False
+                inner = (axis for axis in axes if self.kernel.domain[axis] > 1)
+                return self.collect(body, (*around, *inner))
             case Product(left=left, right=right, epilogue=epilogue):
-                if left.buffer in shared or right.buffer in shared:
+                if left.buffer in self.shared or right.buffer in self.shared:
                     return False
                 tile = (statement.row_axis, statement.column_axis)
-                inside = (*around, *(axis for axis in tile if axis is not None))
-                if not _collect(kernel, epilogue, shared, inside, found):
-                    return False
-    return True
+                inner = (axis for axis in tile if axis is not None)
+                return self.collect(epilogue, (*around, *inner))
+        return True
+
+    def _access(self, statement: Load | Store, access: Access, around: tuple[int, ...]) -> bool:
+        is_load = isinstance(statement, Load)
+        is_indexed = isinstance(statement, Load) and statement.position is not None
+        if is_indexed or any(access.strides[axis] == 0 for axis in around):
+            return False
+        if is_load and self.is_written:
+            return False
+        self.is_written |= not is_load
+        self.found.add((access.strides, access.offset))
+        return True

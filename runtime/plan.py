@@ -6,10 +6,10 @@ branches of a conditional are laid one after the other in time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from graphc.runtime.program import Branch, Call, Fail, Item, Program, Root
+from graphc.runtime.program import Branch, Call, Fail, Item, Program, Repeat, Root
 
 ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector."""
@@ -52,28 +52,59 @@ def _gap(alive: Sequence[tuple[int, int, int]], need: int) -> int:
 
 def _lifetimes(program: Program) -> dict[Root, tuple[int, int]]:
     """The first and the last moment at which each arena root is used."""
-    spans: dict[Root, tuple[int, int]] = {}
-    for moment, roots in enumerate(_uses(program.items)):
+    lifetimes = _Lifetimes()
+    lifetimes.items(program.items)
+    return lifetimes.spans
+
+
+class _Lifetimes:
+    """A walk over the items of a program in which each use of memory is a moment."""
+
+    def __init__(self) -> None:
+        self.moment = 0
+        self.spans: dict[Root, tuple[int, int]] = {}
+
+    def use(self, *roots: Root) -> None:
+        """The next moment, which uses `roots`."""
+        self.moment += 1
         for root in roots:
             for memory in root.memories():
                 if memory.kind == "arena":
-                    first, _ = spans.get(memory, (moment, moment))
-                    spans[memory] = (first, moment)
-    return spans
+                    first, _ = self.spans.get(memory, (self.moment, 0))
+                    self.spans[memory] = (first, self.moment)
 
+    def items(self, items: Sequence[Item]) -> None:
+        for item in items:
+            match item:
+                case Call(roots=roots):
+                    self.use(*roots)
+                case Fail(failed=failed, value=value):
+                    self.use(failed.root, value.root)
+                case Branch():
+                    self.branch(item)
+                case Repeat():
+                    self.repeat(item)
 
-def _uses(items: Sequence[Item]) -> Iterator[tuple[Root, ...]]:
-    """The roots that each moment of the program uses."""
-    for item in items:
-        match item:
-            case Call(roots=roots):
-                yield roots
-            case Fail(failed=failed, value=value):
-                yield failed.root, value.root
-            case Branch(predicate=predicate, then=then, otherwise=otherwise, choices=choices):
-                yield (predicate.root,)
-                yield from _uses(then)
-                yield tuple(choice.then[0] for choice in choices)
-                yield from _uses(otherwise)
-                # What the first branch leaves stays alive through the second: a choice may read it.
-                yield tuple(choice.root for choice in choices)
+    def branch(self, branch: Branch) -> None:
+        self.use(branch.predicate.root)
+        self.items(branch.then)
+        self.use(*(choice.then[0] for choice in branch.choices))
+        self.items(branch.otherwise)
+        # What the first branch leaves stays alive through the second: a choice may read it.
+        self.use(*(choice.root for choice in branch.choices))
+
+    def repeat(self, repeat: Repeat) -> None:
+        """What was there before the loop, and is used in it, is used again in each iteration."""
+        start = self.moment
+        wholes = [part.whole for part in repeat.slices]
+        cells = [] if repeat.counter is None else [repeat.counter]
+        self.use(*repeat.blocks, *wholes, *cells)
+        self.items(repeat.test)
+        if repeat.predicate is not None:
+            self.use(repeat.predicate.root)
+        self.items(repeat.body)
+        self.use(*repeat.following, *repeat.blocks, *wholes, *cells)
+        for root, (first, last) in self.spans.items():
+            if first <= start + 1 and last > start:
+                self.spans[root] = (first, self.moment)
+        self.use(*(root for root, _ in repeat.results))

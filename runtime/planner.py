@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 
 from graphc.ir import Atom, Dense, Eqn, Graph, Lit, Type, Var
 from graphc.ops import control, index, shape
-from graphc.runtime.in_place import is_in_place, lies_at, may_overwrite, may_touch
+from graphc.runtime.in_place import is_in_place, lies_at, may_overwrite, may_replace, may_touch
 from graphc.runtime.kernel import Kernel
 from graphc.runtime.layout import Layout, contiguous, view
+from graphc.runtime.loops import plan_loop
 from graphc.runtime.moves import schedule_copy, schedule_move
 from graphc.runtime.program import Branch, Call, Choice, Fail, Item, Place, Program, Root, Source
 from graphc.runtime.schedule import schedule_loop
@@ -39,6 +40,8 @@ class _Planner:
     constants: list[Dense] = field(default_factory=list)
     checks: list[Eqn] = field(default_factory=list)
     count: int = 0
+    guarded: set[Root] = field(default_factory=set)
+    """Memory with an old value in it that is not to be lost before its last reader has run."""
 
     def plan(self) -> Program:
         graph = self.graph
@@ -47,6 +50,7 @@ class _Planner:
         ]
         for param, root in zip(graph.params, arguments, strict=True):
             self.places[param] = Place(root, contiguous(param.type.shape))
+        self.guarded.update(arguments)
         updates: Updates = {}
         for argument, result in graph.updates:
             updates.setdefault(result, []).append(argument)
@@ -55,7 +59,7 @@ class _Planner:
             for j, out in enumerate(graph.outs)
         ]
         targets = self._targets(arguments, results, updates)
-        self._equations(graph.eqns, targets)
+        self.equations(graph.eqns, targets)
         self._finish(results, arguments, updates)
         return Program(
             graph,
@@ -89,34 +93,36 @@ class _Planner:
         """Copy what did not get to the caller's memory by itself; parameters last."""
         pending = []
         for j, (out, root) in enumerate(zip(self.graph.outs, results, strict=True)):
-            source = self._source(out)
+            source = self.source(out)
             targets = [root] if root is not None else [arguments[i] for i in updates[j]]
             for target in targets:
                 if lies_at(source, target):
                     continue
                 if root is not None:
-                    self._copy(source, out.type, target)
+                    self.copy(source, out.type, target)
                 else:
                     pending.append((source, out.type, target))
         written = {target for _, _, target in pending}
         # The new value of one parameter may be (a view of) the old value of another.
         safe = [
-            (self._in_memory(source, type, fresh=True), type, target)
+            (self.in_memory(source, type, fresh=True), type, target)
             if any(may_touch(source, root) for root in written)
             else (source, type, target)
             for source, type, target in pending
         ]
         for source, type, target in safe:
-            self._copy(source, type, target)
+            self.copy(source, type, target)
 
     # ---- equations -------------------------------------------------------------------------------
 
-    def _equations(self, eqns: Sequence[Eqn], targets: dict[Var, Root]) -> None:
+    def equations(self, eqns: Sequence[Eqn], targets: dict[Var, Root]) -> None:
         for eqn in eqns:
             if eqn.op is control.fused:
                 self._kernel(eqn, targets)
             elif eqn.op is control.cond:
-                self._branch(eqn)
+                self._branch(eqn, targets)
+            elif eqn.op in (control.while_, control.scan):
+                plan_loop(self, eqn, targets)
             elif eqn.op is index.fail_if:
                 self._fail(eqn)
             elif eqn.op is shape.constant:
@@ -126,22 +132,27 @@ class _Planner:
             else:
                 raise AssertionError(f"{eqn.op.name} outside of a kernel")
 
-    def _source(self, atom: Atom) -> Source:
+    def source(self, atom: Atom) -> Source:
+        """Where a value is, or which number it is."""
         return atom if isinstance(atom, Lit) else self.places[atom]
 
-    def _arena(self, type: Type) -> Place:
+    def root(self, kind: str, type: Type, *sources: Root) -> Root:
+        """Memory with a number of its own."""
         self.count += 1
-        return Place(Root("arena", self.count, type.dtype, type.nbytes), contiguous(type.shape))
+        return Root(kind, self.count, type.dtype, type.nbytes, sources)
 
-    def _in_memory(self, source: Source, type: Type, fresh: bool = False) -> Place:
+    def arena(self, type: Type) -> Place:
+        return Place(self.root("arena", type), contiguous(type.shape))
+
+    def in_memory(self, source: Source, type: Type, fresh: bool = False) -> Place:
         """The value as a place; literals, and with `fresh` everything, get memory of their own."""
         if isinstance(source, Place) and not fresh:
             return source
-        place = self._arena(type)
-        self._copy(source, type, place.root)
+        place = self.arena(type)
+        self.copy(source, type, place.root)
         return place
 
-    def _copy(self, source: Source, type: Type, into: Root) -> None:
+    def copy(self, source: Source, type: Type, into: Root) -> None:
         if type.size == 0:
             return
         layout = source if isinstance(source, Lit) else source.layout
@@ -150,12 +161,12 @@ class _Planner:
         self.items.append(Call(kernel, roots))
 
     def _view(self, eqn: Eqn) -> Source:
-        source = self._source(eqn.ins[0])
+        source = self.source(eqn.ins[0])
         if isinstance(source, Lit):
             return Lit(source.value, eqn.out.type)
         layout = view(eqn, source.layout)
         if layout is None:  # a reshape that no strides can express
-            source = self._in_memory(source, eqn.ins[0].type, fresh=True)
+            source = self.in_memory(source, eqn.ins[0].type, fresh=True)
             layout = view(eqn, source.layout)
             assert layout is not None
         return Place(source.root, layout)
@@ -167,7 +178,7 @@ class _Planner:
         self.places[eqn.out] = Place(root, contiguous(dense.type.shape))
 
     def _fail(self, eqn: Eqn) -> None:
-        failed, value = (self._in_memory(self._source(a), a.type) for a in eqn.ins)
+        failed, value = (self.in_memory(self.source(a), a.type) for a in eqn.ins)
         self.items.append(Fail(failed, value, len(self.checks)))
         self.checks.append(eqn)
 
@@ -185,22 +196,22 @@ class _Planner:
     def _out(self, out: Var, targets: dict[Var, Root]) -> Place:
         if out in targets:
             return Place(targets[out], contiguous(out.type.shape))
-        return self._arena(out.type)
+        return self.arena(out.type)
 
     def _nest(self, eqn: Eqn, outs: list[Place]) -> None:
-        ins = [self._in_memory(self._source(atom), atom.type) for atom in eqn.ins]
+        ins = [self.in_memory(self.source(atom), atom.type) for atom in eqn.ins]
         schedule = schedule_loop if eqn.attrs["kind"] == "loop" else schedule_matmul
         kernel = schedule("kernel", eqn, [p.layout for p in ins], [p.layout for p in outs])
         roots = [p.root for p in (*ins, *outs)]
         for i, place in enumerate(outs):
-            if place.root.kind == "argument" and not is_in_place(kernel, roots, len(ins) + i):
-                outs[i] = self._arena(eqn.outs[i].type)
+            if place.root in self.guarded and not is_in_place(kernel, roots, len(ins) + i):
+                outs[i] = self.arena(eqn.outs[i].type)
                 roots[len(ins) + i] = outs[i].root
         self._call(eqn, kernel, roots, outs)
 
     def _call(self, eqn: Eqn, kernel: Kernel, roots: list[Root], outs: list[Place]) -> None:
         scratch = tuple(
-            self._arena(Type(b.dtype, (b.size,))).root
+            self.arena(Type(b.dtype, (b.size,))).root
             for b in kernel.buffers
             if b.role == "scratch"
         )
@@ -210,9 +221,9 @@ class _Planner:
 
     def _routine(self, eqn: Eqn, outs: list[Place]) -> None:
         """A routine reads and writes contiguous memory, and never in place."""
-        ins = [self._contiguous(self._source(atom), atom.type) for atom in eqn.ins]
+        ins = [self._contiguous(self.source(atom), atom.type) for atom in eqn.ins]
         outs = [
-            self._arena(out.type) if place.root.kind == "argument" else place
+            self.arena(out.type) if place.root in self.guarded else place
             for out, place in zip(eqn.outs, outs, strict=True)
         ]
         roots = [place.root for place in (*ins, *outs)]
@@ -221,12 +232,12 @@ class _Planner:
 
     def _contiguous(self, source: Source, type: Type) -> Place:
         plain = isinstance(source, Place) and source.layout.same_strides_as(contiguous(type.shape))
-        return self._in_memory(source, type, fresh=not plain)
+        return self.in_memory(source, type, fresh=not plain)
 
     def _move(self, eqn: Eqn, outs: list[Place]) -> None:
         body: Graph = eqn.attrs["body"]
         (inner,) = body.eqns
-        known = {p: self._source(a) for p, a in zip(body.params, eqn.ins, strict=True)}
+        known = {p: self.source(a) for p, a in zip(body.params, eqn.ins, strict=True)}
         sources = [known[a] if isinstance(a, Var) else a for a in inner.ins]
         out = outs[0]
         base = sources[0] if sources else None
@@ -236,8 +247,8 @@ class _Planner:
             and lies_at(base, out.root)
             and not may_touch(sources[1], out.root)
         )
-        if not in_place and out.root.kind == "argument":
-            out = outs[0] = self._arena(inner.out.type)
+        if not in_place and out.root in self.guarded:
+            out = outs[0] = self.arena(inner.out.type)
         layouts = [s if isinstance(s, Lit) else s.layout for s in sources]
         kernel = schedule_move("move", eqn, layouts, [out.layout], in_place)
         roots: dict[Atom, Root] = {}
@@ -248,16 +259,18 @@ class _Planner:
 
     # ---- conditionals ----------------------------------------------------------------------------
 
-    def _branch(self, eqn: Eqn) -> None:
-        predicate = self._in_memory(self._source(eqn.ins[0]), eqn.ins[0].type)
-        operands = [self._source(atom) for atom in eqn.ins[1:]]
-        sides = [self._side(eqn.attrs[label], operands) for label in ("then", "else")]
+    def _branch(self, eqn: Eqn, targets: dict[Var, Root]) -> None:
+        predicate = self.in_memory(self.source(eqn.ins[0]), eqn.ins[0].type)
+        operands = [self.source(atom) for atom in eqn.ins[1:]]
+        wanted = [targets.get(out) for out in eqn.outs]
+        sides = [self._side(eqn.attrs[label], operands, wanted) for label in ("then", "else")]
         choices = []
         for i, out in enumerate(eqn.outs):
-            self.count += 1
             first, second = (places[i] for _, places in sides)
-            sources = (first.root, second.root)
-            root = Root("choice", self.count, out.type.dtype, out.type.nbytes, sources)
+            if first.root is second.root and first.layout == second.layout:
+                self.places[out] = first
+                continue
+            root = self.root("choice", out.type, first.root, second.root)
             choices.append(
                 Choice(root, (first.root, first.layout.offset), (second.root, second.layout.offset))
             )
@@ -266,14 +279,28 @@ class _Planner:
         then, otherwise = (tuple(items) for items, _ in sides)
         self.items.append(Branch(predicate, then, otherwise, tuple(choices)))
 
-    def _side(self, graph: Graph, operands: Sequence[Source]) -> tuple[list[Item], list[Place]]:
-        """The items of one branch, and its results, each with contiguous strides."""
+    def _side(
+        self, graph: Graph, operands: Sequence[Source], wanted: Sequence[Root | None]
+    ) -> tuple[list[Item], list[Place]]:
+        """The items of one branch, and its results, each with contiguous strides.
+
+        A result that is `wanted` in some memory goes there, if that loses no value.
+        """
         outer, self.items = self.items, []
         self.places.update(zip(graph.params, operands, strict=True))
-        self._equations(graph.eqns, {})
+        self.equations(graph.eqns, self._side_targets(graph, wanted))
         places = []
         for out in graph.outs:
-            source = self._source(out)
-            places.append(self._contiguous(source, out.type))
+            places.append(self._contiguous(self.source(out), out.type))
         items, self.items = self.items, outer
         return items, places
+
+    def _side_targets(self, graph: Graph, wanted: Sequence[Root | None]) -> dict[Var, Root]:
+        targets: dict[Var, Root] = {}
+        for out, root in zip(graph.outs, wanted, strict=True):
+            if root is None or not isinstance(out, Var) or out in graph.params or out in targets:
+                continue
+            old = [p for p in graph.params if lies_at(self.places[p], root)]
+            if root not in self.guarded or all(may_replace(graph, out, param) for param in old):
+                targets[out] = root
+        return targets

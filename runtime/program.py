@@ -17,14 +17,15 @@ from graphc.runtime.layout import Layout
 
 @dataclass(frozen=True, eq=False)
 class Root:
-    """Memory: an "argument", a "result", a "constant", "arena" space, or a "choice" of two."""
+    """Memory: an "argument", a "result", a "constant", "arena" space, a "choice" of several of
+    them, or a "slice" of one that changes from one iteration to the next."""
 
     kind: str
     number: int
     dtype: str
     nbytes: int
     sources: tuple[Root, ...] = ()
-    """What a choice chooses from."""
+    """What a choice chooses from; what a slice is part of."""
 
     def memories(self) -> Iterator[Root]:
         """The memory that this may stand for: itself, or whatever a choice may choose."""
@@ -70,6 +71,36 @@ class Branch(NamedTuple):
     choices: tuple[Choice, ...]
 
 
+class Slice(NamedTuple):
+    """`root` is the memory `offset + index * step` elements into `whole`."""
+
+    root: Root
+    whole: Root
+    offset: int
+    step: int
+
+
+class Repeat(NamedTuple):
+    """Run `body` while `predicate` holds after `test`, or `length` times where there is none.
+
+    `blocks` are memory that takes turns: what is `following[i]` at the end of an iteration is
+    `blocks[i]` in the next one.  `results` pairs roots with the block that each is when the loop
+    has ended.  The number of the iteration is stored in `counter`, if there is one, and chooses
+    `slices`; with `reverse` it runs downwards.
+    """
+
+    body: tuple[Item, ...]
+    blocks: tuple[Root, ...]
+    following: tuple[Root, ...]
+    results: tuple[tuple[Root, Root], ...]
+    test: tuple[Item, ...] = ()
+    predicate: Place | None = None
+    length: int = 0
+    reverse: bool = False
+    counter: Root | None = None
+    slices: tuple[Slice, ...] = ()
+
+
 class Fail(NamedTuple):
     """Stop with the failed check `number` if `failed` holds, and name `value`."""
 
@@ -78,7 +109,17 @@ class Fail(NamedTuple):
     number: int
 
 
-Item = Call | Branch | Fail
+Item = Call | Branch | Repeat | Fail
+
+
+def parts(item: Item) -> tuple[tuple[Item, ...], ...]:
+    """The lists of items that an item holds."""
+    match item:
+        case Branch(then=then, otherwise=otherwise):
+            return then, otherwise
+        case Repeat(test=test, body=body):
+            return test, body
+    return ()
 
 
 @dataclass(frozen=True)

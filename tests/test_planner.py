@@ -45,6 +45,8 @@ UPDATES = {
     " %e: f64[6] = subtract(%a, %d)\n return %a := %e",
     "two from both": "%c: f64[6] = add(%a, %b)\n %d: f64[6] = subtract(%a, %b)\n"
     " return %a := %c, %b := %d",
+    "the old value read beside the new one": "%c: f64[6] = add(%b, 1.0)\n"
+    " %d: f64[6] = add(%a, %b)\n return %a := %c, %d",
     "chosen": "%c: f64[6] = cond(%p, %a, %b) then(%x: f64[6], %y: f64[6]) {\n return %y\n }"
     " else(%z: f64[6], %w: f64[6]) {\n return %z\n }\n return %a := %c",
     "chosen and swapped": "%c: f64[6], %d: f64[6] = cond(%p, %a, %b)"

@@ -375,6 +375,47 @@ class Function:
         self.label(after)
         state.results = list(state.next)
 
+    @contextmanager
+    def repeat(self, initial: Sequence[Reg]) -> Iterator[Repetition]:
+        """A loop that runs until `Repetition.go_on_if`, which its body calls once, finds false.
+
+        `carried` are its registers where an iteration begins, and still where the loop has ended;
+        the body sets `next`.
+        """
+        head, after = self.name_of("again"), self.name_of("done")
+        before = self.block
+        self.branch(head)
+        self.label(head)
+        state = Repetition(self, [self._phi_of(reg) for reg in initial], after)
+        spot = len(self._lines)
+        yield state
+        last = self.block
+        self.branch(head)
+        self._lines[spot:spot] = [
+            f"  {reg.text} = phi {reg.type} [{first.text}, %{before}], [{following.text}, %{last}]"
+            for reg, first, following in zip(state.carried, initial, state.next, strict=True)
+        ]
+        self.label(after)
+
+    def _phi_of(self, reg: Reg) -> Reg:
+        return Reg(f"%{self.name_of('c')}", reg.elem, reg.lanes)
+
+
+class Repetition:
+    """An open loop that leaves where it finds that it has to."""
+
+    def __init__(self, f: Function, carried: Sequence[Reg], after: str):
+        self.f = f
+        self.after = after
+        self.carried = list(carried)
+        self.next: list[Reg] = list(carried)
+
+    def go_on_if(self, condition: Reg) -> None:
+        """Leave the loop unless `condition` holds; what follows is the rest of its body."""
+        inside = self.f.name_of("inside")
+        self.f.branch_if(condition, inside, self.after)
+        self.f.label(inside)
+
 
 class Loop:
     """An open loop: its index, the carried registers inside it, and those that come out."""

@@ -14,9 +14,20 @@ from graphc.ir import Graph, Var
 from graphc.runtime.kernel import Kernel
 from graphc.runtime.llvm.builder import Function, Module, Reg, constant
 from graphc.runtime.llvm.emit import emit_kernel, memory_elem, workspace_size
+from graphc.runtime.llvm.emit_loops import emit_repeat
 from graphc.runtime.llvm.jit import HostTarget
 from graphc.runtime.plan import Arena
-from graphc.runtime.program import Branch, Call, Fail, Item, Place, Program, Root
+from graphc.runtime.program import (
+    Branch,
+    Call,
+    Fail,
+    Item,
+    Place,
+    Program,
+    Repeat,
+    Root,
+    parts,
+)
 
 OVERLAP = -1
 
@@ -32,8 +43,8 @@ def kernels(items: Sequence[Item]) -> list[Kernel]:
     for item in items:
         if isinstance(item, Call):
             found.append(item.kernel)
-        elif isinstance(item, Branch):
-            found += kernels([*item.then, *item.otherwise])
+        for part in parts(item):
+            found += kernels(part)
     return found
 
 
@@ -136,11 +147,13 @@ class _StepEmitter:
         return self.f.offset(base, "i8", constant(nbytes, "i64"))
 
     def pointer(self, root: Root) -> Reg:
+        if root in self.pointers:
+            return self.pointers[root]
         if root.kind == "arena":
             return self._at(self.f.parameters[1], self.arena.offsets[root])
         if root.kind == "constant":
             return self._slot(self.first_constant + root.number)
-        return self.pointers[root]
+        raise AssertionError(f"{root} has no pointer here")
 
     def place(self, place: Place) -> Reg:
         elem = memory_elem(place.root.dtype)
@@ -154,6 +167,8 @@ class _StepEmitter:
                     self.call(item)
                 case Branch():
                     self.branch(item)
+                case Repeat():
+                    emit_repeat(self, item)
                 case Fail():
                     self.fail(item)
 

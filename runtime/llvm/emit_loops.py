@@ -1,0 +1,73 @@
+"""Machine code for the loops of a program: a branch back; blocks that take turns are phis."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from graphc.runtime.llvm.builder import Function, Reg, constant
+from graphc.runtime.llvm.emit import memory_elem
+from graphc.runtime.program import Item, Place, Repeat, Root
+
+
+class StepEmitter(Protocol):
+    """What a loop needs of the emitter of the step around it."""
+
+    f: Function
+    pointers: dict[Root, Reg]
+
+    def pointer(self, root: Root) -> Reg: ...
+    def place(self, place: Place) -> Reg: ...
+    def items(self, items: tuple[Item, ...]) -> None: ...
+
+
+def emit_repeat(step: StepEmitter, repeat: Repeat) -> None:
+    """The loop; afterwards each of its results has a pointer."""
+    f = step.f
+    counts = repeat.predicate is None
+    first = constant(repeat.length - 1 if repeat.reverse else 0, "i64")
+    outside = dict(step.pointers)
+    blocks = [step.pointer(block) for block in repeat.blocks]
+    with f.repeat([first, *blocks] if counts else blocks) as state:
+        current = state.carried[1:] if counts else state.carried
+        step.pointers.update(zip(repeat.blocks, current, strict=True))
+        if counts:
+            index = state.carried[0]
+            state.go_on_if(_is_inside(f, index, repeat))
+            _enter(step, repeat, index)
+        else:
+            state.go_on_if(_holds(step, repeat))
+        step.items(repeat.body)
+        state.next = [step.pointer(root) for root in repeat.following]
+        if counts:
+            one = constant(-1 if repeat.reverse else 1, "i64")
+            state.next.insert(0, f.add(index, one))
+    last = dict(zip(repeat.blocks, current, strict=True))
+    step.pointers = outside
+    for root, block in repeat.results:
+        step.pointers[root] = last[block]
+
+
+def _is_inside(f: Function, index: Reg, repeat: Repeat) -> Reg:
+    if repeat.reverse:
+        return f.icmp("sge", index, constant(0, "i64"))
+    return f.icmp("slt", index, constant(repeat.length, "i64"))
+
+
+def _holds(step: StepEmitter, repeat: Repeat) -> Reg:
+    assert repeat.predicate is not None
+    step.items(repeat.test)
+    raw = step.f.load(step.place(repeat.predicate), "i8")
+    return step.f.icmp("ne", raw, step.f.const(0, raw))
+
+
+def _enter(step: StepEmitter, repeat: Repeat, index: Reg) -> None:
+    """Store the index, and point the slices at their parts."""
+    f = step.f
+    if repeat.counter is not None:
+        f.store(index, step.pointer(repeat.counter))
+    for part in repeat.slices:
+        elements = f.mul(index, constant(part.step, "i64"))
+        if part.offset:
+            elements = f.add(elements, constant(part.offset, "i64"))
+        whole = step.pointer(part.whole)
+        step.pointers[part.root] = f.offset(whole, memory_elem(part.root.dtype), elements)
