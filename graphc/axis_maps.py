@@ -26,6 +26,15 @@ def natural_domain(type: Type) -> tuple[int, ...]:
     return tuple(size for size in type.shape if size != 1)
 
 
+def is_read_elsewhere(eqn: Eqn, own: AxisMap) -> bool:
+    """Whether an equation has no axes of its own: it is computed at whatever place reads it.
+
+    Its map is then empty, though its value has axes.
+    """
+    looped = eqn.ins[0].type if eqn.op in REDUCTIONS else eqn.out.type
+    return len(own) != looped.rank
+
+
 def result_map(eqn: Eqn, own: AxisMap) -> AxisMap:
     """The axis map of the result of an equation whose own map is `own`."""
     if eqn.op in REDUCTIONS:

@@ -48,12 +48,16 @@ Operand = Name | Lit
 
 
 class Load(NamedTuple):
-    """`out = access`; with `position`, the element `position * step` further on."""
+    """`out = access`; with `position`, the element `position * step` further on.
+
+    With a `guard`, memory is read only where it holds; elsewhere the value is anything.
+    """
 
     out: Name
     access: Access
     position: Operand | None = None
     step: int = 0
+    guard: Name | None = None
 
 
 class Compute(NamedTuple):
@@ -198,9 +202,10 @@ def _lines(kernel: Kernel, statements: tuple[Statement, ...], indent: str) -> It
 
 def _line(kernel: Kernel, statement: Statement) -> str:
     match statement:
-        case Load(out, access, index, stride):
+        case Load(out, access, index, stride, guard):
             at = "" if index is None else f" + {_operand(index)}*{stride}"
-            return f"{out} = load {_access(kernel, access)}{at}"
+            held = "" if guard is None else f" if {guard}"
+            return f"{out} = load {_access(kernel, access)}{at}{held}"
         case Compute(out, op, ins, attrs):
             parts = [*map(_operand, ins), *(f"{k}={v}" for k, v in attrs)]
             return f"{out} = {op}({', '.join(parts)})"

@@ -23,7 +23,7 @@ from graphc.runtime.kernel import (
     Store,
 )
 from graphc.runtime.layout import Layout, window
-from graphc.runtime.schedule import extent
+from graphc.runtime.nest import extent
 
 Source = Layout | Lit
 """Where an operand is read: memory, or the same number everywhere."""

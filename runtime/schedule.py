@@ -9,115 +9,22 @@ a later one needs is computed again if that is cheap, and kept in a scratch row 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
-from graphc.axis_maps import AxisMap, result_map
-from graphc.build import zero_of
-from graphc.ir import NO_ATTRS, Atom, Eqn, Graph, Lit, Type, Var
-from graphc.ops import elementwise, reduce, shape
+from graphc.axis_maps import AxisMap, is_read_elsewhere, result_map
+from graphc.ir import Eqn, Graph, Lit, Var
 from graphc.ops.reduce import REDUCTIONS
 from graphc.runtime.collapse import collapse
-from graphc.runtime.kernel import (
-    Access,
-    Accumulator,
-    Buffer,
-    Compute,
-    Index,
-    Kernel,
-    Load,
-    Loop,
-    Name,
-    Operand,
-    Statement,
-    Store,
-)
+from graphc.runtime.coordinates import along
+from graphc.runtime.kernel import Access, Accumulator, Kernel, Load, Loop, Name, Statement, Store
 from graphc.runtime.layout import Layout, contiguous
+from graphc.runtime.nest import Nest, NestValue, Value, extent, operand, strides_along
+from graphc.runtime.values import demand
 
-COSTLY = {"divide": 5, "sqrt": 5, "rsqrt": 8, "reciprocal": 5, "mod": 8, "floor_divide": 8}
-CHEAP = {
-    *("add", "subtract", "multiply", "negative", "abs", "square", "maximum", "minimum", "where"),
-    *("less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "cast", "sign"),
-    *("logical_and", "logical_or", "logical_xor", "logical_not", "isnan", "isinf", "isfinite"),
-    *("floor", "ceil", "round", "trunc", "bitwise_and", "bitwise_or", "bitwise_xor"),
-    *("bitwise_not", "left_shift", "right_shift", "broadcast", "reshape", "iota"),
-}
 RECOMPUTE_COST = 6
 """Up to this many cheap operations are done again in a later stage rather than stored."""
 SCRATCH_BYTES = 128 * 1024
 """A scratch row that leaves the L2 cache costs more than computing its values again."""
-
-
-def cost(op_name: str) -> int:
-    """About how many additions one element of an operation takes."""
-    return 1 if op_name in CHEAP else COSTLY.get(op_name, 15)
-
-
-class Buffers:
-    """The buffers of a kernel under construction."""
-
-    def __init__(self) -> None:
-        self.buffers: list[Buffer] = []
-
-    def add(self, name: str, dtype: str, size: int, role: str) -> int:
-        self.buffers.append(Buffer(f"{name}{len(self.buffers)}", dtype, size, role))
-        return len(self.buffers) - 1
-
-
-def strides_along(axes: AxisMap, layout: Layout, rank: int) -> tuple[int, ...]:
-    """The stride of each domain axis, for a value whose axis i runs along axes[i]."""
-    strides = [0] * rank
-    for axis, size, stride in zip(axes, layout.shape, layout.strides, strict=True):
-        if axis is not None and size != 1:
-            strides[axis] = stride
-    return tuple(strides)
-
-
-def extent(layout: Layout) -> int:
-    """One more than the largest offset of an element."""
-    if 0 in layout.shape:
-        return 0
-    reach = sum((n - 1) * s for n, s in zip(layout.shape, layout.strides, strict=True) if s > 0)
-    return layout.offset + reach + 1
-
-
-# ---- values of a loop group ----------------------------------------------------------------------
-
-
-@dataclass
-class NestValue:
-    """A value inside a loop nest: how to make it, its axes, the stage in which it is ready."""
-
-    name: Name
-    make: Statement | None
-    needs: tuple[NestValue, ...]
-    support: frozenset[int]
-    stage: int = 0
-    is_total: bool = False
-    total_cost: int = 0
-    saved: Access | None = None
-
-
-@dataclass
-class Nest:
-    """The parts of a loop group while it is being scheduled."""
-
-    domain: tuple[int, ...]
-    reduce: tuple[int, ...]
-    buffers: Buffers = field(default_factory=Buffers)
-    values: dict[Var, NestValue | Lit] = field(default_factory=dict)
-    loads: dict[Access, NestValue] = field(default_factory=dict)
-    totals: list[tuple[NestValue, Accumulator]] = field(default_factory=list)
-    stores: list[tuple[int, AxisMap, NestValue | Lit, Access]] = field(default_factory=list)
-    count: int = 0
-
-    @property
-    def keep(self) -> tuple[int, ...]:
-        return tuple(i for i in range(len(self.domain)) if i not in self.reduce)
-
-    def fresh(self, dtype: str) -> Name:
-        self.count += 1
-        return Name(self.count, dtype)
 
 
 def schedule_loop(
@@ -126,98 +33,38 @@ def schedule_loop(
     """The kernel of a `fused` equation of kind "loop"."""
     body: Graph = eqn.attrs["body"]
     nest = Nest(tuple(eqn.attrs["domain"]), tuple(eqn.attrs["reduce"]))
-    sources = add_operands(nest, body, operands)
-    add_equations(nest, body.eqns, eqn.attrs["maps"], sources)
+    add_operands(nest, body, operands)
+    add_equations(nest, body.eqns, eqn.attrs["maps"])
     add_results(nest, body, eqn.attrs["maps"], results)
     statements = _statements(nest)
     return collapse(Kernel(name, nest.domain, tuple(nest.buffers.buffers), tuple(statements)))
 
 
-def add_operands(
-    nest: Nest, body: Graph, operands: Sequence[Layout]
-) -> Mapping[Var, tuple[int, Layout]]:
-    return {
-        param: (nest.buffers.add("x", param.type.dtype, extent(layout), "in"), layout)
-        for param, layout in zip(body.params, operands, strict=True)
-    }
+def add_operands(nest: Nest, body: Graph, operands: Sequence[Layout]) -> None:
+    for param, layout in zip(body.params, operands, strict=True):
+        buffer = nest.buffers.add("x", param.type.dtype, extent(layout), "in")
+        nest.sources[param] = (buffer, layout)
 
 
-def add_equations(
-    nest: Nest,
-    eqns: Iterable[Eqn],
-    maps: Sequence[AxisMap],
-    sources: Mapping[Var, tuple[int, Layout]],
-) -> None:
-    for inner, own in zip(eqns, maps, strict=True):
-        ins = [_operand(nest, atom, own, sources) for atom in inner.ins]
-        nest.values[inner.out] = _define(nest, inner, own, ins)
+def add_equations(nest: Nest, eqns: Sequence[Eqn], maps: Sequence[AxisMap]) -> None:
+    """The values of the equations that run along the domain; the others wait to be read."""
+    for eqn, own in zip(eqns, maps, strict=True):
+        nest.makers[eqn.out] = eqn
+        if is_read_elsewhere(eqn, own):
+            continue
+        if eqn.op in REDUCTIONS and any(own[i] is not None for i in eqn.attrs["axes"]):
+            _add_total(nest, eqn, demand(nest, eqn.ins[0], along(own)))
+        else:
+            demand(nest, eqn.out, along(result_map(eqn, own)))
 
 
-def _operand(
-    nest: Nest,
-    atom: Atom,
-    own: AxisMap,
-    sources: Mapping[Var, tuple[int, Layout]],
-) -> NestValue | Lit:
-    if isinstance(atom, Lit):
-        return Lit(atom.value, Type(atom.type.dtype))
-    if atom in nest.values:
-        return nest.values[atom]
-    buffer, layout = sources[atom]
-    access = Access(buffer, layout.offset, strides_along(own, layout, len(nest.domain)))
-    if access not in nest.loads:
-        support = frozenset(axis for axis, stride in enumerate(access.strides) if stride)
-        out = nest.fresh(atom.type.dtype)
-        nest.loads[access] = NestValue(out, Load(out, access), (), support)
-    return nest.loads[access]
-
-
-def _define(nest: Nest, eqn: Eqn, own: AxisMap, ins: Sequence[NestValue | Lit]) -> NestValue | Lit:
-    needs = tuple(x for x in ins if isinstance(x, NestValue))
-    stage = max((x.stage + x.is_total for x in needs), default=0)
-    if eqn.op in REDUCTIONS and any(own[i] is not None for i in eqn.attrs["axes"]):
-        return _define_total(nest, eqn, ins[0], stage)
-    if eqn.op is reduce.sum and eqn.attrs["axes"]:  # of one element, but a sum of -0.0 is 0.0
-        dtype = eqn.out.type.dtype
-        eqn = eqn.replace(op=elementwise.add, attrs=NO_ATTRS)
-        ins = (ins[0], Lit(zero_of(dtype), Type(dtype)))
-    elif eqn.op in (shape.broadcast, shape.reshape) or eqn.op in REDUCTIONS:
-        return ins[0]
-    out = nest.fresh(eqn.out.type.dtype)
-    if eqn.op is shape.iota:
-        axis = own[eqn.attrs["axis"]]
-        if axis is None:
-            zero = Lit(0, Type("i64"))
-            return NestValue(out, _cast(out, zero, eqn.attrs["dtype"]), (), frozenset())
-        position = nest.fresh("i64")
-        index = NestValue(position, Index(position, axis), (), frozenset({axis}))
-        made = _cast(out, position, eqn.attrs["dtype"])
-        return NestValue(out, made, (index,), frozenset({axis}), total_cost=1)
-    operands = tuple(x.name if isinstance(x, NestValue) else x for x in ins)
-    return NestValue(
-        out,
-        Compute(out, eqn.op.name, operands, tuple(eqn.attrs.items())),
-        needs,
-        frozenset().union(*(x.support for x in needs)),
-        stage,
-        total_cost=min(
-            1000,  # a bound: the sum over a graph that shares values grows without one
-            cost(eqn.op.name) + sum(0 if x.is_total else x.total_cost for x in needs),
-        ),
-    )
-
-
-def _cast(out: Name, value: Operand, dtype: str) -> Compute:
-    return Compute(out, "cast", (value,), (("dtype", dtype),))
-
-
-def _define_total(nest: Nest, eqn: Eqn, source: NestValue | Lit, stage: int) -> NestValue:
+def _add_total(nest: Nest, eqn: Eqn, source: Value) -> None:
     out = nest.fresh(eqn.out.type.dtype)
     needs = (source,) if isinstance(source, NestValue) else ()
+    stage = _ready(source)
     total = NestValue(out, None, needs, frozenset(nest.keep), stage, is_total=True)
-    operand = source.name if isinstance(source, NestValue) else source
-    nest.totals.append((total, Accumulator(out, eqn.op.name, operand)))
-    return total
+    nest.totals.append((total, Accumulator(out, eqn.op.name, operand(source))))
+    nest.given[eqn.out] = total
 
 
 def add_results(
@@ -228,13 +75,13 @@ def add_results(
         buffer = nest.buffers.add("y", out.type.dtype, extent(layout), "out")
         axes = own[out] if isinstance(out, Var) else ()
         access = Access(buffer, layout.offset, strides_along(axes, layout, len(nest.domain)))
-        value = nest.values[out] if isinstance(out, Var) else Lit(out.value, Type(out.type.dtype))
+        value = demand(nest, out, along(axes))
         nest.stores.append((_ready(value), axes, value, access))
 
 
-def _ready(value: NestValue | Lit) -> int:
+def _ready(value: Value) -> int:
     """The first stage in which a value can be read."""
-    return 0 if isinstance(value, Lit) else value.stage + value.is_total
+    return 0 if isinstance(value, Lit) else value.ready
 
 
 # ---- statements of a loop group ------------------------------------------------------------------
@@ -254,7 +101,7 @@ class Block:
             self.outer is not None and self.outer.knows(value)
         )
 
-    def emit(self, value: NestValue | Lit) -> None:
+    def emit(self, value: Value) -> None:
         """Make `value` available here, in the outermost block that binds all of its axes.
 
         With a stack of its own: chains of operations are longer than Python's.
@@ -311,8 +158,7 @@ def _emit_stage(nest: Nest, row: Block, stage: int) -> None:
             continue
         block = inner if any(axis in nest.reduce for axis in axes) else row
         block.emit(value)
-        operand = value if isinstance(value, Lit) else value.name
-        block.statements.append(Store(access, operand))
+        block.statements.append(Store(access, operand(value)))
     inner.statements += _saves(nest, inner, stage)
     if inner.statements or accumulators:
         vector = nest.reduce[-1:] == (len(nest.domain) - 1,)

@@ -9,15 +9,8 @@ from graphc.ir import Eqn, Graph, Lit, Var
 from graphc.ops import linalg
 from graphc.runtime.kernel import Access, Kernel, Loop, Name, Product, Statement, Store
 from graphc.runtime.layout import Layout
-from graphc.runtime.schedule import (
-    Block,
-    Nest,
-    NestValue,
-    add_equations,
-    add_operands,
-    add_results,
-    strides_along,
-)
+from graphc.runtime.nest import Nest, NestValue, strides_along
+from graphc.runtime.schedule import Block, add_equations, add_operands, add_results
 
 
 def schedule_matmul(
@@ -26,17 +19,15 @@ def schedule_matmul(
     """The kernel of a `fused` equation of kind "matmul": tiles, and an epilogue on each."""
     body: Graph = eqn.attrs["body"]
     nest = Nest(tuple(eqn.attrs["domain"]), ())
-    sources = add_operands(nest, body, operands)
+    add_operands(nest, body, operands)
     rank = len(nest.domain)
     position = next(i for i, inner in enumerate(body.eqns) if inner.op is linalg.matmul)
     product, axes = body.eqns[position], eqn.attrs["maps"][position]
     out = nest.fresh(product.out.type.dtype)
     everywhere = frozenset(range(rank + 1))  # rank: what the product makes stays in the tile
-    nest.values[product.out] = NestValue(out, None, (), everywhere, is_total=True)
+    nest.given[product.out] = NestValue(out, None, (), everywhere, is_total=True)
     others = [i for i in range(len(body.eqns)) if i != position]
-    add_equations(
-        nest, [body.eqns[i] for i in others], [eqn.attrs["maps"][i] for i in others], sources
-    )
+    add_equations(nest, [body.eqns[i] for i in others], [eqn.attrs["maps"][i] for i in others])
     add_results(nest, body, eqn.attrs["maps"], results)
     batch = [axis for axis in axes[:-2] if axis is not None]
     before = Block(frozenset())
@@ -45,7 +36,7 @@ def schedule_matmul(
     for _, _, value, access in nest.stores:
         tile.emit(value)
         tile.statements.append(Store(access, value if isinstance(value, Lit) else value.name))
-    statement = _product(product, axes, out, sources, rank, tuple(tile.statements))
+    statement = _product(product, axes, out, nest.sources, rank, tuple(tile.statements))
     loop.statements.append(statement)
     if batch:
         before.statements.append(Loop(tuple(batch), False, tuple(loop.statements)))

@@ -220,21 +220,32 @@ class _Emitter:
         elem = memory_elem(dtype)
         pointer = self.pointers[access]
         stride = self._vector_stride(access)
+        guard = None if statement.guard is None else self.operand(statement.guard)
+        steps = constant(0, "i64")
         if statement.position is not None:
             index = self.operand(statement.position)
             steps = self.f.mul(index, self.f.const(statement.step, index))
-            if index.lanes > 1:
-                return self._as_value(self._gather(pointer, elem, steps, stride), dtype)
-            pointer = self.f.offset(pointer, elem, steps)
-        if self.lanes == 1 or stride == 0:
+            if steps.lanes == 1:
+                pointer, steps = self.f.offset(pointer, elem, steps), constant(0, "i64")
+        is_same = stride == 0 and (guard is None or guard.lanes == 1)
+        if self.lanes > 1 and (steps.lanes > 1 or not (is_same or stride == 1)):
+            raw = self._gather(pointer, elem, steps, stride, guard)
+        elif self.lanes == 1 or stride == 0:
+            if guard is not None:  # elsewhere any place that may be read
+                pointer = self.f.select(guard, pointer, self.f.parameters[access.buffer])
             raw = self.f.load(pointer, elem)
-        elif stride != 1:
-            raw = self._gather(pointer, elem, constant(0, "i64", self.lanes), stride)
-        elif self.mask is not None:
-            raw = self.f.masked_load(pointer, elem, self.lanes, self.mask)
+        elif guard is not None or self.mask is not None:
+            raw = self.f.masked_load(pointer, elem, self.lanes, self._lanes_where(guard))
         else:
             raw = self.f.load(pointer, elem, self.lanes)
         return self._as_value(raw, dtype)
+
+    def _lanes_where(self, guard: Reg | None) -> Reg:
+        """The lanes that are on, and in which the guard holds."""
+        if guard is None:
+            return self._all_lanes()
+        held = self.f.splat(guard, self.lanes)
+        return held if self.mask is None else self.f.and_(self.mask, held)
 
     def _as_value(self, raw: Reg, dtype: str) -> Reg:
         return self.f.icmp("ne", raw, self.f.const(0, raw)) if dtype == "bool" else raw
@@ -250,9 +261,11 @@ class _Emitter:
     def _all_lanes(self) -> Reg:
         return self.mask if self.mask is not None else constant(1, "i1", self.lanes)
 
-    def _gather(self, pointer: Reg, elem: str, steps: Reg, stride: int) -> Reg:
+    def _gather(
+        self, pointer: Reg, elem: str, steps: Reg, stride: int, guard: Reg | None
+    ) -> Reg:
         addresses = self._addresses(pointer, elem, steps, stride)
-        return self.f.gather(addresses, elem, self._all_lanes())
+        return self.f.gather(addresses, elem, self._lanes_where(guard))
 
     def store(self, access: Access, value: Reg) -> None:
         dtype = self.kernel.buffers[access.buffer].dtype

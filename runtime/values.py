@@ -1,0 +1,290 @@
+"""The values of a loop nest, wherever it reads them.
+
+An equation is computed at the coordinates at which something reads it: a view passes its reader's
+coordinates on, changed; `pad` and `concatenate` ask whether they lie inside and choose; a `take`
+replaces one by a position that it loads.  At the end of each chain there is memory to be loaded, or
+a value that a loop has made.  The same value at the same coordinates is made once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+from graphc.build import zero_of
+from graphc.ir import Atom, Eqn, Lit, Type, Var
+from graphc.ops import elementwise, reduce
+from graphc.ops.reduce import REDUCTIONS
+from graphc.runtime.coordinates import (
+    ORIGIN,
+    Coordinate,
+    Coordinates,
+    Digit,
+    address,
+    bounds,
+    unreshaped,
+)
+from graphc.runtime.kernel import Access
+from graphc.runtime.nest import I64, Key, Nest, NestValue, Value
+
+Making = Generator[Key, Value, Value]
+"""Makes a value: yields what it needs first, is sent it, returns the value."""
+
+Guard = NestValue | None
+Condition = NestValue | bool
+"""Whether something holds: a value, or known for the whole domain."""
+
+
+def demand(nest: Nest, atom: Atom, at: Coordinates, guard: Guard = None) -> Value:
+    """The value of `atom` at `at`.  Without recursion: chains are longer than Python's stack."""
+    first = (atom, at, guard)
+    running = [(first, _make(nest, first))]
+    answer: Value | None = _known(nest, first)
+    if answer is not None:
+        return answer
+    while running:
+        key, making = running[-1]
+        try:
+            wanted = making.send(answer) if answer is not None else next(making)
+        except StopIteration as done:
+            answer = nest.values[key] = done.value
+            running.pop()
+            continue
+        answer = _known(nest, wanted)
+        if answer is None:
+            running.append((wanted, _make(nest, wanted)))
+    return nest.values[first]
+
+
+def _known(nest: Nest, key: Key) -> Value | None:
+    """What is made already; what is right everywhere is right under a guard, too."""
+    atom, at, guard = key
+    if guard is not None and (atom, at, None) in nest.values:
+        return nest.values[atom, at, None]
+    return nest.values.get(key)
+
+
+def _make(nest: Nest, key: Key) -> Making:
+    atom, at, guard = key
+    if isinstance(atom, Lit):
+        return Lit(atom.value, Type(atom.type.dtype))
+    if atom in nest.given:
+        return nest.given[atom]
+    if atom.type.size == 0:  # nothing ever reads an element of it
+        return Lit(zero_of(atom.type.dtype), Type(atom.type.dtype))
+    if atom in nest.sources:
+        return _load(nest, atom, at, guard)
+    eqn = nest.makers[atom]
+    if eqn.op in REDUCTIONS:
+        return (yield from _single_elements(nest, eqn, at, guard))
+    return (yield from _RULES.get(eqn.op.name, _elementwise)(nest, eqn, at, guard))
+
+
+# ---- memory --------------------------------------------------------------------------------------
+
+
+def _load(nest: Nest, var: Var, at: Coordinates, guard: Guard) -> Value:
+    buffer, layout = nest.sources[var]
+    place, digits = address(at, layout.strides, layout.offset)
+    for digit, stride in digits:
+        place = place.plus(_plain(nest, digit).times(stride))
+    strides = [0] * len(nest.domain)
+    for axis, step in place.steps:
+        strides[axis] = step
+    position = nest.number(Coordinate(found=place.found)) if place.found else None
+    access = Access(buffer, place.offset, tuple(strides))
+    return nest.load(access, var.type.dtype, position, guard)
+
+
+def _plain(nest: Nest, coordinate: Coordinate | Digit) -> Coordinate:
+    """A coordinate that is no digit: those are computed."""
+    if isinstance(coordinate, Coordinate):
+        return coordinate
+    value = nest.number(coordinate.whole)
+    if coordinate.below != 1:
+        value = nest.compute("floor_divide", "i64", [value, Lit(coordinate.below, I64)])
+    if not coordinate.leads:
+        value = nest.compute("mod", "i64", [value, Lit(coordinate.size, I64)])
+    if isinstance(value, Lit):
+        return Coordinate(int(value.value))
+    return nest.found(value, coordinate.size)
+
+
+# ---- guards --------------------------------------------------------------------------------------
+
+
+def _inside(nest: Nest, at: Sequence[Coordinate], shape: Sequence[int]) -> Condition:
+    """Whether an element lies inside of an array of the given shape."""
+    holds: Condition = True
+    for coordinate, size in zip(at, shape, strict=True):
+        holds = _both(nest, holds, _at_least(nest, coordinate, 0))
+        holds = _both(nest, holds, _below(nest, coordinate, size))
+    return holds
+
+
+def _at_least(nest: Nest, coordinate: Coordinate, least: int) -> Condition:
+    known = bounds(coordinate, nest.domain, nest.ranges)
+    if known is not None and known[0] >= least:
+        return True
+    if known is not None and known[1] < least:
+        return False
+    bare = coordinate._replace(offset=0)
+    limit = Lit(least - coordinate.offset, I64)
+    return nest.compute("greater_equal", "bool", [nest.number(bare), limit])
+
+
+def _below(nest: Nest, coordinate: Coordinate, end: int) -> Condition:
+    known = bounds(coordinate, nest.domain, nest.ranges)
+    if known is not None and known[1] < end:
+        return True
+    if known is not None and known[0] >= end:
+        return False
+    bare = coordinate._replace(offset=0)
+    limit = Lit(end - coordinate.offset, I64)
+    return nest.compute("less", "bool", [nest.number(bare), limit])
+
+
+def _both(nest: Nest, one: Condition, other: Condition) -> Condition:
+    if one is False or other is False:
+        return False
+    if one is True or other is True:
+        return other if one is True else one
+    return nest.compute("logical_and", "bool", [one, other])
+
+
+def _narrowed(nest: Nest, guard: Guard, holds: Condition) -> Guard:
+    """`guard` and `holds`, which is not known to be False."""
+    both = _both(nest, True if guard is None else guard, holds)
+    return both if isinstance(both, NestValue) else None
+
+
+# ---- operations ----------------------------------------------------------------------------------
+
+
+def _elementwise(nest: Nest, eqn: Eqn, at: Coordinates, guard: Guard) -> Making:
+    ins = []
+    for atom in eqn.ins:
+        ins.append((yield atom, at, guard))
+    return nest.compute(eqn.op.name, eqn.out.type.dtype, ins, tuple(eqn.attrs.items()))
+
+
+def _single_elements(nest: Nest, eqn: Eqn, at: Coordinates, guard: Guard) -> Making:
+    """A reduction of axes of size 1."""
+    coordinates = iter(at)
+    axes = eqn.attrs["axes"]
+    rank = eqn.ins[0].type.rank
+    inner = tuple(ORIGIN if axis in axes else next(coordinates) for axis in range(rank))
+    value = yield eqn.ins[0], inner, guard
+    if eqn.op is not reduce.sum or not axes:
+        return value
+    dtype = eqn.out.type.dtype  # a sum of -0.0 is 0.0
+    return nest.compute(elementwise.add.name, dtype, [value, Lit(zero_of(dtype), Type(dtype))])
+
+
+def _broadcast(nest: Nest, eqn: Eqn, at: Coordinates, guard: Guard) -> Making:
+    shape = eqn.ins[0].type.shape
+    pairs = zip(shape, eqn.attrs["axes"], strict=True)
+    return (yield eqn.ins[0], tuple(ORIGIN if n == 1 else at[axis] for n, axis in pairs), guard)
+
+
+def _transpose(nest: Nest, eqn: Eqn, at: Coordinates, guard: Guard) -> Making:
+    places = dict(zip(eqn.attrs["axes"], at, strict=True))
+    return (yield eqn.ins[0], tuple(places[axis] for axis in range(len(at))), guard)
+
+
+def _reshape(nest: Nest, eqn: Eqn, at: Coordinates, guard: Guard) -> Making:
+    plain = [_plain(nest, coordinate) for coordinate in at]
+    new, old = eqn.out.type.shape, eqn.ins[0].type.shape
+    return (yield eqn.ins[0], unreshaped(plain, new, old), guard)
+
+
+def _slice(nest: Nest, eqn: Eqn, at: Coordinates, guard: Guard) -> Making:
+    window = zip(at, eqn.attrs["starts"], eqn.attrs["steps"], strict=True)
+    inner = tuple(_plain(nest, c).times(step).shifted(start) for c, start, step in window)
+    return (yield eqn.ins[0], inner, guard)
+
+
+def _pad(nest: Nest, eqn: Eqn, at: Coordinates, guard: Guard) -> Making:
+    (x,) = eqn.ins
+    pairs = zip(at, eqn.attrs["low"], strict=True)
+    inner = tuple(_plain(nest, c).shifted(-low) for c, low in pairs)
+    fill = Lit(eqn.attrs["value"], Type(x.type.dtype))
+    holds = _inside(nest, inner, x.type.shape)
+    if holds is False:
+        return fill
+    value = yield x, inner, _narrowed(nest, guard, holds)
+    return value if holds is True else nest.compute("where", x.type.dtype, [holds, value, fill])
+
+
+def _concatenate(nest: Nest, eqn: Eqn, at: Coordinates, guard: Guard) -> Making:
+    axis, end = eqn.attrs["axis"], 0
+    here = _plain(nest, at[axis])
+    parts: list[tuple[Condition, Value]] = []
+    for x in eqn.ins:
+        begin, end = end, end + x.type.shape[axis]
+        after, before = _at_least(nest, here, begin), _below(nest, here, end)
+        if after is False or before is False:
+            continue
+        inner = (*at[:axis], here.shifted(-begin), *at[axis + 1 :])
+        held = _narrowed(nest, guard, _both(nest, after, before))
+        parts.append((before, (yield x, inner, held)))
+    result = parts[-1][1]
+    for before, value in reversed(parts[:-1]):
+        assert isinstance(before, NestValue)
+        result = nest.compute("where", eqn.out.type.dtype, [before, value, result])
+    return result
+
+
+def _update_slice(nest: Nest, eqn: Eqn, at: Coordinates, guard: Guard) -> Making:
+    """By steps of 1 or -1, whose inverse is themselves; an axis of size 1 has no step."""
+    x, v = eqn.ins
+    window = zip(at, eqn.attrs["starts"], eqn.attrs["steps"], v.type.shape, strict=True)
+    inner = tuple(
+        _plain(nest, c).shifted(-start).times(1 if size == 1 else step)
+        for c, start, step, size in window
+    )
+    holds = _inside(nest, inner, v.type.shape)
+    if holds is False:
+        return (yield x, at, guard)
+    value = yield v, inner, _narrowed(nest, guard, holds)
+    if holds is True:
+        return value
+    old = yield x, at, guard
+    return nest.compute("where", x.type.dtype, [holds, value, old])
+
+
+def _take(nest: Nest, eqn: Eqn, at: Coordinates, guard: Guard) -> Making:
+    """Positions are clamped: whatever they are, no memory outside is touched."""
+    x, positions = eqn.ins
+    axis, count = eqn.attrs["axis"], positions.type.rank
+    last = x.type.shape[axis] - 1
+    found = yield positions, at[axis : axis + count], guard
+    if isinstance(found, Lit):
+        place = Coordinate(min(max(int(found.value), 0), last))
+    else:
+        wide = nest.compute("cast", "i64", [found], (("dtype", "i64"),))
+        low = nest.compute("maximum", "i64", [wide, Lit(0, I64)])
+        inside = nest.compute("minimum", "i64", [low, Lit(last, I64)])
+        place = nest.found(inside, last + 1)
+    return (yield x, (*at[:axis], place, *at[axis + count :]), guard)
+
+
+def _iota(nest: Nest, eqn: Eqn, at: Coordinates, guard: Guard) -> Making:
+    position = nest.number(_plain(nest, at[eqn.attrs["axis"]]))
+    dtype = eqn.attrs["dtype"]
+    return nest.compute("cast", dtype, [position], (("dtype", dtype),))
+    yield  # a rule is a generator, though this one needs nothing first
+
+
+_RULES: dict[str, Callable[..., Any]] = {
+    "broadcast": _broadcast,
+    "transpose": _transpose,
+    "reshape": _reshape,
+    "slice": _slice,
+    "pad": _pad,
+    "concatenate": _concatenate,
+    "update_slice": _update_slice,
+    "take": _take,
+    "iota": _iota,
+}
+"""The operations that are not elementwise, by name."""
