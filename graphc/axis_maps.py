@@ -8,7 +8,7 @@ value says for each of its axes which domain axis it runs along, or None for an 
 from __future__ import annotations
 
 from graphc.ir import Eqn, Type
-from graphc.ops import shape
+from graphc.ops import index, shape
 from graphc.ops.reduce import REDUCTIONS
 
 AxisMap = tuple[int | None, ...]
@@ -24,6 +24,13 @@ def natural_map(type: Type) -> AxisMap:
 
 def natural_domain(type: Type) -> tuple[int, ...]:
     return tuple(size for size in type.shape if size != 1)
+
+
+def is_unit_reshape(eqn: Eqn) -> bool:
+    """A reshape that only adds or drops axes of size 1."""
+    return eqn.op is shape.reshape and natural_domain(eqn.ins[0].type) == natural_domain(
+        eqn.out.type
+    )
 
 
 def is_read_elsewhere(eqn: Eqn, own: AxisMap) -> bool:
@@ -49,6 +56,8 @@ def operand_map(eqn: Eqn, own: AxisMap, operand: Type) -> AxisMap:
             None if size == 1 else own[axis]
             for size, axis in zip(operand.shape, eqn.attrs["axes"], strict=True)
         )
+    if eqn.op is index.take:  # its positions: what it takes from has no axes of the domain's
+        return own[eqn.attrs["axis"] : eqn.attrs["axis"] + operand.rank]
     if eqn.op is shape.reshape:
         axes = iter([axis for axis in own if axis is not None])
         return tuple(None if size == 1 else next(axes) for size in operand.shape)

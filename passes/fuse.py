@@ -19,7 +19,8 @@ from graphc.axis_maps import AxisMap
 from graphc.build import rename
 from graphc.ir import Atom, Eqn, Graph, Lit, Var, has_effect, map_subgraphs
 from graphc.ops import control
-from graphc.passes.groups import Group, Grouping, find_groups, is_soft
+from graphc.passes.absorb import is_soft
+from graphc.passes.groups import Group, Grouping, find_groups
 
 Unit = tuple[Group | None, list[int]]
 """The equations of a kernel, or one equation that is none."""
@@ -40,11 +41,11 @@ def _fuse(graph: Graph, written: set[Atom]) -> Graph:
     """`written`: results that take the place of a parameter when nothing reads it any more."""
     graph = graph.replace(eqns=tuple(map(_fuse_held, graph.eqns)))
     grouping = find_groups(graph)
-    needed = _readers(graph)
+    needed = _readers(graph, grouping)
     units: list[Unit] = []
     for group in grouping.groups.values():
         members = sorted(group.members)
-        free = _peel(graph, members, needed) if group.kind in ("loop", "matmul") else set()
+        free = _peel(grouping, members, needed) if group.kind in ("loop", "matmul") else set()
         rest = [i for i in members if i not in free]
         is_kernel = bool(group.kind) and bool(rest)
         if rest:
@@ -56,31 +57,36 @@ def _fuse(graph: Graph, written: set[Atom]) -> Graph:
     return graph.replace(eqns=tuple(_in_order(eqns, written)))
 
 
-def _readers(graph: Graph) -> dict[Var, set[int]]:
-    """The positions of the equations that read each value; the graph's own results are at -1."""
+def _readers(graph: Graph, grouping: Grouping) -> dict[Var, set[int]]:
+    """The positions of the equations that read each value; the graph's own results are at -1.
+
+    What a mover absorbs, it reads itself.
+    """
     readers: dict[Var, set[int]] = {}
-    for position, eqn in enumerate(graph.eqns):
-        for atom in eqn.ins:
-            if isinstance(atom, Var):
-                readers.setdefault(atom, set()).add(position)
+    for position, reads in grouping.absorption.reads.items():
+        for value, _ in reads:
+            readers.setdefault(value, set()).add(position)
     for atom in graph.outs:
         if isinstance(atom, Var):
             readers.setdefault(atom, set()).add(-1)
     return readers
 
 
-def _peel(graph: Graph, members: Sequence[int], readers: dict[Var, set[int]]) -> set[int]:
+def _peel(
+    grouping: Grouping, members: Sequence[int], readers: dict[Var, set[int]]
+) -> set[int]:
     """Broadcasts and unit reshapes at the rim of a group: outside of it they are free views.
 
     A view whose result the group does not read, or whose operand it does not make.
     """
+    eqns = grouping.graph.eqns
     inside = set(members)
-    made = {out: i for i in members for out in graph.eqns[i].outs}
+    made = {out: i for i in members for out in eqns[i].outs}
     changed = True
     while changed:
         changed = False
         for i in list(inside):
-            eqn = graph.eqns[i]
+            eqn = eqns[i]
             if not is_soft(eqn):
                 continue
             source = eqn.ins[0]
@@ -95,8 +101,14 @@ def _as_eqn(graph: Graph, grouping: Grouping, unit: Unit, readers: dict[Var, set
     group, members = unit
     if group is None:
         return graph.eqns[members[0]]
-    maps = tuple(grouping.maps.get(i, ()) for i in members)
-    return outline(graph, group, maps, members, readers)
+    regular = set(members)
+    absorbed = {i for member in members for i in grouping.absorption.closure.get(member, ())}
+    everything = sorted(regular | absorbed)
+    maps = tuple(grouping.maps.get(i, ()) if i in regular else () for i in everything)
+    results = [
+        out for i in members for out in graph.eqns[i].outs if readers.get(out, set()) - regular
+    ]
+    return outline(graph, group, maps, everything, results)
 
 
 def outline(
@@ -104,18 +116,16 @@ def outline(
     group: Group,
     maps: tuple[AxisMap, ...],
     members: Sequence[int],
-    readers: dict[Var, set[int]],
+    results: Sequence[Var],
 ) -> Eqn:
     """The equations at `members` as one `fused` equation over a closed body."""
     eqns = [graph.eqns[i] for i in members]
-    inside = set(members)
     made = {out for eqn in eqns for out in eqn.outs}
     operands = list(
         dict.fromkeys(
             atom for eqn in eqns for atom in eqn.ins if isinstance(atom, Var) and atom not in made
         )
     )
-    results = [out for eqn in eqns for out in eqn.outs if readers.get(out, set()) - inside]
     names: dict[Var, Atom] = {var: Var(var.type, var.hint) for var in (*operands, *made)}
     body = Graph(
         "body",

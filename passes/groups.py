@@ -21,11 +21,12 @@ from graphc.axis_maps import (
     result_map,
 )
 from graphc.ir import Eqn, Graph, Var
-from graphc.ops import linalg, shape
+from graphc.ops import index, linalg, shape
 from graphc.ops.reduce import REDUCTIONS
+from graphc.passes.absorb import ASSEMBLERS, absorb, is_soft, is_view_mover
 
-STANDALONE = {"concatenate", "pad", "update_slice", "take", "scatter_add", "native"}
-"""Ops with a loop nest of their own, which nothing joins yet."""
+STANDALONE = {"concatenate", "pad", "update_slice", "scatter_add", "native"}
+"""Ops with loop nests of their own; the first three only where their result is in memory."""
 
 
 @dataclass
@@ -45,47 +46,37 @@ class Group:
     sources: set[int] = field(default_factory=set)
 
 
-def is_unit_reshape(eqn: Eqn) -> bool:
-    """A reshape that only adds or drops axes of size 1."""
-    return eqn.op is shape.reshape and natural_domain(eqn.ins[0].type) == natural_domain(
-        eqn.out.type
-    )
-
-
-def is_soft(eqn: Eqn) -> bool:
-    """Free as a view of memory, and also possible inside of a loop nest."""
-    return eqn.op is shape.broadcast or is_unit_reshape(eqn)
-
-
-def is_loop_eqn(eqn: Eqn) -> bool:
-    return eqn.op.elementwise or eqn.op in REDUCTIONS or eqn.op is shape.iota or is_soft(eqn)
-
-
 class Grouping:
     """The groups of a graph's equations, merged step by step."""
 
     def __init__(self, graph: Graph):
         self.graph = graph
+        self.absorption = absorb(graph)
         self.group_of: list[int] = []
         self.groups: dict[int, Group] = {}
         self.maps: dict[int, AxisMap] = {}
         self.producer: dict[Var, int] = {}
         self.readers: dict[Var, list[int]] = {}
+        self.moved: set[tuple[Var, int]] = set()
 
     # ---- starting --------------------------------------------------------------------------------
 
     def add(self, position: int, eqn: Eqn) -> None:
         """A group for one equation, after the groups of everything that it reads."""
+        self.group_of.append(position)
+        if position not in self.absorption.regular:
+            return  # computed where it is read
         group = self._single(position, eqn)
-        for atom in eqn.ins:
-            if isinstance(atom, Var) and atom in self.producer:
+        for atom, moved in self.absorption.reads[position]:
+            if moved:
+                self.moved.add((atom, position))
+            if atom in self.producer:
                 self.readers[atom].append(position)
                 source = self.producer[atom]
                 before = self.groups[self.group_of[source]]
                 group.ancestors |= before.ancestors | before.ids
                 group.sources.add(source)
         self.groups[position] = group
-        self.group_of.append(position)
         for out in eqn.outs:
             self.producer[out] = position
             self.readers[out] = []
@@ -95,7 +86,7 @@ class Grouping:
         if eqn.op is linalg.matmul:
             self.maps[position] = natural_map(eqn.out.type)
             return Group("matmul", [position], natural_domain(eqn.out.type), frozenset(), ids)
-        if not is_loop_eqn(eqn):
+        if not self.is_loop_eqn(position):
             kind = "native" if eqn.op.native else eqn.op.name
             kind = kind if kind in STANDALONE else ""
             return Group(kind, [position], (), frozenset(), ids)
@@ -106,14 +97,28 @@ class Grouping:
         axes = frozenset(axis for i in reduced if (axis := own[i]) is not None)
         return Group("loop", [position], natural_domain(looped), axes, ids)
 
+    def is_loop_eqn(self, position: int) -> bool:
+        """Whether an equation runs along loops; a view alone does not: it is free in memory."""
+        eqn = self.graph.eqns[position]
+        if eqn.op in ASSEMBLERS:
+            return position in self.absorption.pulled
+        if is_view_mover(eqn):
+            return position in self.absorption.closure
+        return (
+            eqn.op.elementwise
+            or eqn.op in REDUCTIONS
+            or eqn.op in (shape.iota, index.take)
+            or is_soft(eqn)
+        )
+
     # ---- merging ---------------------------------------------------------------------------------
 
     def merge_producers(self, position: int, eqn: Eqn) -> None:
         """Join the groups of the equation's operands to its own, where that is possible."""
         if position not in self.maps or eqn.op is linalg.matmul:
             return
-        for atom in eqn.ins:
-            if isinstance(atom, Var) and atom in self.producer:
+        for atom, moved in self.absorption.reads[position]:
+            if not moved and atom in self.producer:
                 self._merge_along(atom, position, eqn)
 
     def _merge_along(self, value: Var, position: int, eqn: Eqn) -> None:
@@ -134,6 +139,7 @@ class Grouping:
         """
         return all(
             self.graph.eqns[reader].op is not linalg.matmul
+            and (value, reader) not in self.moved
             and _moved(result_map(self.graph.eqns[source], self.maps[source]), onto_a)
             == _moved(operand_map(self.graph.eqns[reader], self.maps[reader], value.type), onto_b)
             for value, source, reader in self._between(a, b)
@@ -150,8 +156,8 @@ class Grouping:
                             yield value, source, reader
             return
         for reader in second.members:
-            for atom in self.graph.eqns[reader].ins:
-                if isinstance(atom, Var) and self.group_of[self.producer.get(atom, reader)] == a:
+            for atom, _ in self.absorption.reads[reader]:
+                if self.group_of[self.producer.get(atom, reader)] == a:
                     yield atom, self.producer[atom], reader
 
     def _makes_cycle(self, a: int, b: int) -> bool:
@@ -204,12 +210,12 @@ class Grouping:
     def merge_siblings(self) -> None:
         """Join loop groups that read the same value over the same domain: one pass over it."""
         readers: dict[tuple[Var, tuple[int, ...]], list[int]] = {}
-        for position, eqn in enumerate(self.graph.eqns):
+        for position in sorted(self.maps):
             root = self.group_of[position]
-            if position not in self.maps or self.groups[root].kind != "loop":
+            if self.groups[root].kind != "loop":
                 continue
-            for atom in eqn.ins:
-                if isinstance(atom, Var) and self._is_outside(atom, root):
+            for atom, moved in self.absorption.reads[position]:
+                if not moved and self._is_outside(atom, root):
                     key = (atom, self.groups[root].domain)
                     readers.setdefault(key, []).append(position)
         for (value, _), positions in readers.items():
@@ -290,6 +296,7 @@ def find_groups(graph: Graph) -> Grouping:
     grouping = Grouping(graph)
     for position, eqn in enumerate(graph.eqns):
         grouping.add(position, eqn)
-        grouping.merge_producers(position, eqn)
+        if position in grouping.groups:
+            grouping.merge_producers(position, eqn)
     grouping.merge_siblings()
     return grouping

@@ -128,7 +128,7 @@ def unreshaped(
 
 
 def _runs(old: Sequence[int], new: Sequence[int]) -> Iterator[tuple[range, range]]:
-    """Neighbouring axes of two shapes without zeros, in runs of equal size, as short as possible."""
+    """Neighbouring axes of two shapes without zeros, in runs of equal size, each the shortest."""
     i = j = 0
     while i < len(old) or j < len(new):
         first, second = i, j

@@ -8,6 +8,7 @@ from typing import Any
 
 from graphc.axis_maps import AxisMap
 from graphc.ir import Atom, Eqn, Lit, Type, Var
+from graphc.ops.costs import cost
 from graphc.runtime.coordinates import Coordinate, Coordinates
 from graphc.runtime.kernel import (
     Access,
@@ -22,23 +23,10 @@ from graphc.runtime.kernel import (
 )
 from graphc.runtime.layout import Layout
 
-COSTLY = {"divide": 5, "sqrt": 5, "rsqrt": 8, "reciprocal": 5, "mod": 8, "floor_divide": 8}
-CHEAP = {
-    *("add", "subtract", "multiply", "negative", "abs", "square", "maximum", "minimum", "where"),
-    *("less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "cast", "sign"),
-    *("logical_and", "logical_or", "logical_xor", "logical_not", "isnan", "isinf", "isfinite"),
-    *("floor", "ceil", "round", "trunc", "bitwise_and", "bitwise_or", "bitwise_xor"),
-    *("bitwise_not", "left_shift", "right_shift", "broadcast", "reshape", "iota"),
-}
 I64 = Type("i64")
 
 COST_BOUND = 1000
 """A bound on the cost of a value: the sum over a graph that shares values grows without one."""
-
-
-def cost(op_name: str) -> int:
-    """About how many additions one element of an operation takes."""
-    return 1 if op_name in CHEAP else COSTLY.get(op_name, 15)
 
 
 class Buffers:
@@ -148,20 +136,22 @@ class Nest:
         self,
         access: Access,
         dtype: str,
-        position: Value | None,
         guard: NestValue | None,
+        position: Value | None = None,
+        step: int = 0,
     ) -> NestValue:
-        """An element in memory, loaded once."""
+        """An element in memory, `position * step` elements further on, loaded once."""
         needs = tuple(x for x in (position, guard) if isinstance(x, NestValue))
         at = None if position is None else operand(position)
         held = None if guard is None else guard.name
-        key = (access, at, held)
+        step = 0 if at is None else step
+        key = (access, at, step, held)
         if key not in self.made:
             out = self.fresh(dtype)
             axes = frozenset(axis for axis, stride in enumerate(access.strides) if stride)
             self.made[key] = NestValue(
                 out,
-                Load(out, access, at, 1 if at is not None else 0, held),
+                Load(out, access, at, step, held),
                 needs,
                 axes.union(*(x.support for x in needs)),
                 max((x.ready for x in needs), default=0),

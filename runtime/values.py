@@ -13,7 +13,7 @@ from typing import Any
 
 from graphc.build import zero_of
 from graphc.ir import Atom, Eqn, Lit, Type, Var
-from graphc.ops import elementwise, reduce
+from graphc.ops import elementwise, reduce, shape
 from graphc.ops.reduce import REDUCTIONS
 from graphc.runtime.coordinates import (
     ORIGIN,
@@ -75,9 +75,13 @@ def _make(nest: Nest, key: Key) -> Making:
     if atom in nest.sources:
         return _load(nest, atom, at, guard)
     eqn = nest.makers[atom]
+    if eqn.op is shape.iota:
+        return _iota(nest, eqn, at)
     if eqn.op in REDUCTIONS:
         return (yield from _single_elements(nest, eqn, at, guard))
-    return (yield from _RULES.get(eqn.op.name, _elementwise)(nest, eqn, at, guard))
+    rule = _RULES.get(eqn.op.name, _elementwise)
+    value: Value = yield from rule(nest, eqn, at, guard)
+    return value
 
 
 # ---- memory --------------------------------------------------------------------------------------
@@ -91,9 +95,12 @@ def _load(nest: Nest, var: Var, at: Coordinates, guard: Guard) -> Value:
     strides = [0] * len(nest.domain)
     for axis, step in place.steps:
         strides[axis] = step
-    position = nest.number(Coordinate(found=place.found)) if place.found else None
     access = Access(buffer, place.offset, tuple(strides))
-    return nest.load(access, var.type.dtype, position, guard)
+    if len(place.found) == 1:
+        ((number, step),) = place.found
+        return nest.load(access, var.type.dtype, guard, nest.numbered[number], step)
+    position = nest.number(Coordinate(found=place.found)) if place.found else None
+    return nest.load(access, var.type.dtype, guard, position, 1)
 
 
 def _plain(nest: Nest, coordinate: Coordinate | Digit) -> Coordinate:
@@ -269,11 +276,10 @@ def _take(nest: Nest, eqn: Eqn, at: Coordinates, guard: Guard) -> Making:
     return (yield x, (*at[:axis], place, *at[axis + count :]), guard)
 
 
-def _iota(nest: Nest, eqn: Eqn, at: Coordinates, guard: Guard) -> Making:
+def _iota(nest: Nest, eqn: Eqn, at: Coordinates) -> Value:
     position = nest.number(_plain(nest, at[eqn.attrs["axis"]]))
     dtype = eqn.attrs["dtype"]
     return nest.compute("cast", dtype, [position], (("dtype", dtype),))
-    yield  # a rule is a generator, though this one needs nothing first
 
 
 _RULES: dict[str, Callable[..., Any]] = {
@@ -285,6 +291,5 @@ _RULES: dict[str, Callable[..., Any]] = {
     "concatenate": _concatenate,
     "update_slice": _update_slice,
     "take": _take,
-    "iota": _iota,
 }
 """The operations that are not elementwise, by name."""

@@ -13,8 +13,9 @@ from running import build, op
 from graphc.build import Builder, Value
 from graphc.ir import Graph, Type, Var
 from graphc.ops.elementwise import exp, sin, square
+from graphc.ops.reduce import REDUCTIONS
 from graphc.passes.fuse import fuse
-from graphc.passes.groups import Grouping, find_groups, is_loop_eqn
+from graphc.passes.groups import Grouping, find_groups
 from graphc.passes.lower import lower
 
 
@@ -71,7 +72,9 @@ def test_groups_are_convex(params: list[int], recipe: Recipe, outs: list[int]) -
     graph = lower(random_graph(params, recipe, outs))
     grouping = find_groups(graph)
     everything = [i for group in grouping.groups.values() for i in group.members]
-    assert sorted(everything) == list(range(len(graph.eqns)))
+    assert sorted(everything) == sorted(grouping.absorption.regular)
+    absorbed = {i for closure in grouping.absorption.closure.values() for i in closure}
+    assert set(everything) | absorbed == set(range(len(graph.eqns)))
     assert in_order(graph, grouping)
     check_maps(graph, grouping)
 
@@ -81,9 +84,8 @@ def check_maps(graph: Graph, grouping: Grouping) -> None:
     for group in grouping.groups.values():
         for i in group.members if group.kind == "loop" else ():
             eqn = graph.eqns[i]
-            assert is_loop_eqn(eqn)
-            reduced = "axes" in eqn.attrs and eqn.op.name != "broadcast"
-            looped = eqn.ins[0].type if reduced else eqn.out.type
+            assert grouping.is_loop_eqn(i)
+            looped = eqn.ins[0].type if eqn.op in REDUCTIONS else eqn.out.type
             for size, axis in zip(looped.shape, grouping.maps[i], strict=True):
                 assert size == (1 if axis is None else group.domain[axis])
 
