@@ -91,8 +91,9 @@ def _run_batched(inner: Inner, fronted: Sequence[Tracer], size: int) -> list[Tra
 
 
 def _repeated(x: Any, size: int) -> Tracer:
-    every: Tracer = np.broadcast_to(x, (size, *x.shape))
-    return every
+    every: Any = np.broadcast_to(x, (size, *x.shape))
+    result: Tracer = every
+    return result
 
 
 def _example(batched: Tracer) -> Tracer:
