@@ -3,6 +3,7 @@
 from graphc import _clone as _clone
 from graphc import errors, ops, random
 from graphc.api import cache_dir, compile, evaluate, parse, trace
+from graphc.derivatives import hessian, hvp, jacobian, jvp, vjp
 from graphc.ir import Graph
 from graphc.trace.trace import Spec
 from graphc.transforms import cond, grad, stop_gradient, value_and_grad
@@ -19,11 +20,16 @@ __all__ = [
     "errors",
     "evaluate",
     "grad",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
     "ops",
     "parse",
     "random",
     "stop_gradient",
     "trace",
     "value_and_grad",
+    "vjp",
     "vmap",
 ]

@@ -6,7 +6,8 @@ Inside a traced function they add equations to the trace.  On their own they com
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from graphc import errors
@@ -20,7 +21,7 @@ from graphc.trace.trace import Inner, trace_inner
 from graphc.trace.tracer import Tracer, lift, wrap
 
 
-class _Transform:
+class Transform:
     """A function derived from another; outside of a trace it compiles itself on first use."""
 
     def __init__(self, function: Callable[..., Any], inline: Callable[..., Any]):
@@ -37,12 +38,12 @@ class _Transform:
 
 
 def value_and_grad(
-    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+    fn: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False
 ) -> Callable[..., Any]:
     """A function that gives `fn`'s value and its gradient, `(value, gradient)`.
 
     fn       returns a floating-point scalar; with `has_aux`, a pair of it and anything else
-    argnums  which positional arguments to differentiate by: an int, or a tuple of them, for which
+    argnums  which arguments to differentiate by: a position, a name, or a tuple of these, for which
              the gradient is a tuple.  Such an argument is an array of floats or a tree of them;
              its gradient has the same structure, shapes and dtypes.
 
@@ -60,9 +61,7 @@ def value_and_grad(
     return _derived(fn, argnums, has_aux, True)
 
 
-def grad(
-    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
-) -> Callable[..., Any]:
+def grad(fn: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False) -> Callable[..., Any]:
     """A function that gives the gradient of `fn`; see `value_and_grad`.
 
     With `has_aux`, it gives `(gradient, aux)`.
@@ -76,7 +75,7 @@ def grad(
 
 
 def _derived(
-    fn: Callable[..., Any], argnums: int | Sequence[int], has_aux: bool, with_value: bool
+    fn: Callable[..., Any], argnums: ArgNums, has_aux: bool, with_value: bool
 ) -> Callable[..., Any]:
     """The derived function: the same object for the same function, so that it compiles once."""
     key = tuple(argnums) if isinstance(argnums, list) else argnums
@@ -95,7 +94,7 @@ def _derive(
             return value, gradient
         return (gradient, value[1]) if has_aux else gradient
 
-    return _Transform(fn, inline)
+    return Transform(fn, inline)
 
 
 _remembered = functools.lru_cache(maxsize=256, typed=True)(_derive)
@@ -104,46 +103,89 @@ _remembered = functools.lru_cache(maxsize=256, typed=True)(_derive)
 
 def _differentiate(
     fn: Callable[..., Any],
-    argnums: int | Sequence[int],
+    argnums: ArgNums,
     has_aux: bool,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    positions = _positions(argnums, len(args))
-    leaves, structure = tree.flatten([args[i] for i in positions])
-    inputs = [_as_input(leaf) for leaf in leaves]
+    keys = chosen_arguments(fn, argnums, args, kwargs)
+    chosen = [args[key] if isinstance(key, int) else kwargs[key] for key in keys]
+    leaves, structure = tree.flatten(chosen)
+    inputs = [as_input(leaf) for leaf in leaves]
 
     def run(copies: list[Tracer]) -> Any:
-        replaced = dict(zip(positions, tree.unflatten(structure, copies), strict=True))
-        given = [replaced.get(i, arg) for i, arg in enumerate(args)]
-        return _loss_first(control.converted(fn)(*given, **kwargs), has_aux)
+        given, named = with_arguments(keys, tree.unflatten(structure, copies), args, kwargs)
+        return _loss_first(control.converted(fn)(*given, **named), has_aux)
 
     inner = trace_inner(getattr(fn, "__name__", "function"), inputs, run)
     values, gradients = _inline_gradient(inner, inputs)
     result = tree.unflatten(inner.structure, values)
     trees = tree.unflatten(structure, gradients)
     value = tuple(result) if has_aux else result[0]
-    return value, (trees[0] if isinstance(argnums, int) else tuple(trees))
+    return value, (trees[0] if isinstance(argnums, (int, str)) else tuple(trees))
 
 
-def _positions(argnums: int | Sequence[int], count: int) -> list[int]:
+ArgNums = int | str | Sequence[int | str]
+"""Arguments to differentiate by: positions, names, or several of them."""
+
+
+def chosen_arguments(
+    fn: Callable[..., Any], argnums: ArgNums, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> list[int | str]:
+    """The arguments that `argnums` names, each by its place in `args` or its name in `kwargs`.
+
+    Raises `errors.ArgumentError` for one that the function was not called with, or named twice.
+    """
     given: list[Any] = list(argnums) if isinstance(argnums, (tuple, list)) else [argnums]
-    for position in given:
-        if not isinstance(position, int) or not -count <= position < count:
-            raise errors.ArgumentError(
-                f"argnums={argnums!r}: the function was called with {count} positional arguments,"
-                " numbered from 0; pass the differentiated ones by position",
-                user_loc(),
-            )
-    positions = [position % count for position in given]
-    if len(set(positions)) != len(positions):
+    keys = [_argument(fn, entry, argnums, args, kwargs) for entry in given]
+    if len(set(keys)) != len(keys):
         raise errors.ArgumentError(
             f"argnums={argnums!r} names an argument twice; name each once", user_loc()
         )
-    return positions
+    return keys
 
 
-def _as_input(leaf: Any) -> Tracer:
+def _argument(
+    fn: Callable[..., Any], entry: Any, argnums: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> int | str:
+    if isinstance(entry, str):
+        if entry in kwargs:
+            return entry
+        names = _positional_names(fn)
+        if entry in names[: len(args)]:
+            return names.index(entry)
+    elif isinstance(entry, int) and -len(args) <= entry < len(args):
+        return entry % len(args)
+    raise errors.ArgumentError(
+        f"argnums={argnums!r}: the function was called with {len(args)} positional arguments,"
+        f" numbered from 0, and the names {', '.join(kwargs) or 'none'}; give a position or the"
+        " name of an argument that is passed",
+        user_loc(),
+    )
+
+
+def _positional_names(fn: Callable[..., Any]) -> list[str]:
+    try:
+        return list(inspect.signature(fn).parameters)
+    except (ValueError, TypeError):
+        return []
+
+
+def with_arguments(
+    keys: Sequence[int | str],
+    values: Sequence[Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> tuple[list[Any], dict[str, Any]]:
+    """`args` and `kwargs` with other values for the arguments named by `keys`."""
+    replaced = dict(zip(keys, values, strict=True))
+    return (
+        [replaced.get(i, arg) for i, arg in enumerate(args)],
+        {name: replaced.get(name, value) for name, value in kwargs.items()},
+    )
+
+
+def as_input(leaf: Any) -> Tracer:
     x = lift(leaf)
     if x.dtype_name not in FLOATS:
         raise errors.GradientError(

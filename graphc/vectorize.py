@@ -14,7 +14,7 @@ from graphc.trace import control, tree
 from graphc.trace.scope import current, user_loc
 from graphc.trace.trace import Inner, trace_inner
 from graphc.trace.tracer import Tracer, lift, wrap
-from graphc.transforms import _Transform
+from graphc.transforms import Transform
 
 Axis = int | None
 """The axis along which examples lie, or None for a value that all of them share."""
@@ -45,7 +45,7 @@ def vmap(fn: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callabl
     def inline(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return _map(fn, in_axes, out_axes, args, kwargs)
 
-    return _Transform(fn, inline)
+    return Transform(fn, inline)
 
 
 def _map(

@@ -65,22 +65,22 @@ def gradient(graph: Graph, wrt: Sequence[int], result: int = 0) -> Graph:
     Raises `errors.GradientError` if the result is not a floating-point scalar or a parameter is
     not floating point.
     """
-    graph = _stable(graph)
+    graph = stable(graph)
     _expect_scalar(graph, result)
     for position in wrt:
         _expect_float(graph, position)
     builder, names = _copy_forward(graph)
-    active = _active(graph.eqns, {graph.params[i] for i in wrt})
+    active = depending(graph.eqns, {graph.params[i] for i in wrt})
     seed = builder.literal(1.0, graph.outs[result].type)
     cotangents = Cotangents()
     cotangents.add(graph.outs[result], seed)
-    _backward(builder, graph.eqns, names, active, cotangents)
+    carry_backward(builder, graph.eqns, names, active, cotangents)
     grads = [_final(graph.params[i], cotangents) for i in wrt]
     outs = [rename(out, names) for out in graph.outs]
     return builder.finish([*outs, *grads], graph.updates)
 
 
-def _stable(graph: Graph) -> Graph:
+def stable(graph: Graph) -> Graph:
     """The graph in stable forms, whose derivatives are stable, too."""
     return stabilize(eliminate_common(graph)) if is_concerned(graph) else graph
 
@@ -88,11 +88,11 @@ def _stable(graph: Graph) -> Graph:
 def pullback(graph: Graph, wrt: Sequence[int], results: Sequence[int]) -> Graph:
     """The graph of parameters and one cotangent for each of `results`, giving those of `wrt`."""
     builder, names = _copy_forward(graph, effects=False)
-    active = _active(graph.eqns, {graph.params[i] for i in wrt})
+    active = depending(graph.eqns, {graph.params[i] for i in wrt})
     cotangents = Cotangents()
     for i in results:
         cotangents.add(graph.outs[i], builder.param(graph.outs[i].type))
-    _backward(builder, graph.eqns, names, active, cotangents)
+    carry_backward(builder, graph.eqns, names, active, cotangents)
     return builder.finish([_final(graph.params[i], cotangents) for i in wrt])
 
 
@@ -125,7 +125,7 @@ def _copy_forward(graph: Graph, effects: bool = True) -> tuple[Builder, dict[Var
     return builder, names
 
 
-def _active(eqns: Sequence[Eqn], sources: set[Var]) -> set[Var]:
+def depending(eqns: Sequence[Eqn], sources: set[Var]) -> set[Var]:
     """The floating-point values that depend on `sources`."""
     active = set(sources)
     for eqn in eqns:
@@ -138,7 +138,7 @@ def _variables(eqn: Eqn) -> list[Var]:
     return [atom for atom in eqn.ins if isinstance(atom, Var)]
 
 
-def _backward(
+def carry_backward(
     builder: Builder,
     eqns: Sequence[Eqn],
     names: dict[Var, Atom],
