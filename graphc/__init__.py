@@ -5,6 +5,7 @@ from graphc import errors, ops, random
 from graphc.api import cache_dir, compile, evaluate, parse, trace
 from graphc.derivatives import hessian, hvp, jacobian, jvp, vjp
 from graphc.ir import Graph
+from graphc.loops import scan, while_loop
 from graphc.trace.trace import Spec
 from graphc.transforms import cond, grad, stop_gradient, value_and_grad
 from graphc.vectorize import vmap
@@ -27,9 +28,11 @@ __all__ = [
     "ops",
     "parse",
     "random",
+    "scan",
     "stop_gradient",
     "trace",
     "value_and_grad",
     "vjp",
     "vmap",
+    "while_loop",
 ]

@@ -112,6 +112,10 @@ class BranchMismatchError(GraphcError, TypeError):
     """The branches of a conditional give values of different structure, shape or dtype."""
 
 
+class CarriedTypeError(GraphcError, TypeError):
+    """A loop whose body leaves a value of another structure, shape or dtype than it was given."""
+
+
 class OneSidedNameError(GraphcError, NameError):
     """A name is read that only one branch of a traced conditional defined."""
 

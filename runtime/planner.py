@@ -16,7 +16,7 @@ from graphc.ops import control, index, shape
 from graphc.runtime.in_place import is_in_place, lies_at, may_overwrite, may_replace, may_touch
 from graphc.runtime.kernel import Kernel
 from graphc.runtime.layout import Layout, contiguous, view
-from graphc.runtime.loops import plan_loop
+from graphc.runtime.loop_planning import plan_loop
 from graphc.runtime.moves import schedule_copy, schedule_move
 from graphc.runtime.program import Branch, Call, Choice, Fail, Item, Place, Program, Root, Source
 from graphc.runtime.schedule import schedule_loop
