@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphc.ir import Atom, Eqn, Graph, Loc, Type, Var, all_eqns
 from graphc.ops import linalg
+from graphc.ops.control import fused
 from graphc.ops.elementwise import cast
 from graphc.ops.shape import VIEWS, broadcast
 from graphc.passes.reasons import why_apart
@@ -138,15 +139,16 @@ def _itemsize(dtype: str) -> int:
 
 def _fused_report(name: str, eqn: Eqn, repeated: Mapping[Var, Atom]) -> KernelReport:
     body: Graph = eqn.attrs["body"]
+    inside = [inner for inner in all_eqns(body) if inner.op is not fused]
     reads = [_in_memory(atom, repeated) for atom in eqn.ins]
     types = [*reads, *(out.type for out in eqn.outs)]
     return KernelReport(
         name,
-        tuple(inner.op.name for inner in body.eqns if inner.op not in VIEWS),
+        tuple(inner.op.name for inner in inside if inner.op not in VIEWS),
         tuple(map(str, reads)),
         tuple(str(out.type) for out in eqn.outs),
         sum(type.nbytes for type in types),
-        sum(_flops(inner) for inner in body.eqns),
+        sum(map(_flops, inside)),
         tuple(map(str, _source_lines(body))),
     )
 

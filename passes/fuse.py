@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
 
 from graphc.axis_maps import AxisMap
@@ -28,18 +28,32 @@ Unit = tuple[Group | None, list[int]]
 
 def fuse(graph: Graph) -> Graph:
     """The graph with its kernels as `fused` equations, inside conditionals and loops too."""
-    return _fuse(graph, {graph.outs[result] for _, result in graph.updates})
+    return everywhere(_fuse, graph)
 
 
-def _fuse_held(eqn: Eqn) -> Eqn:
-    """What the body of a loop carries on is the new value of what it is given."""
+def everywhere(
+    change: Callable[[Graph, set[Atom]], Graph], graph: Graph, written: set[Atom] | None = None
+) -> Graph:
+    """The graph after `change`, and before that the graphs that it holds, but those of kernels.
+
+    `change` is told which results take the place of a parameter: new values of arguments, and what
+    the body of a loop carries on.
+    """
+    if written is None:
+        written = {graph.outs[result] for _, result in graph.updates}
+    eqns = tuple(
+        eqn if eqn.op is control.fused else _with_held(change, eqn) for eqn in graph.eqns
+    )
+    return change(graph.replace(eqns=eqns), written)
+
+
+def _with_held(change: Callable[[Graph, set[Atom]], Graph], eqn: Eqn) -> Eqn:
     carried = eqn.attrs.get("carried", 0)
-    return map_subgraphs(lambda held: _fuse(held, set(held.outs[:carried])), eqn)
+    return map_subgraphs(lambda held: everywhere(change, held, set(held.outs[:carried])), eqn)
 
 
 def _fuse(graph: Graph, written: set[Atom]) -> Graph:
     """`written`: results that take the place of a parameter when nothing reads it any more."""
-    graph = graph.replace(eqns=tuple(map(_fuse_held, graph.eqns)))
     grouping = find_groups(graph)
     needed = _readers(graph, grouping)
     units: list[Unit] = []
@@ -54,7 +68,7 @@ def _fuse(graph: Graph, written: set[Atom]) -> Graph:
     eqns = [_as_eqn(graph, grouping, unit, needed) for unit in units]
     # A kernel without results is dead: `eliminate_dead` is not a condition of fusing.
     eqns = [eqn for eqn in eqns if eqn.op is not control.fused or eqn.outs]
-    return graph.replace(eqns=tuple(_in_order(eqns, written)))
+    return graph.replace(eqns=tuple(in_order(eqns, written)))
 
 
 def _readers(graph: Graph, grouping: Grouping) -> dict[Var, set[int]]:
@@ -156,7 +170,7 @@ def _var(names: dict[Var, Atom], var: Var) -> Var:
     return renamed
 
 
-def _in_order(eqns: Sequence[Eqn], written: set[Atom]) -> list[Eqn]:
+def in_order(eqns: Sequence[Eqn], written: set[Atom]) -> list[Eqn]:
     """The equations sorted so that each follows what it reads, and effects keep their order.
 
     Kernels that make the new value of a parameter (`written`) come as late as they can: when

@@ -21,6 +21,7 @@ from graphc.passes.dce import eliminate_dead
 from graphc.passes.fold import fold_constants
 from graphc.passes.fuse import fuse
 from graphc.passes.lower import lower
+from graphc.passes.row_blocks import fuse_rows
 from graphc.passes.simplify import simplify
 from graphc.passes.stabilize import stabilize
 from graphc.verify import verify
@@ -47,7 +48,8 @@ FUSE: tuple[Pass, ...] = (
     Pass("lower", lower),
     Pass("common: lowered", eliminate_common),
     Pass("dead: lowered", eliminate_dead),
-    Pass("fuse", fuse),  # last: the passes above do not see kernels
+    Pass("fuse", fuse),  # the passes above do not see kernels
+    Pass("rows", fuse_rows),
 )
 
 PIPELINE = OPTIMIZE + FUSE

@@ -5,20 +5,22 @@ from __future__ import annotations
 from graphc.ir import Atom, Eqn, Graph, Var
 from graphc.ops import linalg
 from graphc.passes.groups import STANDALONE
+from graphc.passes.row_blocks import parts_of, too_large
 
 
 def why_apart(graph: Graph, first: Eqn, second: Eqn, value: Atom) -> str:
-    """The first rule of `groups.py` that keeps `second`, which reads `value` of `first`, apart."""
+    """The first rule that keeps `second`, which reads `value` of `first`, apart.
+
+    Those of `row_blocks.py` where there is a matrix product, then those of `groups.py`.
+    """
     kinds = (first.attrs["kind"], second.attrs["kind"])
     for kind in kinds:
         if kind in STANDALONE:
             return f"{kind} has a loop nest of its own"
-    if _is_product_operand(second, value):
-        return "a matrix product reads it, each element many times"
-    if "matmul" in kinds and (first.attrs["reduce"] or second.attrs["reduce"]):
-        return "a reduction needs the whole product, which is made tile by tile"
-    if kinds == ("matmul", "matmul"):
-        return "two matrix products are two loop nests"
+    if not {"matmul", "rows"}.isdisjoint(kinds):
+        reason = _why_not_by_rows(first, second, value)
+        if reason:
+            return reason
     domains = first.attrs["domain"], second.attrs["domain"]
     if domains[0] != domains[1]:
         return f"they loop over different domains, {domains[0]} and {domains[1]}"
@@ -31,8 +33,26 @@ def why_apart(graph: Graph, first: Eqn, second: Eqn, value: Atom) -> str:
     return "the value runs along other axes in the second"
 
 
+def _why_not_by_rows(first: Eqn, second: Eqn, value: Atom) -> str:
+    parts = [*parts_of(first), *parts_of(second)]
+    is_reduced = any(part.attrs["reduce"] for part in parts)
+    if is_reduced and (reason := too_large(parts)):
+        return reason
+    if _is_product_operand(second, value):
+        return "a matrix product reads it, each element many times"
+    if is_reduced:
+        return "a reduction along the rows of a product needs all of them"
+    if (first.attrs["kind"], second.attrs["kind"]) == ("matmul", "matmul"):
+        return "two matrix products are two loop nests"
+    return ""
+
+
 def _is_product_operand(eqn: Eqn, value: Atom) -> bool:
     body: Graph = eqn.attrs["body"]
+    if eqn.attrs["kind"] == "rows":
+        params = zip(body.params, eqn.ins, strict=True)
+        taken = {p for p, atom in params if atom is value}
+        return any(_is_product_operand(part, p) for part in parts_of(eqn) for p in taken)
     inside = [p for p, atom in zip(body.params, eqn.ins, strict=True) if atom is value]
     return any(inner.op is linalg.matmul and p in inner.ins for inner in body.eqns for p in inside)
 

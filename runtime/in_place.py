@@ -12,6 +12,7 @@ from graphc.ir import Eqn, Graph, Var, has_effect, subgraphs
 from graphc.ops import control, shape
 from graphc.runtime.kernel import (
     Access,
+    Blocks,
     Kernel,
     Load,
     Loop,
@@ -146,6 +147,8 @@ class _Accesses:
                     return False
                 inner = (axis for axis in axes if self.kernel.domain[axis] > 1)
                 return self.collect(body, (*around, *inner))
+            case Blocks(body=body):  # the start of the last block may be computed twice
+                return all(a.buffer not in self.shared for a in accesses(body))
             case Product(left=left, right=right, epilogue=epilogue):
                 if left.buffer in self.shared or right.buffer in self.shared:
                     return False

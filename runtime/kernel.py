@@ -9,7 +9,7 @@ ten times as long, which every `import graphc` would pay.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from graphc.ir import Lit
@@ -139,7 +139,20 @@ class Native(NamedTuple):
     arguments: tuple[Access | int | str, ...]
 
 
-Statement = Load | Compute | Index | Store | AddAt | Loop | Product | Native
+class Blocks(NamedTuple):
+    """`body` for blocks of `size` consecutive indices along `axis`, from the first to the last.
+
+    Inside, loops and products along the axis run over the block alone, and scratch buffers are
+    counted from its start: they hold one block.  The last block begins early enough to be whole,
+    so that elements at its start may be computed twice, to the same values.
+    """
+
+    axis: int
+    size: int
+    body: tuple[Statement, ...]
+
+
+Statement = Load | Compute | Index | Store | AddAt | Loop | Product | Blocks | Native
 
 
 class Kernel(NamedTuple):
@@ -157,12 +170,12 @@ class Kernel(NamedTuple):
         return "\n".join([*lines, "}"])
 
 
-def accesses(statements: tuple[Statement, ...]) -> Iterator[Access]:
+def accesses(statements: Sequence[Statement]) -> Iterator[Access]:
     """Every access below `statements`."""
     for statement in statements:
         if isinstance(statement, (Load, Store, AddAt)):
             yield statement.access
-        elif isinstance(statement, Loop):
+        elif isinstance(statement, (Loop, Blocks)):
             yield from accesses(statement.body)
         elif isinstance(statement, Product):
             yield statement.left
@@ -186,6 +199,11 @@ def _lines(kernel: Kernel, statements: tuple[Statement, ...], indent: str) -> It
             yield from _lines(kernel, statement.body, indent + "  ")
             for accumulator in statement.accumulators:
                 yield f"{indent}  {accumulator.out} <- {_operand(accumulator.value)}"
+            yield indent + "}"
+        elif isinstance(statement, Blocks):
+            axis, size = statement.axis, statement.size
+            yield f"{indent}for blocks of {size} of i{axis} < {kernel.domain[axis]} {{"
+            yield from _lines(kernel, statement.body, indent + "  ")
             yield indent + "}"
         elif isinstance(statement, Product):
             yield (

@@ -22,6 +22,10 @@ from graphc.runtime.program import Branch, Call, Choice, Fail, Item, Place, Prog
 from graphc.runtime.schedule import schedule_loop
 from graphc.runtime.schedule_matmul import schedule_matmul
 from graphc.runtime.schedule_native import schedule_native
+from graphc.runtime.schedule_rows import schedule_rows
+
+NESTS = {"loop": schedule_loop, "matmul": schedule_matmul, "rows": schedule_rows}
+"""How kernels that are loop nests are scheduled, by kind."""
 
 Updates = dict[int, list[int]]
 """The arguments that a result is the new value of, for each result that is one."""
@@ -186,7 +190,7 @@ class _Planner:
 
     def _kernel(self, eqn: Eqn, targets: dict[Var, Root]) -> None:
         outs = [self._out(out, targets) for out in eqn.outs]
-        if eqn.attrs["kind"] in ("loop", "matmul"):
+        if eqn.attrs["kind"] in NESTS:
             self._nest(eqn, outs)
         elif eqn.attrs["kind"] == "native":
             self._routine(eqn, outs)
@@ -200,7 +204,7 @@ class _Planner:
 
     def _nest(self, eqn: Eqn, outs: list[Place]) -> None:
         ins = [self.in_memory(self.source(atom), atom.type) for atom in eqn.ins]
-        schedule = schedule_loop if eqn.attrs["kind"] == "loop" else schedule_matmul
+        schedule = NESTS[eqn.attrs["kind"]]
         kernel = schedule("kernel", eqn, [p.layout for p in ins], [p.layout for p in outs])
         roots = [p.root for p in (*ins, *outs)]
         for i, place in enumerate(outs):

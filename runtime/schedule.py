@@ -31,13 +31,20 @@ def schedule_loop(
     name: str, eqn: Eqn, operands: Sequence[Layout], results: Sequence[Layout]
 ) -> Kernel:
     """The kernel of a `fused` equation of kind "loop"."""
+    return collapse(schedule_nest(name, eqn, operands, results))
+
+
+def schedule_nest(
+    name: str, eqn: Eqn, operands: Sequence[Layout], results: Sequence[Layout]
+) -> Kernel:
+    """The same with a loop for each axis of the domain."""
     body: Graph = eqn.attrs["body"]
     nest = Nest(tuple(eqn.attrs["domain"]), tuple(eqn.attrs["reduce"]))
     add_operands(nest, body, operands)
     add_equations(nest, body.eqns, eqn.attrs["maps"])
     add_results(nest, body, eqn.attrs["maps"], results)
-    statements = _statements(nest)
-    return collapse(Kernel(name, nest.domain, tuple(nest.buffers.buffers), tuple(statements)))
+    statements = tuple(_statements(nest))  # adds buffers
+    return Kernel(name, nest.domain, tuple(nest.buffers.buffers), statements)
 
 
 def add_operands(nest: Nest, body: Graph, operands: Sequence[Layout]) -> None:

@@ -13,6 +13,7 @@ from graphc.equal import structurally_equal
 from graphc.ir import OPS, Eqn, Graph, Type, subgraphs
 from graphc.passes.fuse import fuse
 from graphc.passes.lower import lower
+from graphc.passes.row_blocks import fuse_rows
 from graphc.runtime.reference import evaluate
 from graphc.runtime.step import Step
 from graphc.text import parse
@@ -52,7 +53,7 @@ def cond(
 
 def fused(graph: Graph) -> Graph:
     """The graph as the runtime gets it, with the text round trip and every rule checked."""
-    result = fuse(lower(graph))
+    result = fuse_rows(fuse(lower(graph)))
     verify(result)
     assert structurally_equal(parse(str(result)), result)
     return result

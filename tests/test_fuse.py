@@ -67,7 +67,7 @@ COUNTS: list[tuple[str, list[Type], Callable, int]] = [
     ("bias gradient", [X, X, X], bias_gradient, 1),
     ("different reductions", [X], lambda x: [op("sum")(x, axes=(i,)) for i in (0, 1)], 2),
     ("dense layer", [X, W, B], dense, 1),
-    ("product with softmax", [X, W], lambda x, w: softmax(OPS["matmul"](x, w)), 2),
+    ("product with softmax", [X, W], lambda x, w: softmax(OPS["matmul"](x, w)), 1),
     ("two products", [SQUARE, SQUARE], lambda a, b: OPS["matmul"](OPS["matmul"](a, b), b), 2),
     ("what a product reads", [X, W], lambda x, w: OPS["matmul"](exp(x), w), 2),
     ("views alone", [X], lambda x: op("transpose")(x, axes=(1, 0)), 0),

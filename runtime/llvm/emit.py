@@ -6,14 +6,15 @@ A value that is the same for all lanes stays a scalar until it meets a vector.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from graphc.ir import FLOATS, Lit
 from graphc.runtime.kernel import (
     Access,
     Accumulator,
     AddAt,
+    Blocks,
     Compute,
     Index,
     Kernel,
@@ -125,7 +126,7 @@ def _products(statements: Sequence[Statement]) -> Iterator[Product]:
     for statement in statements:
         if isinstance(statement, Product):
             yield statement
-        elif isinstance(statement, Loop):
+        elif isinstance(statement, (Loop, Blocks)):
             yield from _products(statement.body)
 
 
@@ -147,6 +148,7 @@ class _Emitter:
         self.kernel = kernel
         self.target = target
         self.width = lanes_for(kernel, target)
+        self.sizes = list(kernel.domain)  # of the axes; inside of blocks, of one block
         self.values: dict[int, Reg] = {}
         self.pointers: dict[Access, Reg] = {}
         self.indices: dict[int, Reg] = {}
@@ -178,6 +180,8 @@ class _Emitter:
                 self.add_at(statement)
             case Loop():
                 self.loop(statement)
+            case Blocks():
+                self.blocks(statement)
             case Product():
                 self.product(statement)
             case Native(routine, dtype, arguments):
@@ -305,11 +309,16 @@ class _Emitter:
     # ---- loops -----------------------------------------------------------------------------------
 
     @contextmanager
-    def bound(self, axis: int, index: Reg, statements: Sequence[Statement]) -> Iterator[None]:
-        """Inside, `axis` has the given index and every pointer below is advanced to it."""
+    def bound(self, axis: int, index: Reg, inside: Iterable[Access]) -> Iterator[None]:
+        """Inside, `axis` has the given index and the pointers of `inside` are advanced to it.
+
+        Where the axis has an index already, that of a block or tile, this one counts from there.
+        """
         pointers, indices = self.pointers, self.indices
-        self.pointers, self.indices = dict(pointers), {**indices, axis: index}
-        for access in dict.fromkeys(accesses(tuple(statements))):
+        known = indices.get(axis)
+        total = index if known is None else self.f.add(known, index)
+        self.pointers, self.indices = dict(pointers), {**indices, axis: total}
+        for access in dict.fromkeys(inside):
             stride = access.strides[axis]
             if stride:
                 steps = index if stride == 1 else self.f.mul(index, constant(stride, "i64"))
@@ -327,7 +336,7 @@ class _Emitter:
 
     def loop(self, loop: Loop) -> None:
         totals = self.start(loop)
-        empty = any(self.kernel.domain[axis] == 0 for axis in loop.axes)
+        empty = any(self.sizes[axis] == 0 for axis in loop.axes)
         if not empty:
             totals = self.nested(loop, loop.axes, totals)
         across = loop.vector and bool(loop.accumulators)
@@ -352,8 +361,9 @@ class _Emitter:
         axis, rest = axes[0], axes[1:]
         if loop.vector and not rest:
             return self.vector_loop(loop, axis, totals)
-        zero, size = constant(0, "i64"), constant(self.kernel.domain[axis], "i64")
-        with self.f.loop(zero, size, 1, totals) as state, self.bound(axis, state.index, loop.body):
+        zero, size = constant(0, "i64"), constant(self.sizes[axis], "i64")
+        inside = accesses(loop.body)
+        with self.f.loop(zero, size, 1, totals) as state, self.bound(axis, state.index, inside):
             state.next = self.nested(loop, rest, state.carried)
         return state.results
 
@@ -367,7 +377,7 @@ class _Emitter:
     """Whether lanes outside of the mask must stay out of the accumulators."""
 
     def vector_loop(self, loop: Loop, axis: int, totals: list[Reg]) -> list[Reg]:
-        size, width = self.kernel.domain[axis], self.width
+        size, width = self.sizes[axis], self.width
         unroll = UNROLL if loop.accumulators and size >= 2 * UNROLL * width else 1
         step = unroll * width
         main = size // step * step
@@ -460,7 +470,7 @@ class _Emitter:
 
     def masked_rest(self, loop: Loop, axis: int, totals: list[Reg], main: int) -> list[Reg]:
         """The vectors after the unrolled part, the last of them partly masked."""
-        size = constant(self.kernel.domain[axis], "i64")
+        size = constant(self.sizes[axis], "i64")
         with self.f.loop(constant(main, "i64"), size, self.width, totals) as state:
             mask = self.lanes_below(self.f.sub(size, state.index))
             state.next = self.one_vector(loop, axis, state.carried, state.index, mask)
@@ -475,7 +485,7 @@ class _Emitter:
     def one_vector(
         self, loop: Loop, axis: int, totals: list[Reg], index: Reg, mask: Reg | None
     ) -> list[Reg]:
-        with self.bound(axis, index, loop.body), self.vectors(axis, mask):
+        with self.bound(axis, index, accesses(loop.body)), self.vectors(axis, mask):
             return self.nested(loop, (), totals)
 
     def across_lanes(self, combine: str, total: Reg) -> Reg:
@@ -495,6 +505,22 @@ class _Emitter:
             value.elem,
             half,
         )
+
+    def blocks(self, blocks: Blocks) -> None:
+        """One block after the other; what lies in scratch memory is counted from its start."""
+        axis, size, whole = blocks.axis, blocks.size, self.sizes[blocks.axis]
+        if size == whole:
+            self.block(blocks.body)
+            return
+        buffers = self.kernel.buffers
+        outside = [a for a in accesses(blocks.body) if buffers[a.buffer].role != "scratch"]
+        last = constant(whole - size, "i64")
+        self.sizes[axis] = size
+        with self.f.loop(constant(0, "i64"), constant(whole, "i64"), size) as state:
+            start = self.f.intrinsic("smin", state.index, last)
+            with self.bound(axis, start, outside):
+                self.block(blocks.body)
+        self.sizes[axis] = whole
 
     # ---- matrix products -------------------------------------------------------------------------
 
@@ -532,21 +558,11 @@ class _Emitter:
     def _row_start(self, tile: Tile, row: Reg) -> Reg:
         return self.f.mul(row, constant(tile.stride, "i64"))
 
-    def shifted(self, axis: int | None, index: Reg, statements: Sequence[Statement]):  # type: ignore[no-untyped-def]
-        """`bound`, but adding to an index that is bound already; nothing for an axis of size 1."""
-        if axis is None:
-            return _nothing()
-        known = self.indices.get(axis)
-        total = index if known is None else self.f.add(known, index)
-        return self._moved(axis, index, total, statements)
-
-    @contextmanager
-    def _moved(
-        self, axis: int, steps: Reg, total: Reg, statements: Sequence[Statement]
-    ) -> Iterator[None]:
-        with self.bound(axis, steps, statements):
-            self.indices[axis] = total
-            yield
+    def shifted(
+        self, axis: int | None, index: Reg, statements: Sequence[Statement]
+    ) -> AbstractContextManager[None]:
+        """`bound`; nothing for an axis of size 1."""
+        return nullcontext() if axis is None else self.bound(axis, index, accesses(statements))
 
     def tile_row(self, product: Product, tile: Tile, pointer: Reg) -> None:
         f = self.f
@@ -563,8 +579,3 @@ class _Emitter:
                     at, self._elem(product), self.width, mask
                 )
                 self.block(product.epilogue)
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
