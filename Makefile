@@ -6,7 +6,7 @@ help:
 	@echo "make demo    install graphc and run the example: a two-layer network, then real digits"
 	@echo "make test    install graphc and run the tests; T='-k cond' passes arguments to pytest"
 	@echo "make lint    style, types and the direction of imports"
-	@echo "make bench   graphc beside NumPy, in about ten seconds"
+	@echo "make bench   graphc beside its peers; B='--quick' passes arguments: see bench/README.md"
 	@echo "make clean   remove virtual environments and caches"
 
 demo: .venv-examples/ready
@@ -15,8 +15,8 @@ demo: .venv-examples/ready
 test: .venv-test/ready
 	.venv-test/bin/pytest -n 2 $(T)
 
-bench: .venv-examples/ready
-	.venv-examples/bin/python bench/two_layer.py
+bench: .venv-bench/ready
+	.venv-bench/bin/python -m bench $(B)
 
 lint: style types imports
 

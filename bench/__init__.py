@@ -1,0 +1,1 @@
+"""Benchmarks: graphc beside NumPy, PyTorch, JAX and PyTensor.  `python -m bench --help`."""
