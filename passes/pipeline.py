@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from graphc.ir import Graph, all_eqns
+from graphc.ir import Eqn, Graph, all_eqns
 from graphc.passes.cse import eliminate_common
 from graphc.passes.dce import eliminate_dead
 from graphc.passes.fold import fold_constants
@@ -69,12 +69,13 @@ def run(
     """The graph after `passes`, and the milliseconds that each of them took."""
     milliseconds: dict[str, float] = {}
     debug = _debug_level()
+    checked: set[Eqn] = set()
     for step in passes:
         before = graph
         start = time.perf_counter()
         graph = step.run(before)
         milliseconds[step.name] = 1e3 * (time.perf_counter() - start)
-        verify(graph)
+        verify(graph, checked)
         if debug:
             _log(step.name, before, graph, milliseconds[step.name], debug)
         if observe is not None:

@@ -78,12 +78,22 @@ def _call(
     name: str, entry: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     try:
+        return entry(*args, **kwargs)
+    except TypeError:
+        _expect_fit(name, entry, args, kwargs)
+        raise
+
+
+def _expect_fit(
+    name: str, entry: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    """Asked only when a call has failed: reading a signature takes longer than most calls."""
+    try:
         inspect.signature(entry).bind(*args, **kwargs)
     except TypeError as error:
         raise errors.UnsupportedFunctionError(
             f"{name} cannot be traced with these arguments: {error}; leave it out", user_loc()
         ) from None
-    return entry(*args, **kwargs)
 
 
 def _store_into(out: Any, result: Tracer, casting: str = "same_kind") -> Tracer:

@@ -93,7 +93,7 @@ def leaf_type(leaf: Any, name: str) -> LeafType:
         return LeafType(leaf.type, "array")
     if is_python_scalar(leaf):
         return LeafType(Type("i64" if isinstance(leaf, int) else "f64"), "python")
-    if isinstance(leaf, (np.ma.MaskedArray, np.matrix)):
+    if type(leaf) is not np.ndarray and isinstance(leaf, (np.ma.MaskedArray, np.matrix)):
         raise errors.ArgumentError(
             f"argument {name} is a {type(leaf).__name__}, whose rules graphc does not follow; pass"
             " np.asarray of it",
