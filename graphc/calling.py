@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphc.runtime.llvm.entry import (
+from graphc.runtime.calling import (
     Calling,
     Container,
     Fixed,
@@ -22,7 +22,7 @@ from graphc.runtime.llvm.entry import (
     can_build,
     can_match,
 )
-from graphc.runtime.llvm.entry import Result as Returned
+from graphc.runtime.calling import Result as Returned
 from graphc.trace import tree
 from graphc.trace.trace import Traced
 

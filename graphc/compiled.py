@@ -19,7 +19,8 @@ from graphc.ir import Graph, subgraphs
 from graphc.ops.control import while_
 from graphc.ops.linalg import matmul
 from graphc.passes import pipeline
-from graphc.runtime.llvm.entry import MISS
+from graphc.runtime.calling import MISS
+from graphc.runtime.llvm.entry import prepare
 from graphc.runtime.step import Step
 from graphc.trace import tree
 from graphc.trace.control import converted
@@ -157,6 +158,7 @@ class Compiled:
                 return returned
         leaves = None if entry is None else entry.leaves_of(args, kwargs)
         if entry is None or leaves is None:
+            prepare()
             leaves, structure = tree.flatten((args, kwargs))
             entry = self._latest = self._lookup(leaves, structure, args, kwargs)
         return _run(entry, leaves)

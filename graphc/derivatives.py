@@ -17,8 +17,6 @@ from graphc.compiled import Compiled
 from graphc.ir import FLOATS
 from graphc.ops import elementwise as ew
 from graphc.ops import shape as shape_ops
-from graphc.passes.autodiff import pullback
-from graphc.passes.forward import pushforward
 from graphc.trace import control, tree
 from graphc.trace.scope import current, is_tracing, user_loc
 from graphc.trace.trace import Inner, trace_inner
@@ -86,6 +84,8 @@ def _traced_vjp(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
         given = _fitting("cotangent", cotangent, inner.structure, values)
+        from graphc.passes.autodiff import pullback  # lazily: `import graphc` is quick
+
         graph = pullback(inner.graph, range(len(inputs)), results)
         operands = [*(v.atom for v in inner.operands), *(given[i].value().atom for i in results)]
         atoms = current().builder.inline(graph, operands)
@@ -119,6 +119,8 @@ def _traced_jvp(
 ) -> tuple[Any, Any]:
     inner, inputs, structure = _traced(fn, args)
     given = _fitting("tangent", tangents, structure, inputs)
+    from graphc.passes.forward import pushforward  # lazily: `import graphc` is quick
+
     graph = pushforward(inner.graph, range(len(inputs)))
     operands = [*(v.atom for v in inner.operands), *(t.value().atom for t in given)]
     builder = current().builder

@@ -14,7 +14,6 @@ from graphc import errors
 from graphc.compiled import Compiled
 from graphc.ir import FLOATS
 from graphc.ops import elementwise
-from graphc.passes.autodiff import gradient
 from graphc.trace import branches, control, tree
 from graphc.trace.scope import current, is_tracing, user_loc
 from graphc.trace.trace import Inner, trace_inner
@@ -221,6 +220,8 @@ def _loss_first(returned: Any, has_aux: bool) -> Any:
 
 def _inline_gradient(inner: Inner, inputs: Sequence[Tracer]) -> tuple[list[Tracer], list[Tracer]]:
     """The results of the traced function, and the gradients by `inputs`."""
+    from graphc.passes.autodiff import gradient  # lazily: `import graphc` is quick
+
     graph = gradient(inner.graph, range(len(inputs)))
     scope = current()
     outs = scope.builder.inline(graph, [value.atom for value in inner.operands])

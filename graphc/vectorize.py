@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.passes.vmap import batch
 from graphc.trace import control, tree
 from graphc.trace.scope import current, user_loc
 from graphc.trace.trace import Inner, trace_inner
@@ -83,6 +82,8 @@ def _map(
 def _run_batched(inner: Inner, fronted: Sequence[Tracer], size: int) -> list[Tracer]:
     """The results of the traced function for all examples, each with the batch in front."""
     flags = [i < len(fronted) for i in range(len(inner.operands))]
+    from graphc.passes.vmap import batch  # lazily: `import graphc` is quick
+
     graph, batched = batch(inner.graph, flags, size)
     given = [x.value().atom for x in fronted] + [v.atom for v in inner.operands[len(fronted) :]]
     builder = current().builder

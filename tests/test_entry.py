@@ -1,6 +1,8 @@
 """The native entry point: what it takes, what it sends to the slow path, what it gives back."""
 
 import gc as garbage
+import os
+import subprocess
 import sys
 import threading
 from collections import OrderedDict, defaultdict
@@ -11,8 +13,8 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.runtime.calling import MISS
 from graphc.runtime.llvm import entry
-from graphc.runtime.llvm.entry import MISS
 
 
 @gc.compile
@@ -412,3 +414,36 @@ def test_threads_compile_a_new_signature_once():
     for thread in threads:
         thread.join()
     assert len(set(map(id, steps))) == 1
+
+
+def test_the_entry_point_is_loaded_beside_the_first_trace():
+    program = (
+        "import numpy as np, graphc as gc\n"
+        "from graphc.runtime.llvm import entry\n"
+        "at_trace = []\n"
+        "def f(x):\n"
+        "    at_trace.append(entry._Loading.thread is not None)\n"
+        "    return x + 1.0\n"
+        "compiled = gc.compile(f)\n"
+        "assert entry._Loading.thread is None\n"
+        "assert compiled(np.zeros(2))[0] == compiled(np.zeros(2))[0] == 1.0\n"
+        "assert at_trace == [True] and entry._Loading.done is not None\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_does_not_wait_for_a_thread_that_it_lacks(monkeypatch):
+    waiting = threading.Event()
+    thread = threading.Thread(target=waiting.wait)
+    thread.start()
+    monkeypatch.setattr(entry._Loading, "done", None)
+    monkeypatch.setattr(entry._Loading, "thread", thread)
+    child = os.fork()
+    if child == 0:
+        fine = fast_of(gc.compile(lambda x: x + 1.0), A)(A)[0] == 1.0
+        os._exit(0 if fine else 1)
+    waiting.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

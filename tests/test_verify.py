@@ -512,3 +512,20 @@ def test_sound_graphs_pass() -> None:
     verify(graph_of())
     verify(updating((0, 0)))
     verify(conditional(BOOL, F32, **branches(identity("t", F32), identity("e", F32))))
+
+
+# ---- what is known already -----------------------------------------------------------------------
+
+
+def test_checked_equations_are_checked_for_their_place_alone() -> None:
+    good = x_and(lambda x: equation("exp", x))
+    (eqn,) = good.eqns
+    checked: set[Eqn] = set()
+    verify(good, checked)
+    assert checked == {eqn}
+    with pytest.raises(errors.UnboundVariableError):
+        verify(good.replace(params=()), checked)
+    with pytest.raises(errors.ReboundVariableError):
+        verify(good.replace(eqns=(eqn, eqn)), checked)
+    with pytest.raises(errors.OutputTypeError):
+        verify(good.replace(eqns=(eqn.replace(outs=(Var(BOOL, "y"),)),)), checked)

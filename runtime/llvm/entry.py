@@ -18,15 +18,25 @@ path.
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import functools
-from collections import defaultdict
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from graphc.ir import Type
+from graphc.runtime.calling import (
+    MISS,
+    Calling,
+    Fixed,
+    Leaf,
+    Output,
+    Pattern,
+    Result,
+    container_kind,
+)
 from graphc.runtime.llvm.entry_text import (
     CLASS,
     DATA,
@@ -47,10 +57,7 @@ from graphc.runtime.llvm.entry_text import (
 )
 from graphc.runtime.llvm.jit import QUICK, Machine, add_symbols, compile_text
 
-__all__ = ["MISS", "RESERVED", "Calling", "Container", "Fixed", "Leaf", "Result", "native_step"]
-
-MISS = NotImplemented
-"""What the entry point gives for arguments that are not for it, and for a step that failed."""
+__all__ = ["RESERVED", "is_supported", "native_step", "prepare"]
 
 _METH_FASTCALL_KEYWORDS = 0x80 | 0x02
 _PYTHON_API = (
@@ -71,94 +78,6 @@ _PYTHON_API = (
 )
 _NUMPY_API = {"PyArray_NewFromDescr": 94, "PyArray_Scalar": 60}
 """NumPy's C functions by their place in its table, which is the same in every version."""
-
-
-# ---- what a step expects and returns -------------------------------------------------------------
-
-
-class Leaf(NamedTuple):
-    """An argument: an object of exactly this class and type.
-
-    An int may have to have one value, and an array to be the same object as an earlier leaf.
-    """
-
-    kind: type
-    type: Type
-    value: int | None = None
-    same: int | None = None
-
-
-class Fixed(NamedTuple):
-    """An object that is part of the signature, or of what is returned."""
-
-    value: Any
-
-
-class Result(NamedTuple):
-    """The result of that number, or, where the flag is set, the argument (leaf) of that number."""
-
-    number: int
-    is_argument: bool = False
-
-
-class Container(NamedTuple):
-    """A container of the class `kind`; `keys` are the names of its parts."""
-
-    kind: type
-    keys: tuple[Any, ...]
-    parts: tuple[Any, ...]
-
-
-Pattern = Leaf | Fixed | Container
-"""What an argument must be."""
-
-Output = Result | Fixed | Container
-"""What is returned."""
-
-
-class Calling(NamedTuple):
-    """How a step is called: its arguments, and what it returns.
-
-    With `keeps_gil`, no other Python thread runs meanwhile: for steps that take less time than
-    handing the GIL over and back.
-    """
-
-    positional: tuple[Pattern, ...]
-    keywords: tuple[tuple[str, Pattern], ...]
-    returns: Output
-    keeps_gil: bool = False
-
-
-def can_match(kind: type, keys: Sequence[Any]) -> bool:
-    """Whether the entry point can walk a container of this class.
-
-    Not one that may have its own idea of what it holds and in what order, nor one with keys whose
-    comparison may run a user's code.
-    """
-    return _match_kind(kind) is not None and (
-        not issubclass(kind, dict) or all(type(key) in (str, int) for key in keys)
-    )
-
-
-def can_build(kind: type) -> bool:
-    """Whether the entry point can make a container of this class."""
-    return kind in (list, dict) or _match_kind(kind) is Match.TUPLE
-
-
-def _match_kind(kind: type) -> Match | None:
-    if kind is tuple or (issubclass(kind, tuple) and _is_named_tuple(kind)):
-        return Match.TUPLE
-    if kind is list:
-        return Match.LIST
-    if kind in (dict, defaultdict):
-        return Match.DICT
-    if issubclass(kind, (tuple, list, dict)) or not dataclasses.is_dataclass(kind):
-        return None
-    return Match.FIELDS
-
-
-def _is_named_tuple(kind: type) -> bool:
-    return hasattr(kind, "_fields") and kind.__iter__ is tuple.__iter__  # type: ignore[attr-defined]
 
 
 # ---- the layout of objects -----------------------------------------------------------------------
@@ -216,6 +135,15 @@ def _has_parts(parts: tuple[Any, ...] | list[Any]) -> bool:
     return all(_word(first + 8 * i) == id(part) for i, part in enumerate(parts))
 
 
+_KINDS = {
+    "tuple": Match.TUPLE,
+    "list": Match.LIST,
+    "dict": Match.DICT,
+    "fields": Match.FIELDS,
+}
+"""Kind of container -> how the entry point walks it."""
+
+
 # ---- the plan ------------------------------------------------------------------------------------
 
 
@@ -239,8 +167,7 @@ class _Plan:
             known = self.address(pattern.value)
             is_text = type(pattern.value) is str
             return [Match.EQUAL, id(str), known] if is_text else [Match.FIXED, known]
-        kind = _match_kind(pattern.kind)
-        assert kind is not None
+        kind = _KINDS[container_kind(pattern.kind)]
         self.held += len(pattern.parts)
         words = [kind, self.address(pattern.kind), len(pattern.parts)]
         for key, part in zip(pattern.keys, pattern.parts, strict=True):
@@ -339,15 +266,55 @@ class _MethodDef(ctypes.Structure):
     ]
 
 
-@functools.cache
-def _entry_point() -> tuple[Machine, _MethodDef]:
-    """The code of the entry point, in this process; it is never unloaded."""
+class _EntryPoint(NamedTuple):
+    """The linked code, and CPython's description of the function that begins in it."""
+
+    machine: Machine
+    definition: _MethodDef
+
+
+class _Loading:
+    """The entry point of this process once it is loaded, and the thread that may be at it."""
+
+    done: _EntryPoint | None = None
+    thread: threading.Thread | None = None
+
+
+def prepare() -> None:
+    """Begin to load the entry point beside whatever this thread does next."""
+    if _Loading.done is None and _Loading.thread is None:
+        thread = threading.Thread(target=_load, name="graphc entry point")
+        with suppress(RuntimeError):  # no threads any more: the interpreter is shutting down
+            thread.start()
+            _Loading.thread = thread
+
+
+def _entry_point() -> _EntryPoint:
+    """The code of the entry point; it is never unloaded.
+
+    No lock: two threads that compile it both do no harm, and a forked child, in which the thread
+    that was at it does not exist, must not wait for it.
+    """
+    if _Loading.thread is not None:
+        _Loading.thread.join()
+    if _Loading.done is None:
+        _load()
+        assert _Loading.done is not None
+    return _Loading.done
+
+
+def _load() -> None:
+    if is_supported():
+        _Loading.done = _make_entry_point()
+
+
+def _make_entry_point() -> _EntryPoint:
     add_symbols(_c_symbols())
     machine = compile_text(ENTRY_TEXT, QUICK)
     definition = _MethodDef(
         b"step", machine.address(ENTRY), _METH_FASTCALL_KEYWORDS, b"a compiled step"
     )
-    return machine, definition
+    return _EntryPoint(machine, definition)
 
 
 def _c_symbols() -> dict[str, int]:
@@ -385,11 +352,11 @@ def native_step(
     if not is_supported():
         return None
     words, objects = _plan_words(calling, results, constants, step, arena)
-    _, definition = _entry_point()
+    entry_point = _entry_point()
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype = ctypes.py_object
     make.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
     function: Callable[..., Any] = make(
-        ctypes.addressof(definition), (words, objects, keep), None
+        ctypes.addressof(entry_point.definition), (words, objects, keep, entry_point), None
     )
     return function
