@@ -8,7 +8,7 @@ the difference (`in_place.py`), and copied at the end otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphc.ir import Atom, Dense, Eqn, Graph, Lit, Type, Var
@@ -18,6 +18,7 @@ from graphc.runtime.kernel import Kernel
 from graphc.runtime.layout import Layout, contiguous, view
 from graphc.runtime.loop_planning import plan_loop
 from graphc.runtime.moves import schedule_copy, schedule_move
+from graphc.runtime.orders import Axes, ordered, preferred_orders, seen_through
 from graphc.runtime.program import Branch, Call, Choice, Fail, Item, Place, Program, Root, Source
 from graphc.runtime.schedule import schedule_loop
 from graphc.runtime.schedule_matmul import schedule_matmul
@@ -46,6 +47,7 @@ class _Planner:
     count: int = 0
     guarded: set[Root] = field(default_factory=set)
     """Memory with an old value in it that is not to be lost before its last reader has run."""
+    orders: Mapping[Var, Axes] = field(default_factory=dict)
 
     def plan(self) -> Program:
         graph = self.graph
@@ -62,6 +64,7 @@ class _Planner:
             None if j in updates else Root("result", j, out.type.dtype, out.type.nbytes)
             for j, out in enumerate(graph.outs)
         ]
+        self.orders = preferred_orders(graph)
         targets = self._targets(arguments, results, updates)
         self.equations(graph.eqns, targets)
         self._finish(results, arguments, updates)
@@ -86,7 +89,7 @@ class _Planner:
             if not isinstance(out, Var) or out in self.graph.params or out in targets:
                 continue
             if root is not None:
-                targets[out] = root
+                targets.setdefault(seen_through(self.graph, out, self.orders), root)
             elif may_overwrite(self.graph, out, self.graph.params[updates[j][0]]):
                 targets[out] = arguments[updates[j][0]]
         return targets
@@ -198,9 +201,9 @@ class _Planner:
             self._move(eqn, outs)
 
     def _out(self, out: Var, targets: dict[Var, Root]) -> Place:
-        if out in targets:
-            return Place(targets[out], contiguous(out.type.shape))
-        return self.arena(out.type)
+        layout = ordered(out.type, self.orders.get(out))
+        root = targets[out] if out in targets else self.arena(out.type).root
+        return Place(root, layout)
 
     def _nest(self, eqn: Eqn, outs: list[Place]) -> None:
         ins = [self.in_memory(self.source(atom), atom.type) for atom in eqn.ins]
