@@ -123,9 +123,9 @@ def fan(count: int) -> Graph:
 
 
 def seconds(graph: Graph) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     fuse(graph)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 @pytest.mark.parametrize("make", [ladder, chain, fan])
