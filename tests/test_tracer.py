@@ -27,7 +27,7 @@ LEAKS: list[Any] = []
         (lambda x: [1, 2, 3][x.astype(int)[0]], "Python int argument of its own"),
         (lambda x: f"{x[0]:.2f}", "format the result"),
         (lambda x: np.interp(1.0, X, X) + any(v > 1 for v in x), "call gc.cond"),
-        (lambda x: np.nditer(x), "ordinary NumPy array"),
+        (lambda x: np.ma.array(x), "ordinary NumPy array"),
     ],
 )
 def test_questions_without_an_answer(function: Any, message: str) -> None:
