@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from graphc.trace import numpy_api
+from graphc.trace.numpy_ufuncs import ACCUMULATE, AT, OF_MATRICES, REDUCE, SEVERAL_RESULTS
 from graphc.trace.ufuncs import NAMED_UFUNCS, UFUNCS
 
 PAGE = Path(__file__).with_name("numpy.md")
@@ -38,11 +39,13 @@ def page() -> str:
 def _lines() -> Iterator[str]:
     yield HEAD
     yield "## Ufuncs\n"
-    yield "With broadcasting and `out=`:\n"
-    yield _listed(f"np.{ufunc.__name__}" for ufunc in [*UFUNCS, numpy_api.np.matmul])
+    yield "With broadcasting, `out=`, `where=` (with `out=`) and `dtype=`:\n"
+    ufuncs = [*UFUNCS, *OF_MATRICES, *SEVERAL_RESULTS]
+    yield _listed(f"np.{ufunc.__name__}" for ufunc in ufuncs)
     yield f"Of scipy.special: {_listed(NAMED_UFUNCS)}"
-    reduced = (f"np.{ufunc.__name__}.reduce" for ufunc in numpy_api._REDUCE)
-    yield f"Also {_listed(reduced)}"
+    methods = (("reduce", REDUCE), ("accumulate", ACCUMULATE), ("at", AT))
+    listed = (f"np.{u.__name__}.{method}" for method, table in methods for u in table)
+    yield f"Also `outer` of each, and {_listed(listed)}"
     yield "## Functions\n"
     works = {f: entry for f, entry in numpy_api.FUNCTIONS.items() if not _is_refusal(entry)}
     yield from _table((numpy_api.qualified_name(f), entry) for f, entry in works.items())

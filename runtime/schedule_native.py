@@ -96,9 +96,18 @@ def _searchsorted(calls: _Calls) -> list[Statement]:
     return [Native("searchsorted", table.dtype, arguments)]
 
 
+def _last_writer(calls: _Calls) -> list[Statement]:
+    (positions,) = (atom.type for atom in calls.eqn.ins)
+    count = calls.eqn.attrs["count"]
+    calls.count = int(count > 0)
+    arguments = (calls.operand(0, 0), calls.result(0), positions.size, count)
+    return [Native("last_writer", "i64", arguments)]
+
+
 _SCHEDULES: dict[str, Callable[[_Calls], list[Any]]] = {
     **dict.fromkeys(("cumsum", "cumprod", "cummax", "cummin", "recurrence"), _along_axis),
     "sort": _sort,
     "argsort": _sort,
     "searchsorted": _searchsorted,
+    "last_writer": _last_writer,
 }

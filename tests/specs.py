@@ -80,6 +80,7 @@ def draw(type: Type, domain: str, rng: np.random.Generator) -> np.ndarray:
     increasing  sorted, with ties
     below:N   integers of which some are no position of an axis of size N
     exponent  integers from 0 to 9
+    exponents whole numbers, as floats, that take every number to zero or infinity, or not
     true      every element holds
     positive, unit, above_one, small   see `RANGES`
     """
@@ -125,6 +126,7 @@ _DRAWN = {
     "apart": _apart,
     "nonzero": _nonzero,
     "tied": _tied,
+    "exponents": lambda type, rng: rng.integers(-2200, 2200, type.shape).astype(type.numpy_dtype),
     "increasing": lambda type, rng: np.sort(rng.integers(-4, 5, type.shape)).astype(
         type.numpy_dtype
     ),
@@ -202,6 +204,11 @@ ELEMENTWISE: dict[str, tuple[int, tuple[str, ...], str, tuple[str, ...]]] = {
     "arcsinh": (1, FLOAT, "ulp", ("small",)),
     "arccosh": (1, FLOAT, "ulp", ("above_one",)),
     "arctanh": (1, FLOAT, "ulp", ("unit",)),
+    "signbit": (1, FLOAT, "exact", ()),
+    "copysign": (2, FLOAT, "exact", ("nonzero", "nonzero")),
+    "nextafter": (2, FLOAT, "exact", ("plain", "plain")),
+    "frexp_exponent": (1, FLOAT, "exact", ()),
+    "gcd": (2, INT, "exact", ()),
     "floor": (1, NUMBER, "exact", ()),
     "ceil": (1, NUMBER, "exact", ()),
     "round": (1, NUMBER, "exact", ()),
@@ -237,6 +244,8 @@ def _elementwise_on(shape: Shape, domain: str) -> Iterator[Case]:
         yield Case("power", (Type(dtype, shape),) * 2, {}, (domain, "exponent"))
     for attrs in ({"domain": 0, "draw": 0}, {"domain": 7, "draw": 1}):
         yield Case("philox", (Type("i64", shape),) * 3, attrs, (domain,) * 3)
+    for dtype in FLOAT:
+        yield Case("ldexp", (Type(dtype, shape),) * 2, {}, (domain, "exponents"))
     for dtype in EVERY:
         condition = Type("bool", shape)
         yield Case("where", (condition, Type(dtype, shape), Type(dtype, shape)), {}, (domain,) * 3)
@@ -465,6 +474,9 @@ def _routines() -> Iterator[Case]:
     for dtype, size, side in itertools.product(NUMBER, (0, 1, 2, 9, 64), ("left", "right")):
         types = (Type(dtype, (size,)), Type(dtype, (3, 7)))
         yield Case("searchsorted", types, {"side": side}, ("increasing", "tied"))
+    for size, count in itertools.product((0, 1, 5, 40), (0, 1, 7, 90)):
+        at = (f"below:{count}",)
+        yield Case("last_writer", (Type("i64", (size,)),), {"count": count}, at)
 
 
 # ---- checks --------------------------------------------------------------------------------------
@@ -556,6 +568,10 @@ NO_GRADIENT = {
     "trunc": "is constant between jumps",
     "sign": "is constant between jumps",
     "argsort": "gives positions",
+    "last_writer": "gives positions",
+    "signbit": "gives truth values",
+    "frexp_exponent": "is constant between jumps",
+    "gcd": "takes no floats",
     "searchsorted": "gives positions",
     "philox": "gives integers",
     "argmax": "gives positions",

@@ -115,8 +115,35 @@ def test_masks() -> None:
         return x
 
     np.testing.assert_array_equal(gc.compile(g)(X), g(X))
-    with pytest.raises(errors.UnsupportedIndexError, match="leading axes"):
-        gc.compile(f)(X)
+    for got, wanted in zip(gc.compile(f)(X), f(X), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "message"),
+    [
+        (lambda x: x[x[0] > 0], errors.IndexOutOfRangeError, "did not match"),
+        (lambda x: x[:, x[0] > 0].sum(), errors.DataDependentShapeError, r"x\[:, mask\]"),
+        (lambda x: x[x > 9].sum(axis=1), errors.AttributeValueError, "out of bounds"),
+        (lambda x: x[x > 9].max(), errors.CheckFailedError, "selects no element"),
+        (lambda x: x[x > 0].sum(keepdims=True), errors.UnsupportedFunctionError, "keepdims"),
+    ],
+)
+def test_masks_that_cannot_be(function: Any, kind: type, message: str) -> None:
+    with pytest.raises(kind, match=message):
+        gc.compile(function)(np.arange(6.0).reshape(2, 3) - 3)
+
+
+def test_values_for_a_mask_must_be_as_many_as_it_selects() -> None:
+    def f(x):
+        y = x.copy()
+        y[y > 0] = np.array([1.0, 2.0])
+        return y
+
+    compiled = gc.compile(f)
+    np.testing.assert_array_equal(compiled(np.array([3.0, -1, 4])), [1, -1, 2])
+    with pytest.raises(ValueError, match="cannot assign 2 input values to the 3 elements"):
+        compiled(np.array([3.0, 1, 4]))
 
 
 def test_gradient_through_an_assignment_at_computed_positions() -> None:

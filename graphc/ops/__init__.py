@@ -4,6 +4,7 @@ Importing this package fills `graphc.ir.OPS`.
 """
 
 from graphc.ops import (
+    bits,
     control,
     cumulative,
     elementwise,
@@ -16,6 +17,7 @@ from graphc.ops import (
 )
 
 __all__ = [
+    "bits",
     "control",
     "cumulative",
     "elementwise",

@@ -24,7 +24,7 @@ INTEGRAL = INTS | BOOL
 Rule = Callable[..., tuple[Any, ...]]
 
 
-def _define(
+def define(
     name: str,
     reference: Callable[..., Any],
     arity: int,
@@ -116,22 +116,20 @@ def _extremum_vjp(wins: Op) -> Rule:
     return vjp
 
 
-add = _define("add", np.add, 2, NUMBERS, lambda g, out, x, y: (g, g))
-subtract = _define("subtract", np.subtract, 2, NUMBERS, lambda g, out, x, y: (g, -g))
-multiply = _define("multiply", np.multiply, 2, NUMBERS, lambda g, out, x, y: (g * y, g * x))
-divide = _define("divide", np.divide, 2, FLOATS, lambda g, out, x, y: (g / y, -(g * out / y)))
-power = _define("power", _int_power, 2, NUMBERS, _power_vjp)
-floor_divide = _define("floor_divide", np.floor_divide, 2, NUMBERS)
-mod = _define("mod", np.mod, 2, NUMBERS, lambda g, out, x, y: (g, -(g * floor_divide(x, y))))
-negative = _define("negative", np.negative, 1, NUMBERS, lambda g, out, x: (-g,))
-abs = _define("abs", np.abs, 1, NUMBERS, lambda g, out, x: (g * sign(x),))
-sign: Op = _define("sign", np.sign, 1, NUMBERS)
-square = _define("square", np.square, 1, NUMBERS, lambda g, out, x: (g * (x * 2.0),))
-reciprocal = _define(
-    "reciprocal", np.reciprocal, 1, FLOATS, lambda g, out, x: (-(g * square(out)),)
-)
-sqrt = _define("sqrt", np.sqrt, 1, FLOATS, lambda g, out, x: (g / (out * 2.0),))
-rsqrt = _define(
+add = define("add", np.add, 2, NUMBERS, lambda g, out, x, y: (g, g))
+subtract = define("subtract", np.subtract, 2, NUMBERS, lambda g, out, x, y: (g, -g))
+multiply = define("multiply", np.multiply, 2, NUMBERS, lambda g, out, x, y: (g * y, g * x))
+divide = define("divide", np.divide, 2, FLOATS, lambda g, out, x, y: (g / y, -(g * out / y)))
+power = define("power", _int_power, 2, NUMBERS, _power_vjp)
+floor_divide = define("floor_divide", np.floor_divide, 2, NUMBERS)
+mod = define("mod", np.mod, 2, NUMBERS, lambda g, out, x, y: (g, -(g * floor_divide(x, y))))
+negative = define("negative", np.negative, 1, NUMBERS, lambda g, out, x: (-g,))
+abs = define("abs", np.abs, 1, NUMBERS, lambda g, out, x: (g * sign(x),))
+sign: Op = define("sign", np.sign, 1, NUMBERS)
+square = define("square", np.square, 1, NUMBERS, lambda g, out, x: (g * (x * 2.0),))
+reciprocal = define("reciprocal", np.reciprocal, 1, FLOATS, lambda g, out, x: (-(g * square(out)),))
+sqrt = define("sqrt", np.sqrt, 1, FLOATS, lambda g, out, x: (g / (out * 2.0),))
+rsqrt = define(
     "rsqrt", lambda x: 1 / np.sqrt(x), 1, FLOATS, lambda g, out, x: (g * out / x * -0.5,)
 )
 
@@ -142,19 +140,19 @@ def _hypot_vjp(g: Value, out: Value, x: Value, y: Value) -> tuple[Any, ...]:
     return (g * (x / safe), g * (y / safe))
 
 
-hypot = _define("hypot", np.hypot, 2, FLOATS, _hypot_vjp)
-cbrt = _define("cbrt", np.cbrt, 1, FLOATS, lambda g, out, x: (g / (square(out) * 3.0),))
+hypot = define("hypot", np.hypot, 2, FLOATS, _hypot_vjp)
+cbrt = define("cbrt", np.cbrt, 1, FLOATS, lambda g, out, x: (g / (square(out) * 3.0),))
 
 # ---- comparing and choosing ----------------------------------------------------------------------
 
-less = _define("less", np.less, 2, ANY, result="bool")
-less_equal = _define("less_equal", np.less_equal, 2, ANY, result="bool")
-greater = _define("greater", np.greater, 2, ANY, result="bool")
-greater_equal = _define("greater_equal", np.greater_equal, 2, ANY, result="bool")
-equal = _define("equal", np.equal, 2, ANY, result="bool")
-not_equal = _define("not_equal", np.not_equal, 2, ANY, result="bool")
-maximum = _define("maximum", np.maximum, 2, ANY, _extremum_vjp(greater))
-minimum = _define("minimum", np.minimum, 2, ANY, _extremum_vjp(less))
+less = define("less", np.less, 2, ANY, result="bool")
+less_equal = define("less_equal", np.less_equal, 2, ANY, result="bool")
+greater = define("greater", np.greater, 2, ANY, result="bool")
+greater_equal = define("greater_equal", np.greater_equal, 2, ANY, result="bool")
+equal = define("equal", np.equal, 2, ANY, result="bool")
+not_equal = define("not_equal", np.not_equal, 2, ANY, result="bool")
+maximum = define("maximum", np.maximum, 2, ANY, _extremum_vjp(greater))
+minimum = define("minimum", np.minimum, 2, ANY, _extremum_vjp(less))
 
 
 def _infer_where(condition: Type, x: Type, y: Type) -> tuple[Type, ...]:
@@ -176,31 +174,31 @@ where = register(Op("where", _infer_where, np.where, _where_vjp, elementwise=Tru
 LN_2 = math.log(2.0)
 LN_10 = math.log(10.0)
 
-exp = _define("exp", np.exp, 1, FLOATS, lambda g, out, x: (g * out,))
-exp2 = _define("exp2", np.exp2, 1, FLOATS, lambda g, out, x: (g * out * LN_2,))
-expm1 = _define("expm1", np.expm1, 1, FLOATS, lambda g, out, x: (g * exp(x),))
-log = _define("log", np.log, 1, FLOATS, lambda g, out, x: (g / x,))
-log1p = _define("log1p", np.log1p, 1, FLOATS, lambda g, out, x: (g / (x + 1.0),))
-log2 = _define("log2", np.log2, 1, FLOATS, lambda g, out, x: (g / (x * LN_2),))
-log10 = _define("log10", np.log10, 1, FLOATS, lambda g, out, x: (g / (x * LN_10),))
-erf = _define(
+exp = define("exp", np.exp, 1, FLOATS, lambda g, out, x: (g * out,))
+exp2 = define("exp2", np.exp2, 1, FLOATS, lambda g, out, x: (g * out * LN_2,))
+expm1 = define("expm1", np.expm1, 1, FLOATS, lambda g, out, x: (g * exp(x),))
+log = define("log", np.log, 1, FLOATS, lambda g, out, x: (g / x,))
+log1p = define("log1p", np.log1p, 1, FLOATS, lambda g, out, x: (g / (x + 1.0),))
+log2 = define("log2", np.log2, 1, FLOATS, lambda g, out, x: (g / (x * LN_2),))
+log10 = define("log10", np.log10, 1, FLOATS, lambda g, out, x: (g / (x * LN_10),))
+erf = define(
     "erf", _erf, 1, FLOATS, lambda g, out, x: (g * exp(-square(x)) * (2.0 / math.sqrt(math.pi)),)
 )
-sigmoid: Op = _define("sigmoid", _sigmoid, 1, FLOATS, lambda g, out, x: (g * out * sigmoid(-x),))
-softplus = _define("softplus", _softplus, 1, FLOATS, lambda g, out, x: (g * sigmoid(x),))
+sigmoid: Op = define("sigmoid", _sigmoid, 1, FLOATS, lambda g, out, x: (g * out * sigmoid(-x),))
+softplus = define("softplus", _softplus, 1, FLOATS, lambda g, out, x: (g * sigmoid(x),))
 
 # ---- trigonometric and hyperbolic ----------------------------------------------------------------
 
-sin = _define("sin", np.sin, 1, FLOATS, lambda g, out, x: (g * cos(x),))
-cos: Op = _define("cos", np.cos, 1, FLOATS, lambda g, out, x: (-(g * sin(x)),))
-tan = _define("tan", np.tan, 1, FLOATS, lambda g, out, x: (g * (square(out) + 1.0),))
-arcsin = _define(
+sin = define("sin", np.sin, 1, FLOATS, lambda g, out, x: (g * cos(x),))
+cos: Op = define("cos", np.cos, 1, FLOATS, lambda g, out, x: (-(g * sin(x)),))
+tan = define("tan", np.tan, 1, FLOATS, lambda g, out, x: (g * (square(out) + 1.0),))
+arcsin = define(
     "arcsin", np.arcsin, 1, FLOATS, lambda g, out, x: (g / sqrt((1.0 - x) * (x + 1.0)),)
 )
-arccos = _define(
+arccos = define(
     "arccos", np.arccos, 1, FLOATS, lambda g, out, x: (-(g / sqrt((1.0 - x) * (x + 1.0))),)
 )
-arctan = _define("arctan", np.arctan, 1, FLOATS, lambda g, out, x: (g / (square(x) + 1.0),))
+arctan = define("arctan", np.arctan, 1, FLOATS, lambda g, out, x: (g / (square(x) + 1.0),))
 
 
 def _arctan2_vjp(g: Value, out: Value, y: Value, x: Value) -> tuple[Any, ...]:
@@ -208,40 +206,38 @@ def _arctan2_vjp(g: Value, out: Value, y: Value, x: Value) -> tuple[Any, ...]:
     return (scaled * x, -(scaled * y))
 
 
-arctan2 = _define("arctan2", np.arctan2, 2, FLOATS, _arctan2_vjp)
-sinh = _define("sinh", np.sinh, 1, FLOATS, lambda g, out, x: (g * cosh(x),))
-cosh: Op = _define("cosh", np.cosh, 1, FLOATS, lambda g, out, x: (g * sinh(x),))
-tanh = _define("tanh", np.tanh, 1, FLOATS, lambda g, out, x: (g * (1.0 - square(out)),))
-arcsinh = _define("arcsinh", np.arcsinh, 1, FLOATS, lambda g, out, x: (g / sqrt(square(x) + 1.0),))
-arccosh = _define(
+arctan2 = define("arctan2", np.arctan2, 2, FLOATS, _arctan2_vjp)
+sinh = define("sinh", np.sinh, 1, FLOATS, lambda g, out, x: (g * cosh(x),))
+cosh: Op = define("cosh", np.cosh, 1, FLOATS, lambda g, out, x: (g * sinh(x),))
+tanh = define("tanh", np.tanh, 1, FLOATS, lambda g, out, x: (g * (1.0 - square(out)),))
+arcsinh = define("arcsinh", np.arcsinh, 1, FLOATS, lambda g, out, x: (g / sqrt(square(x) + 1.0),))
+arccosh = define(
     "arccosh", np.arccosh, 1, FLOATS, lambda g, out, x: (g / (sqrt(x - 1.0) * sqrt(x + 1.0)),)
 )
-arctanh = _define(
-    "arctanh", np.arctanh, 1, FLOATS, lambda g, out, x: (g / ((1.0 - x) * (x + 1.0)),)
-)
+arctanh = define("arctanh", np.arctanh, 1, FLOATS, lambda g, out, x: (g / ((1.0 - x) * (x + 1.0)),))
 
 # ---- rounding, classifying -----------------------------------------------------------------------
 
-floor = _define("floor", _int_or_float_rounding(np.floor), 1, NUMBERS)
-ceil = _define("ceil", _int_or_float_rounding(np.ceil), 1, NUMBERS)
-round = _define("round", _int_or_float_rounding(np.rint), 1, NUMBERS)
-trunc = _define("trunc", _int_or_float_rounding(np.trunc), 1, NUMBERS)
-isnan = _define("isnan", np.isnan, 1, FLOATS, result="bool")
-isinf = _define("isinf", np.isinf, 1, FLOATS, result="bool")
-isfinite = _define("isfinite", np.isfinite, 1, FLOATS, result="bool")
+floor = define("floor", _int_or_float_rounding(np.floor), 1, NUMBERS)
+ceil = define("ceil", _int_or_float_rounding(np.ceil), 1, NUMBERS)
+round = define("round", _int_or_float_rounding(np.rint), 1, NUMBERS)
+trunc = define("trunc", _int_or_float_rounding(np.trunc), 1, NUMBERS)
+isnan = define("isnan", np.isnan, 1, FLOATS, result="bool")
+isinf = define("isinf", np.isinf, 1, FLOATS, result="bool")
+isfinite = define("isfinite", np.isfinite, 1, FLOATS, result="bool")
 
 # ---- logic and bits ------------------------------------------------------------------------------
 
-logical_and = _define("logical_and", np.logical_and, 2, BOOL)
-logical_or = _define("logical_or", np.logical_or, 2, BOOL)
-logical_xor = _define("logical_xor", np.logical_xor, 2, BOOL)
-logical_not = _define("logical_not", np.logical_not, 1, BOOL)
-bitwise_and = _define("bitwise_and", np.bitwise_and, 2, INTEGRAL)
-bitwise_or = _define("bitwise_or", np.bitwise_or, 2, INTEGRAL)
-bitwise_xor = _define("bitwise_xor", np.bitwise_xor, 2, INTEGRAL)
-bitwise_not = _define("bitwise_not", np.bitwise_not, 1, INTEGRAL)
-left_shift = _define("left_shift", np.left_shift, 2, INTS)
-right_shift = _define("right_shift", np.right_shift, 2, INTS)
+logical_and = define("logical_and", np.logical_and, 2, BOOL)
+logical_or = define("logical_or", np.logical_or, 2, BOOL)
+logical_xor = define("logical_xor", np.logical_xor, 2, BOOL)
+logical_not = define("logical_not", np.logical_not, 1, BOOL)
+bitwise_and = define("bitwise_and", np.bitwise_and, 2, INTEGRAL)
+bitwise_or = define("bitwise_or", np.bitwise_or, 2, INTEGRAL)
+bitwise_xor = define("bitwise_xor", np.bitwise_xor, 2, INTEGRAL)
+bitwise_not = define("bitwise_not", np.bitwise_not, 1, INTEGRAL)
+left_shift = define("left_shift", np.left_shift, 2, INTS)
+right_shift = define("right_shift", np.right_shift, 2, INTS)
 
 # ---- gradients -----------------------------------------------------------------------------------
 

@@ -92,6 +92,32 @@ scatter_add = register(
     )
 )
 
+# ---- last_writer ---------------------------------------------------------------------------------
+
+
+def _infer_last_writer(positions: Type, *, count: int) -> tuple[Type, ...]:
+    if positions.dtype != "i64" or positions.rank != 1 or count < 0:
+        raise errors.ShapeError(f"last_writer: takes i64 positions in a row, not {positions}")
+    return (Type("i64", (count,)),)
+
+
+def _last_writer_reference(positions: np.ndarray, count: int) -> np.ndarray:
+    result = np.full(count, -1)
+    if count:
+        result[_clamp(positions, count)] = np.arange(len(positions))
+    return result
+
+
+last_writer = register(
+    Op(
+        "last_writer",
+        _infer_last_writer,
+        _last_writer_reference,
+        native=True,
+        doc="For each of `count` places the last j with positions[j] there, or -1.",
+    )
+)
+
 # ---- check ---------------------------------------------------------------------------------------
 
 CHECK_ERRORS = {

@@ -20,6 +20,7 @@ from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
 from graphc.ops import reduce as reduce_ops
 from graphc.ops import shape as shape_ops
+from graphc.trace import selection
 from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, cast_to, fits, holds_tracer, lift, wrap
 from graphc.trace.ufuncs import broadcast_to
@@ -40,11 +41,7 @@ def get_item(x: Tracer, index: Any) -> Any:
     """`x[index]`"""
     items = _expand(x, index)
     if _is_mask_index(items):
-        raise errors.DataDependentShapeError(
-            "x[mask] with a traced mask has as many elements as the mask has true ones; use"
-            " np.where(mask, x, 0), whose shape is known",
-            user_loc(),
-        )
+        return _selected(x, items)
     basic, positions = _separate(items)
     view = _basic_view(x, basic)
     if not positions:
@@ -57,13 +54,14 @@ def set_item(x: Tracer, index: Any, new: Any) -> None:
     """`x[index] = new`"""
     items = _expand(x, index)
     if _is_mask_index(items):
-        _set_where(x, _as_tuple(index), new)
+        target, mask, before = _masked(x, items)
+        selection.assign(target, mask, new, before)
         return
     basic, positions = _separate(items)
     target = _basic_view(x, basic)
     if _is_same(target, new):  # what remains of x[1:] += y, which has changed x already
         return
-    value = _cast_assigned(new, x)
+    value = cast_assigned(new, x)
     if positions:
         _set_at(target, positions, value)
     else:
@@ -77,7 +75,7 @@ def _is_same(target: Tracer, new: Any) -> bool:
     return new.views == target.views and new.storage.mutable
 
 
-def _cast_assigned(new: Any, x: Tracer) -> Value:
+def cast_assigned(new: Any, x: Tracer) -> Value:
     value = lift(new)
     atom = value.storage.atom
     if value.weak and isinstance(atom, Lit) and not fits(atom.value, x.dtype_name):
@@ -105,24 +103,59 @@ def _fit(value: Value, shape: tuple[int, ...]) -> Value:
     return broadcast_to(value, shape)
 
 
+def _is_mask(item: Any) -> bool:
+    return isinstance(item, Tracer) and item.dtype_name == "bool"
+
+
 def _is_mask_index(items: list[Any]) -> bool:
-    return any(isinstance(item, Tracer) and item.dtype_name == "bool" for item in items)
+    return any(map(_is_mask, items))
 
 
-def _set_where(x: Tracer, index: tuple[Any, ...], new: Any) -> None:
-    """`x[mask] = value`, for a mask over x's leading axes and a value for each true element."""
-    mask = index[0]
-    value = _cast_assigned(new, x)
-    rest = x.shape[mask.ndim :] if len(index) == 1 else ()
-    if len(index) != 1 or mask.shape != x.shape[: mask.ndim] or len(value.shape) > len(rest):
+def _masked(x: Tracer, items: list[Any]) -> tuple[Tracer, Tracer, int]:
+    """The view that the rest of an index gives, its one mask, and how many axes go before that."""
+    at = next(i for i, item in enumerate(items) if _is_mask(item))
+    mask = items[at]
+    rest = [*items[:at], *[slice(None)] * mask.ndim, *items[at + 1 :]]
+    if any(_is_positions(item) for item in rest):
         raise errors.UnsupportedIndexError(
-            "x[mask] = v can be traced for a mask over x's leading axes and a v that is the same"
-            " for each true element; otherwise use np.where(mask, v, x)",
+            "a traced mask cannot stand beside another mask or an index array; use np.where",
             user_loc(),
         )
-    chosen = shape_ops.reshape(mask.value(), shape=mask.shape + (1,) * len(rest))
-    assigned = broadcast_to(_fit(value, rest), x.shape)
-    x.store(ew.where(broadcast_to(chosen, x.shape), assigned, x.value()))
+    before = sum(item is None or isinstance(item, slice) for item in items[:at])
+    return _basic_view(x, rest), mask, before
+
+
+def _selected(x: Tracer, items: list[Any]) -> selection.Selection:
+    view, mask, before = _masked(x, items)
+    if mask.shape != view.shape[before : before + mask.ndim]:
+        raise errors.IndexOutOfRangeError(
+            f"boolean index {mask.type} did not match the indexed axes of {x.type}", user_loc()
+        )
+    if before:
+        raise selection.unknown_size("x[:, mask]")
+    return selection.Selection(wrap(view.value()), wrap(mask.value()))
+
+
+def add_at(x: Tracer, index: Any, new: Any, sign: int = 1) -> None:
+    """`np.add.at(x, index, new)`: a place that occurs twice is added to twice."""
+    items = _expand(x, index)
+    if _is_mask_index(items):
+        target, mask, before = _masked(x, items)
+        selection.assign(target, mask, np.add(target, sign * lift(new)), before)
+        return
+    basic, positions = _separate(items)
+    target = _basic_view(x, basic)
+    value = cast_assigned(new, x)
+    value = value if sign > 0 else ew.negative(value)
+    if not positions:
+        target.store(ew.add(target.value(), _fit(value, target.shape)))
+        return
+    places, linear, rows = _rows_at(target, positions, value)
+    if linear.type.size:
+        count = math.prod(places.shape[: len(positions)])
+        old = shape_ops.reshape(places.value(), shape=(count, *rows.shape[1:]))
+        total = index_ops.scatter_add(old, linear, rows, axis=0)
+        places.store(shape_ops.reshape(total, shape=places.shape))
 
 
 # ---- reading the index ---------------------------------------------------------------------------
@@ -136,7 +169,7 @@ def _expand(x: Tracer, index: Any) -> list[Any]:
     """One item for each axis of x (and Nones), the ellipsis and missing ends filled in."""
     items = [_as_positions(i) if isinstance(i, list) else i for i in _as_tuple(index)]
     items = [part for item in items for part in _without_masks(item)]
-    used = sum(item is not None and item is not Ellipsis for item in items)
+    used = sum(_axes_used(item) for item in items)
     if used > x.ndim:
         raise errors.UnsupportedIndexError(
             f"too many indices: {x.type} has {x.ndim} axes, {used} were indexed", user_loc()
@@ -147,6 +180,12 @@ def _expand(x: Tracer, index: Any) -> list[Any]:
         raise errors.UnsupportedIndexError("an index can have one ellipsis (...)", user_loc())
     at = dots[0] if dots else len(items)
     return [*items[:at], *fill, *items[at + 1 :]]
+
+
+def _axes_used(item: Any) -> int:
+    if item is None or item is Ellipsis:
+        return 0
+    return item.ndim if _is_mask(item) else 1
 
 
 def _as_positions(item: list[Any]) -> Any:
@@ -259,15 +298,11 @@ def _advanced(x: Tracer, positions: dict[int, Any]) -> Tracer:
     return wrap(index_ops.take(source, linear, axis=first))
 
 
-def _set_at(x: Tracer, positions: dict[int, Any], value: Value) -> None:
-    """Assign at computed positions; of several values for one place the last one stays.
-
-    Each place asks which value it gets (`source`, or -1), so that no order of writing matters.
-    """
+def _rows_at(x: Tracer, positions: dict[int, Any], value: Value) -> tuple[Tracer, Value, Value]:
+    """The view of x with the indexed axes in front, the positions in these axes merged into one,
+    and the values that belong there, a row for each position."""
     axes = sorted(positions)
     linear = _linear(x, positions)
-    if not linear.type.size:
-        return
     rest = [n for axis, n in enumerate(x.shape) if axis not in axes]
     before = axes[0] if _are_adjacent(axes) else 0
     value = _fit(value, (*rest[:before], *linear.shape, *rest[before:]))
@@ -276,9 +311,21 @@ def _set_at(x: Tracer, positions: dict[int, Any], value: Value) -> None:
     rows = shape_ops.reshape(
         shape_ops.transpose(value, axes=front), shape=(linear.type.size, *rest)
     )
-    places = _moved_to_front(x, axes)
-    count = math.prod(places.shape[: len(axes)])
-    source = _last_writer(shape_ops.reshape(linear, shape=(linear.type.size,)), count)
+    linear = shape_ops.reshape(linear, shape=(linear.type.size,))
+    return _moved_to_front(x, axes), linear, rows
+
+
+def _set_at(x: Tracer, positions: dict[int, Any], value: Value) -> None:
+    """Assign at computed positions; of several values for one place the last one stays.
+
+    Each place asks which value it gets (`source`, or -1), so that no order of writing matters.
+    """
+    places, linear, rows = _rows_at(x, positions, value)
+    if not linear.type.size:
+        return
+    rest = rows.shape[1:]
+    count = math.prod(places.shape[: len(positions)])
+    source = _last_writer(linear, count)
     hit = ew.greater_equal(source, 0)
     taken = index_ops.take(rows, ew.maximum(source, 0), axis=0)
     old = shape_ops.reshape(places.value(), shape=(count, *rest))
@@ -286,9 +333,15 @@ def _set_at(x: Tracer, positions: dict[int, Any], value: Value) -> None:
     places.store(shape_ops.reshape(ew.where(written, taken, old), shape=places.shape))
 
 
+FEW = 4
+"""So many positions are compared with every place, in the kernel that writes."""
+
+
 def _last_writer(positions: Value, count: int) -> Value:
     """For each of `count` places the last j with positions[j] there, or -1."""
     size = positions.type.size
+    if size > FEW:
+        return index_ops.last_writer(positions, count=count)
     emit = positions.builder.emit
     shape = (count, size)
     place = emit(shape_ops.iota, (), {"shape": shape, "axis": 0, "dtype": "i64"})[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import operator
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,10 @@ from graphc import errors
 from graphc.ir import FLOATS
 from graphc.ops import elementwise as ew
 from graphc.trace.numpy_joining import pad
-from graphc.trace.numpy_reductions import all, normalise_axis, sum
-from graphc.trace.numpy_shapes import ravel
+from graphc.trace.numpy_reductions import all, any, normalise_axis, sum
+from graphc.trace.numpy_shapes import moveaxis, ravel, reshape
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import Tracer, cast_to, lift, promoted_dtype, wrap
+from graphc.trace.tracer import Tracer, cast_to, holds_tracer, lift, promoted_dtype, wrap
 from graphc.trace.ufuncs import broadcast_shapes, broadcast_to
 
 
@@ -55,28 +56,115 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     return result
 
 
+def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Any:
+    """Every function sees the whole array, and `where` chooses: later conditions count first."""
+    value = lift(x)
+    conditions = list(condlist) if isinstance(condlist, (list, tuple)) else [condlist]
+    if len(conditions) == 1 and isinstance(conditions[0], (list, tuple)):
+        conditions = list(conditions[0])
+    pieces = list(funclist)
+    if len(pieces) == len(conditions) + 1:
+        default = pieces.pop()
+    elif len(pieces) == len(conditions):
+        default = 0
+    else:
+        raise errors.ArityError(
+            f"piecewise: {len(conditions)} conditions, {len(pieces)} functions; give as many, or"
+            " one more",
+            user_loc(),
+        )
+
+    def piece(of: Any) -> Any:
+        return of(value, *args, **kw) if callable(of) else of
+
+    result = np.broadcast_to(lift(piece(default)).astype(value.dtype), value.shape)
+    for condition, of in zip(conditions, pieces, strict=True):
+        result = where(condition, lift(piece(of)).astype(value.dtype), result)
+    return result
+
+
+def isin(
+    element: Any, test_elements: Any, assume_unique: bool = False, invert: bool = False
+) -> Any:
+    x, tested = lift(element), ravel(test_elements)
+    found = any(np.equal(np.expand_dims(x, -1), tested), -1)
+    return np.logical_not(found) if invert else found
+
+
 # ---- taking --------------------------------------------------------------------------------------
 
 
-def take(a: Any, indices: Any, axis: Any = None) -> Any:
+def take(a: Any, indices: Any, axis: Any = None, mode: str = "raise") -> Any:
     x = lift(a)
     if axis is None:
         x, axis = ravel(x), 0
-    before = (slice(None),) * normalise_axis(axis, x.ndim)
-    positions = np.asarray(indices) if isinstance(indices, (list, tuple)) else indices
-    return np.copy(x[(*before, positions)])
+    along = normalise_axis(axis, x.ndim)
+    positions = lift(indices) if holds_tracer((indices,)) else np.asarray(indices)
+    positions = _into_range(positions, x.shape[along], mode)
+    return np.copy(x[(slice(None),) * along + (positions,)])
+
+
+def _into_range(positions: Any, size: int, mode: str) -> Any:
+    if mode == "raise":
+        return positions
+    if mode == "wrap":
+        return np.remainder(positions, size)
+    if mode == "clip":
+        return np.clip(positions, 0, size - 1)
+    raise errors.AttributeValueError(f"mode is raise, wrap or clip, not {mode!r}", user_loc())
+
+
+def choose(a: Any, choices: Any, mode: str = "raise") -> Any:
+    """For each element of `a` the element at its place of the choice that it names."""
+    positions = lift(a)
+    parts = [lift(c) for c in (choices if isinstance(choices, (list, tuple)) else lift(choices))]
+    dtype = promoted_dtype(parts)
+    shape = broadcast_shapes("choose", [positions, *parts])
+    values = [wrap(broadcast_to(cast_to(p.value(), dtype), shape)) for p in parts]
+    at = _into_range(np.broadcast_to(positions, shape), len(parts), mode)
+    grid = np.ogrid[tuple(slice(n) for n in shape)]
+    return np.stack(values)[(at, *grid)]
+
+
+def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> None:
+    x = lift(arr)
+    if axis is None:
+        raise errors.UnsupportedFunctionError(
+            "put_along_axis with axis=None cannot be traced; use x.ravel() and axis=0", user_loc()
+        )
+    x[_along(x, lift(indices), axis)] = values
+
+
+def _along(x: Tracer, positions: Tracer, axis: Any) -> tuple[Any, ...]:
+    """The index arrays that reach the elements at `positions` along an axis."""
+    along = normalise_axis(axis, x.ndim)
+    if positions.ndim != x.ndim:
+        raise errors.ShapeError(
+            f"indices of {x.ndim} axes are needed, not {positions.type}", user_loc()
+        )
+    grid = np.ogrid[tuple(slice(n) for n in x.shape)]
+    return (*grid[:along], positions, *grid[along + 1 :])
 
 
 def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
     x, positions = lift(arr), lift(indices)
-    along = normalise_axis(axis, x.ndim)
-    if positions.ndim != x.ndim:
-        raise errors.ShapeError(
-            f"take_along_axis: indices of {x.ndim} axes are needed, not {positions.type}",
+    if axis is None:
+        x, axis = ravel(x), 0
+    return x[_along(x, positions, axis)]
+
+
+def compress(condition: Any, a: Any, axis: Any = None) -> Any:
+    if isinstance(condition, Tracer):
+        raise errors.DataDependentShapeError(
+            "np.compress has a result whose shape depends on the data; use"
+            " np.where(condition, x, 0), or a condition that is known while tracing",
             user_loc(),
         )
-    grid = np.ogrid[tuple(slice(n) for n in x.shape)]
-    return x[(*grid[:along], positions, *grid[along + 1 :])]
+    return take(a, np.flatnonzero(condition), axis)
+
+
+def extract(condition: Any, arr: Any) -> Any:
+    return compress(condition if isinstance(condition, Tracer) else np.ravel(condition), arr)
 
 
 # ---- diagonals -----------------------------------------------------------------------------------
@@ -86,28 +174,51 @@ def diag(v: Any, k: int = 0) -> Tracer:
     """The diagonal of a matrix, or a matrix with a given diagonal."""
     x = lift(v)
     if x.ndim == 2:
-        rows, columns = x.shape
-        start = k if k >= 0 else -k * columns
-        count = builtins.min([columns - k, rows] if k >= 0 else [rows + k, columns])
-        positions = start + (columns + 1) * np.arange(count if count > 0 else 0)
-        return ravel(x)[positions]  # type: ignore[no-any-return]
+        return diagonal(x, k)
     if x.ndim != 1:
         raise errors.ShapeError("diag takes one or two axes", user_loc())
+    k = operator.index(k)
     size = x.shape[0] + abs(k)
     mask = np.eye(size, k=k, dtype=bool)
     spread = pad(x, (0, abs(k))) if k <= 0 else pad(x, (abs(k), 0))
     return where(mask, spread, np.zeros((), x.dtype))
 
 
-def diagonal(a: Any, offset: int = 0) -> Tracer:
-    """The diagonal of a matrix; unlike NumPy's, not a view of it."""
-    if lift(a).ndim != 2:
-        raise errors.ShapeError(f"diagonal: a matrix is needed, not {lift(a).type}", user_loc())
-    return diag(a, offset)
+def diagonal(a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1) -> Tracer:
+    """The diagonal of two axes, as the last axis; unlike NumPy's, not a view of the array."""
+    x = lift(a)
+    if x.ndim < 2:
+        raise errors.ShapeError(f"diagonal: two axes or more, not {x.type}", user_loc())
+    first, second = normalise_axis(axis1, x.ndim), normalise_axis(axis2, x.ndim)
+    if first == second:
+        raise errors.AttributeValueError("diagonal: axis1 and axis2 are the same", user_loc())
+    matrices = moveaxis(x, (first, second), (-2, -1))
+    rows, columns = matrices.shape[-2:]
+    k = operator.index(offset)
+    start = k if k >= 0 else -k * columns
+    count = builtins.max(builtins.min(rows + builtins.min(k, 0), columns - builtins.max(k, 0)), 0)
+    flat = reshape(matrices, (*matrices.shape[:-2], rows * columns))
+    return wrap(flat[..., start : start + count * (columns + 1) : columns + 1].value())
 
 
-def trace(a: Any, offset: int = 0) -> Any:
-    return sum(diagonal(a, offset))
+def trace(a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1) -> Any:
+    return sum(diagonal(a, offset, axis1, axis2), -1)
+
+
+def diagflat(v: Any, k: int = 0) -> Tracer:
+    return diag(ravel(v), k)
+
+
+def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
+    x = lift(a)
+    if x.ndim != 2 or wrap:
+        raise errors.UnsupportedFunctionError(
+            "fill_diagonal can be traced for a matrix, without wrap=True", user_loc()
+        )
+    count = builtins.min(x.shape)
+    at = np.arange(count)
+    values = val if np.ndim(val) == 0 else ravel(val)[at % lift(val).size]
+    x[at, at] = values
 
 
 def triu(m: Any, k: int = 0) -> Tracer:

@@ -12,7 +12,14 @@ from graphc import errors
 from graphc.build import Value
 from graphc.ops import shape as shape_ops
 from graphc.trace.numpy_reductions import normalise_axis
-from graphc.trace.numpy_shapes import atleast_1d, atleast_2d, expand_dims, ravel, reshape
+from graphc.trace.numpy_shapes import (
+    atleast_1d,
+    atleast_2d,
+    atleast_3d,
+    expand_dims,
+    ravel,
+    reshape,
+)
 from graphc.trace.scope import current, user_loc
 from graphc.trace.tracer import Tracer, cast_to, known_dtype, lift, promoted_dtype, strong, wrap
 
@@ -95,16 +102,57 @@ def array_split(ary: Any, indices_or_sections: Any, axis: Any = 0) -> list[Trace
     return _cut(x, [small * i + min(i, larger) for i in range(1, count)], along)
 
 
-def pad(array: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Tracer:
+_INDEXED_MODES = ("edge", "reflect", "symmetric", "wrap")
+
+
+def pad(array: Any, pad_width: Any, mode: str = "constant", **options: Any) -> Tracer:
     x = lift(array)
-    if mode != "constant" or not np.isscalar(constant_values):
+    widths = _widths(pad_width, x.ndim)
+    if mode in _INDEXED_MODES and not options:
+        return _pad_by_index(x, widths, mode)
+    if mode not in ("constant", "empty") or options.keys() - {"constant_values"}:
         raise errors.UnsupportedFunctionError(
-            "np.pad can be traced with mode='constant' and one constant value", user_loc()
+            f"np.pad can be traced with mode='constant', 'empty', {', '.join(_INDEXED_MODES)},"
+            " each without further options",
+            user_loc(),
         )
-    widths = np.broadcast_to(np.asarray(pad_width, dtype=int), (x.ndim, 2))
-    value = x.dtype.type(constant_values).item()
+    fill = options.get("constant_values", 0)
+    if np.ndim(fill) == 0:
+        return _pad_by(x, widths, fill)
+    fills = np.broadcast_to(np.asarray(fill), (x.ndim, 2))
+    for axis in range(x.ndim):
+        for side in (0, 1):
+            own = np.zeros_like(widths)
+            own[axis, side] = widths[axis, side]
+            x = _pad_by(x, own, fills[axis, side])
+    return x
+
+
+def _widths(pad_width: Any, rank: int) -> np.ndarray:
+    if isinstance(pad_width, dict):
+        widths = np.zeros((rank, 2), int)
+        for axis, width in pad_width.items():
+            widths[axis] = width
+        return widths
+    return np.broadcast_to(np.asarray(pad_width, dtype=int), (rank, 2))
+
+
+def _pad_by(x: Tracer, widths: np.ndarray, fill: Any) -> Tracer:
     low, high = (tuple(int(n) for n in widths[:, i]) for i in (0, 1))
-    return wrap(shape_ops.pad(x.value(), low=low, high=high, value=value))
+    if not isinstance(fill, Tracer):
+        return wrap(shape_ops.pad(x.value(), low=low, high=high, value=x.dtype.type(fill).item()))
+    shape = tuple(a + n + b for a, n, b in zip(low, x.shape, high, strict=True))
+    base = np.broadcast_to(fill.astype(x.dtype), shape).value()  # type: ignore[attr-defined]
+    return wrap(shape_ops.update_slice(base, x.value(), starts=low, steps=(1,) * x.ndim))
+
+
+def _pad_by_index(x: Tracer, widths: np.ndarray, mode: Any) -> Tracer:
+    """NumPy pads the positions along each axis; the elements are taken from there."""
+    for axis, width in enumerate(widths):
+        if width.any():
+            positions = np.pad(np.arange(x.shape[axis]), tuple(width), mode=mode)
+            x = x[(slice(None),) * axis + (positions,)]
+    return wrap(x.value())
 
 
 def tile(A: Any, reps: Any) -> Tracer:  # noqa: N803 - NumPy's name
@@ -121,6 +169,13 @@ def tile(A: Any, reps: Any) -> Tracer:  # noqa: N803 - NumPy's name
 def column_stack(tup: Any) -> Tracer:
     parts = [lift(x) for x in tup]
     return concatenate([x if x.ndim > 1 else expand_dims(atleast_1d(x), 1) for x in parts], 1)
+
+
+def _end_like(x: Tracer, end: Any, axis: int) -> list[Any]:
+    if end is None:
+        return []
+    shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+    return [np.broadcast_to(end, shape) if np.ndim(end) == 0 else end]
 
 
 def append(arr: Any, values: Any, axis: Any = None) -> Tracer:
@@ -155,10 +210,93 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Tracer:
     return wrap(x.value())
 
 
-def diff(a: Any, n: int = 1, axis: Any = -1) -> Any:
+def diff(a: Any, n: int = 1, axis: Any = -1, prepend: Any = None, append: Any = None) -> Any:
     x = lift(a)
+    along = normalise_axis(axis, x.ndim)
+    ends = [_end_like(x, end, along) for end in (prepend, append)]
+    parts = [*ends[0], x, *ends[1]]
+    x = concatenate(parts, along) if len(parts) > 1 else x
     before = (slice(None),) * normalise_axis(axis, x.ndim)
     for _ in range(operator.index(n)):
         later, earlier = x[(*before, slice(1, None))], x[(*before, slice(-1))]
         x = np.not_equal(later, earlier) if x.dtype_name == "bool" else later - earlier
     return x
+
+
+def dstack(tup: Any) -> Tracer:
+    return concatenate([atleast_3d(x) for x in tup], 2)
+
+
+def hsplit(ary: Any, indices_or_sections: Any) -> list[Tracer]:
+    return split(ary, indices_or_sections, 0 if lift(ary).ndim == 1 else 1)
+
+
+def vsplit(ary: Any, indices_or_sections: Any) -> list[Tracer]:
+    return split(ary, indices_or_sections, 0)
+
+
+def dsplit(ary: Any, indices_or_sections: Any) -> list[Tracer]:
+    return split(ary, indices_or_sections, 2)
+
+
+def unstack(x: Any, *, axis: int = 0) -> tuple[Tracer, ...]:
+    return tuple(np.moveaxis(x, axis, 0))
+
+
+def block(arrays: Any) -> Tracer:
+    """Nested lists: the innermost along the last axis, those around along the one before it."""
+    depth = _depth(arrays)
+    rank = builtins.max(depth, _rank(arrays))
+    return _block(arrays, depth, rank)
+
+
+def _depth(arrays: Any) -> int:
+    return 1 + _depth(arrays[0]) if isinstance(arrays, list) else 0
+
+
+def _rank(arrays: Any) -> int:
+    if isinstance(arrays, list):
+        return builtins.max(map(_rank, arrays))
+    return lift(arrays).ndim
+
+
+def _block(arrays: Any, depth: int, rank: int) -> Tracer:
+    if not isinstance(arrays, list):
+        x = lift(arrays)
+        return reshape(x, (1,) * (rank - x.ndim) + x.shape)
+    return concatenate([_block(part, depth - 1, rank) for part in arrays], -depth)
+
+
+def delete(arr: Any, obj: Any, axis: Any = None) -> Tracer:
+    x = lift(arr)
+    if axis is None:
+        x, axis = ravel(x), 0
+    along = normalise_axis(axis, x.ndim)
+    kept = np.delete(np.arange(x.shape[along]), obj)
+    return wrap(x[(slice(None),) * along + (kept,)].value())
+
+
+def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Tracer:
+    """The new values go behind the array, and every element is taken to its place."""
+    x, new = lift(arr), lift(values)
+    if axis is None:
+        x, axis = ravel(x), 0
+    along = normalise_axis(axis, x.ndim)
+    new = reshape(new, (1,) * (x.ndim - new.ndim) + new.shape)
+    places = np.asarray(obj) if not isinstance(obj, slice) else np.arange(x.shape[along])[obj]
+    if places.ndim == 0:
+        new = np.moveaxis(new, 0, along)  # type: ignore[assignment]
+        places = np.full(new.shape[along], places)
+    shape = (*x.shape[:along], places.size, *x.shape[along + 1 :])
+    new = np.broadcast_to(new.astype(x.dtype), shape)  # type: ignore[assignment]
+    size = x.shape[along]
+    order = np.insert(np.arange(size), places, size + np.arange(places.size))
+    joined = concatenate([x, new], along)
+    return wrap(joined[(slice(None),) * along + (order,)].value())
+
+
+def resize(a: Any, new_shape: Any) -> Tracer:
+    x = ravel(a)
+    sizes = new_shape if isinstance(new_shape, (tuple, list)) else (new_shape,)
+    order = np.resize(np.arange(x.size), tuple(map(operator.index, sizes)))
+    return wrap(x[order].value())

@@ -101,6 +101,46 @@ def linspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype:
     return astype(np.floor(result) if np.issubdtype(dtype, np.integer) else result, dtype)
 
 
+def logspace(
+    start: Any, stop: Any, num: Any = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None
+) -> Any:
+    result = np.power(base, linspace(start, stop, num, endpoint))
+    return result if dtype is None else astype(result, dtype)
+
+
+def geomspace(
+    start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype: Any = None
+) -> Any:
+    """Of two positive or two negative ends."""
+    sign = np.sign(start)
+    first, last = np.log10(np.multiply(start, sign)), np.log10(np.multiply(stop, sign))
+    result = sign * logspace(first, last, num, endpoint)
+    if operator.index(num):
+        result[0] = start
+    if endpoint and operator.index(num) > 1:
+        result[-1] = stop
+    return result if dtype is None else astype(result, dtype)
+
+
+def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> Any:
+    rank = len(xi)
+    parts = []
+    for i, x in enumerate(xi):
+        place = 1 - i if indexing == "xy" and i < 2 and rank > 1 else i
+        parts.append(lift(x).reshape((1,) * place + (-1,) + (1,) * (rank - 1 - place)))
+    return tuple(parts) if sparse else tuple(np.copy(p) for p in np.broadcast_arrays(*parts))
+
+
+def vander(x: Any, N: Any = None, increasing: bool = False) -> Any:  # noqa: N803 - NumPy's name
+    values = lift(x)
+    count = values.shape[0] if N is None else operator.index(N)
+    columns = [np.ones_like(values)]
+    for _ in range(1, count):
+        columns.append(columns[-1] * values)
+    columns = columns[:count] if increasing else columns[:count][::-1]
+    return np.stack(columns, 1) if columns else np.zeros((values.shape[0], 0), values.dtype)
+
+
 def np_round(a: Any, decimals: Any = 0) -> Any:
     x = lift(a)
     digits = operator.index(decimals)
@@ -114,10 +154,3 @@ def np_round(a: Any, decimals: Any = 0) -> Any:
     if digits > 0:
         return wrap(ew.round(x.value() * scale) / scale)
     return wrap(ew.round(x.value() / scale) * scale)
-
-
-def polyval(p: Any, x: Any) -> Any:
-    result = np.zeros_like(x)
-    for coefficient in p:
-        result = result * x + coefficient
-    return result

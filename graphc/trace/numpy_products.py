@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from graphc.build import Value
 from graphc.ops import linalg as linalg_ops
 from graphc.ops import shape as shape_ops
 from graphc.trace.numpy_reductions import normalise_axis
-from graphc.trace.numpy_shapes import expand_dims, ravel, reshape, transpose
+from graphc.trace.numpy_reductions import sum as reduce_sum
+from graphc.trace.numpy_shapes import expand_dims, moveaxis, ravel, reshape, transpose
 from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, cast_to, known_dtype, lift, promoted_dtype, wrap
 from graphc.trace.ufuncs import broadcast_to
@@ -100,3 +102,95 @@ def _contracted_axes(a: Tracer, b: Tracer, axes: Any) -> tuple[list[int], list[i
             user_loc(),
         )
     return first, second
+
+
+def kron(a: Any, b: Any) -> Any:
+    a, b = lift(a), lift(b)
+    rank = max(a.ndim, b.ndim)
+    a = reshape(a, (1,) * (rank - a.ndim) + a.shape)
+    b = reshape(b, (1,) * (rank - b.ndim) + b.shape)
+    left = reshape(a, tuple(n for size in a.shape for n in (size, 1)))
+    right = reshape(b, tuple(n for size in b.shape for n in (1, size)))
+    shape = tuple(m * n for m, n in zip(a.shape, b.shape, strict=True))
+    return reshape(np.multiply(left, right), shape)
+
+
+def cross(
+    a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: Any = None
+) -> Any:
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    x, y = moveaxis(lift(a), axisa, -1), moveaxis(lift(b), axisb, -1)
+    if (x.shape[-1], y.shape[-1]) != (3, 3):
+        raise errors.ShapeError(
+            f"cross: vectors of 3 elements, not {lift(a).type} and {lift(b).type}", user_loc()
+        )
+    (x0, x1, x2), (y0, y1, y2) = ([v[..., i] for i in range(3)] for v in (x, y))
+    parts = [x1 * y2 - x2 * y1, x2 * y0 - x0 * y2, x0 * y1 - x1 * y0]
+    return np.stack(parts, normalise_axis(axisc, parts[0].ndim + 1))
+
+
+def vecdot(x1: Any, x2: Any, dtype: Any = None, axis: int = -1) -> Any:
+    return reduce_sum(np.multiply(x1, x2), axis, dtype)
+
+
+def matvec(x1: Any, x2: Any) -> Any:
+    return matmul(x1, expand_dims(x2, -1))[..., 0]
+
+
+def vecmat(x1: Any, x2: Any) -> Any:
+    return matmul(expand_dims(x1, -2), x2)[..., 0, :]
+
+
+def multi_dot(arrays: Any) -> Any:
+    """In the order that costs the fewest multiplications, by dynamic programming."""
+    parts = [lift(x) for x in arrays]
+    if len(parts) < 2:
+        raise errors.ArityError("multi_dot takes two arrays or more", user_loc())
+    first, last = parts[0].ndim, parts[-1].ndim
+    parts[0] = parts[0] if first > 1 else expand_dims(parts[0], 0)
+    parts[-1] = parts[-1] if last > 1 else expand_dims(parts[-1], 1)
+    result = _in_best_order(parts)
+    kept = [axis for axis, n in ((0, first), (1, last)) if n > 1]
+    return reshape(result, tuple(result.shape[axis] for axis in kept))
+
+
+def _in_best_order(parts: list[Tracer]) -> Tracer:
+    sizes = [part.shape[0] for part in parts] + [parts[-1].shape[-1]]
+    best: dict[tuple[int, int], tuple[int, Tracer | None, int]] = {}
+    count = len(parts)
+    for i in range(count):
+        best[i, i] = (0, parts[i], i)
+    for width in range(1, count):
+        for i in range(count - width):
+            j = i + width
+            costs = [
+                best[i, k][0] + best[k + 1, j][0] + sizes[i] * sizes[k + 1] * sizes[j + 1]
+                for k in range(i, j)
+            ]
+            cost = min(costs)
+            best[i, j] = (cost, None, i + costs.index(cost))
+
+    def product(i: int, j: int) -> Tracer:
+        _, made, k = best[i, j]
+        return made if made is not None else matmul(product(i, k), product(k + 1, j))
+
+    return product(0, count - 1)
+
+
+def matrix_power(a: Any, n: Any) -> Any:
+    x = lift(a)
+    power = operator.index(n)
+    if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
+        raise errors.ShapeError(f"matrix_power: square matrices, not {x.type}", user_loc())
+    if power == 0:
+        return np.broadcast_to(np.eye(x.shape[-1], dtype=x.dtype), x.shape)
+    if power < 0:
+        x, power = np.linalg.inv(x), -power
+    result = None
+    while power:
+        if power % 2:
+            result = x if result is None else matmul(result, x)
+        power //= 2
+        x = matmul(x, x) if power else x
+    return result

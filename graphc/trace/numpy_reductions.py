@@ -53,48 +53,108 @@ def _reduce(op: Any, x: Any, axis: Any, keepdims: bool, dtype: str | None = None
     return wrap(result)
 
 
-def _sum_dtype(x: Tracer, dtype: Any) -> str:
+def sum_dtype(x: Tracer, dtype: Any) -> str:
     """NumPy adds and multiplies integers and booleans in i64."""
     if dtype is not None:
         return known_dtype(dtype)
     return x.dtype_name if x.dtype_name in FLOATS else "i64"
 
 
-def sum(a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Tracer:
+def _given(initial: Any, where: Any) -> bool:
+    return initial is not None or where is not None
+
+
+def _selected(a: Any, where: Any, instead: Any) -> Tracer:
+    """`a` where the mask holds, elsewhere what changes no result."""
     x = lift(a)
-    return _reduce(reduce_ops.sum, x, axis, keepdims, _sum_dtype(x, dtype))
+    if where is None:
+        return x
+    fill = x.dtype.type(instead) if x.dtype_name != "bool" else bool(instead)
+    return np.where(where, x, fill)  # type: ignore[return-value]
 
 
-def prod(a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Tracer:
+def sum(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = None,
+) -> Any:
     x = lift(a)
-    return _reduce(reduce_ops.prod, x, axis, keepdims, _sum_dtype(x, dtype))
+    result = _reduce(reduce_ops.sum, _selected(x, where, 0), axis, keepdims, sum_dtype(x, dtype))
+    return result if initial is None else np.add(result, initial)
 
 
-def max(a: Any, axis: Any = None, keepdims: bool = False) -> Tracer:
-    return _reduce(reduce_ops.max, a, axis, keepdims)
+def prod(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = None,
+) -> Any:
+    x = lift(a)
+    result = _reduce(reduce_ops.prod, _selected(x, where, 1), axis, keepdims, sum_dtype(x, dtype))
+    return result if initial is None else np.multiply(result, initial)
 
 
-def min(a: Any, axis: Any = None, keepdims: bool = False) -> Tracer:
-    return _reduce(reduce_ops.min, a, axis, keepdims)
+def max(
+    a: Any, axis: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None
+) -> Any:
+    return _extremum(reduce_ops.max, np.maximum, a, axis, keepdims, initial, where)
 
 
-def any(a: Any, axis: Any = None, keepdims: bool = False) -> Tracer:
-    return _reduce(reduce_ops.any, a, axis, keepdims, "bool")
+def min(
+    a: Any, axis: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None
+) -> Any:
+    return _extremum(reduce_ops.min, np.minimum, a, axis, keepdims, initial, where)
 
 
-def all(a: Any, axis: Any = None, keepdims: bool = False) -> Tracer:
-    return _reduce(reduce_ops.all, a, axis, keepdims, "bool")
+def _extremum(
+    op: Any, better: Any, a: Any, axis: Any, keepdims: bool, initial: Any, where: Any
+) -> Any:
+    """An initial value takes part like an element; of no element it is the result."""
+    x = lift(a)
+    if not _given(initial, where):
+        return _reduce(op, x, axis, keepdims)
+    if initial is None:
+        raise errors.ShapeError(
+            "a maximum or minimum with where= has no identity, so it needs initial=", user_loc()
+        )
+    if where is not None:
+        x = np.where(where, x, initial)
+    kept = normalise_axes(axis, x.ndim)
+    if builtins.any(x.shape[i] == 0 for i in kept):
+        shape = tuple(
+            1 if i in kept else n for i, n in enumerate(x.shape) if keepdims or i not in kept
+        )
+        return np.broadcast_to(lift(initial).astype(x.dtype), shape)
+    return better(_reduce(op, x, axis, keepdims), initial)
+
+
+def any(a: Any, axis: Any = None, keepdims: bool = False, where: Any = None) -> Tracer:
+    return _reduce(reduce_ops.any, _selected(a, where, False), axis, keepdims, "bool")
+
+
+def all(a: Any, axis: Any = None, keepdims: bool = False, where: Any = None) -> Tracer:
+    return _reduce(reduce_ops.all, _selected(a, where, True), axis, keepdims, "bool")
 
 
 def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Tracer:
     return sum(wrap(cast_to(lift(a).value(), "bool")), axis, np.int64, keepdims)
 
 
-def mean(a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Tracer:
+def mean(
+    a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, where: Any = None
+) -> Any:
     x = lift(a)
     if dtype is None:
         dtype = x.dtype if x.dtype_name in FLOATS else np.float64
-    total = sum(x, axis, dtype, keepdims)
+    total = sum(x, axis, dtype, keepdims, None, where)
+    if where is not None:
+        counted = sum(np.broadcast_to(where, x.shape), axis, np.int64, keepdims)
+        return np.true_divide(total, counted.astype(total.dtype))
     return wrap(ew.divide(total.value(), float(_count(x, axis))))
 
 
@@ -103,10 +163,25 @@ def _count(x: Tracer, axis: Any) -> int:
     return math.prod(x.shape[i] for i in normalise_axes(axis, x.ndim))
 
 
-def average(a: Any, axis: Any = None, weights: Any = None) -> Any:
+def average(
+    a: Any,
+    axis: Any = None,
+    weights: Any = None,
+    returned: bool = False,
+    *,
+    keepdims: bool = False,
+) -> Any:
     x = lift(a)
     if weights is None:
-        return mean(x, axis)
+        result, total = mean(x, axis, keepdims=keepdims), lift(float(_count(x, axis)))
+    else:
+        w = _weights(x, axis, weights)
+        total = sum(np.broadcast_to(w, x.shape), axis, keepdims=keepdims)
+        result = np.true_divide(sum(np.multiply(x, w), axis, keepdims=keepdims), total)
+    return (result, np.broadcast_to(total, result.shape)) if returned else result
+
+
+def _weights(x: Tracer, axis: Any, weights: Any) -> Tracer:
     w = lift(weights)
     if w.shape != x.shape:
         along = normalise_axis(axis, x.ndim) if axis is not None else -1
@@ -115,26 +190,50 @@ def average(a: Any, axis: Any = None, weights: Any = None) -> Any:
                 f"average: weights {w.type} do not fit {x.type} along axis {axis}", user_loc()
             )
         w = w.reshape((-1, *(1,) * (x.ndim - 1 - along)))
-    return np.true_divide(sum(np.multiply(x, w), axis), sum(np.broadcast_to(w, x.shape), axis))
+    return w
 
 
 def var(
-    a: Any, axis: Any = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False
-) -> Tracer:
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+    where: Any = None,
+    *,
+    mean: Any = None,
+    correction: Any = None,
+) -> Any:
     x = lift(a)
     if dtype is None and x.dtype_name not in FLOATS:
         dtype = np.float64
     if dtype is not None:
         x = wrap(cast_to(x.value(), known_dtype(dtype)))
-    centred = np.subtract(x, mean(x, axis, keepdims=True))
-    total = sum(np.square(centred), axis, None, keepdims)
+    ddof = ddof if correction is None else correction
+    centre = _mean(x, axis, None, True, where) if mean is None else mean
+    total = sum(np.square(np.subtract(x, centre)), axis, None, keepdims, None, where)
+    if where is not None:
+        counted = sum(np.broadcast_to(where, x.shape), axis, np.int64, keepdims)
+        free = np.maximum(counted.astype(total.dtype) - ddof, 0)
+        return np.true_divide(total, free)
     return wrap(ew.divide(total.value(), float(builtins.max(_count(x, axis) - ddof, 0))))
 
 
+_mean = mean
+
+
 def std(
-    a: Any, axis: Any = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+    where: Any = None,
+    *,
+    mean: Any = None,
+    correction: Any = None,
 ) -> Any:
-    return np.sqrt(var(a, axis, dtype, ddof, keepdims))
+    return np.sqrt(var(a, axis, dtype, ddof, keepdims, where, mean=mean, correction=correction))
 
 
 def nansum(a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Tracer:
@@ -142,6 +241,8 @@ def nansum(a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) 
 
 
 def nanmean(a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
+    if lift(a).dtype_name not in FLOATS:
+        return mean(a, axis, dtype, keepdims)
     counted = sum(np.logical_not(np.isnan(a)), axis, None, keepdims)
     return np.true_divide(nansum(a, axis, dtype, keepdims), counted.astype(lift(a).dtype))
 
@@ -167,19 +268,3 @@ def argmax(a: Any, axis: Any = None, *, keepdims: bool = False) -> Tracer:
 
 def argmin(a: Any, axis: Any = None, *, keepdims: bool = False) -> Tracer:
     return _position(reduce_ops.argmin, a, axis, keepdims)
-
-
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    x = lift(x)
-    if axis is None and x.ndim > 1 and ord in (None, "fro"):
-        axis = tuple(range(x.ndim))
-    many = isinstance(axis, tuple) and len(axis) > 1
-    if ord in (None, 2, "fro") and not (many and ord == 2):
-        return np.sqrt(sum(np.square(x), axis, None, keepdims))
-    if many or ord not in (1, np.inf):
-        raise errors.UnsupportedFunctionError(
-            f"np.linalg.norm with ord={ord!r} cannot be traced; vectors take 1, 2 and inf",
-            user_loc(),
-        )
-    size = np.absolute(x)
-    return sum(size, axis, None, keepdims) if ord == 1 else max(size, axis, keepdims)

@@ -40,11 +40,13 @@ def _as_shape(shape: Any, size: int) -> Shape:
     return tuple(sizes)
 
 
-def reshape(a: Any, shape: Any, order: str = "C") -> Tracer:
+def reshape(a: Any, shape: Any, order: str = "C", *, copy: Any = None) -> Tracer:
     x = lift(a)
     new = _as_shape(shape, x.size)
-    if order != "C":
-        raise errors.UnsupportedFunctionError("reshape: only order='C' can be traced", user_loc())
+    if order == "F":  # the first axis runs fastest: the order of the transposed array
+        return transpose(reshape(wrap(transpose(x).value()), new[::-1]))
+    if order not in ("C", "A", "K"):
+        raise errors.AttributeValueError(f"order is 'C' or 'F', not {order!r}", user_loc())
     if x.is_scalar or not reshape_is_view(x.storage.type.shape, x.views, new):
         return wrap(shape_ops.reshape(x.value(), shape=new))
     return x.view(ReshapeView(x.shape, new), new)
@@ -52,6 +54,8 @@ def reshape(a: Any, shape: Any, order: str = "C") -> Tracer:
 
 def ravel(a: Any, order: str = "C") -> Tracer:
     x = lift(a)
+    if order == "F":
+        return reshape(wrap(transpose(x).value()), -1)
     if x.is_scalar or is_contiguous(x.storage.type.shape, x.views):
         return reshape(x, -1, order)
     return reshape(wrap(x.value()), -1, order)
@@ -165,6 +169,30 @@ def atleast_1d(x: Any) -> Tracer:
 def atleast_2d(x: Any) -> Tracer:
     x = atleast_1d(x)
     return x if x.ndim >= 2 else expand_dims(x, 0)
+
+
+def atleast_3d(x: Any) -> Tracer:
+    x = lift(x)
+    if x.ndim >= 3:
+        return x
+    return expand_dims(reshape(x, (1, -1)), -1) if x.ndim < 2 else expand_dims(x, -1)
+
+
+def each(function: Any) -> Any:
+    """`np.atleast_1d` and its like take several arrays, too."""
+
+    def apply(*arys: Any) -> Any:
+        return function(arys[0]) if len(arys) == 1 else tuple(function(x) for x in arys)
+
+    return apply
+
+
+def rollaxis(a: Any, axis: Any, start: Any = 0) -> Tracer:
+    x = lift(a)
+    source = normalise_axis(axis, x.ndim)
+    target = operator.index(start)
+    target += x.ndim if target < 0 else 0
+    return moveaxis(x, source, target - 1 if source < target else target)
 
 
 def shape_of(a: Any) -> Shape:

@@ -10,6 +10,7 @@ import numpy as np
 from graphc import errors
 from graphc.build import Value
 from graphc.ir import FLOATS, INTS, NUMPY_DTYPES, Lit
+from graphc.ops import bits as bit_ops
 from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
 from graphc.ops import shape as shape_ops
@@ -84,6 +85,18 @@ def _as_floats(name: str, operands: list[Tracer]) -> str:
 
 def _as_quotient(name: str, operands: list[Tracer]) -> str:
     dtype = promoted_dtype(operands)
+    return dtype if dtype in FLOATS else "f64"
+
+
+def _as_first(name: str, operands: list[Tracer]) -> str:
+    """The second operand is an exponent, whatever its integer dtype."""
+    exponent = promoted_dtype(operands[1:])
+    if exponent in FLOATS:
+        raise errors.DTypeError(f"np.{name} takes integers second, not {exponent}", user_loc())
+    found = np.ldexp.resolve_dtypes((*(x.stand_in(type) for x in operands), None))
+    if found[0] == np.float16:
+        raise errors.DTypeError(f"np.{name} would compute in float16; give it a float", user_loc())
+    dtype = _as_numbers(name, operands[:1])
     return dtype if dtype in FLOATS else "f64"
 
 
@@ -220,6 +233,32 @@ def _heaviside(x: Value, y: Value) -> Any:
     return ew.where(ew.equal(x, 0.0), y, ew.where(ew.isnan(x), x, side))
 
 
+def _logaddexp2(x: Value, y: Value) -> Any:
+    """In logarithms to the base 2."""
+    big, small = ew.maximum(x, y), ew.minimum(x, y)
+    gap = ew.where(ew.equal(x, y), x.literal(0.0), small - big)
+    return big + ew.log1p(ew.exp2(gap)) * (1.0 / ew.LN_2)
+
+
+def _spacing(x: Value) -> Any:
+    """The distance to the next number away from zero, with the sign of x."""
+    size = ew.abs(x)
+    step = bit_ops.nextafter(size, x.literal(float("inf"))) - size
+    step = ew.where(ew.isfinite(x), step, x.literal(float("nan")))
+    return bit_ops.copysign(step, ew.where(ew.equal(x, 0.0), size, x))
+
+
+def _lcm(x: Value, y: Value) -> Any:
+    """|x| / gcd * |y|, and 0 beside 0."""
+    divisor = bit_ops.gcd(x, y)
+    safe = ew.where(ew.equal(divisor, 0), x.literal(1), divisor)
+    return ew.abs(ew.floor_divide(x, safe) * y)
+
+
+def _ldexp(x: Value, n: Value) -> Any:
+    return bit_ops.ldexp(x, n)
+
+
 UFUNCS: dict[Any, tuple[Rule, Emit]] = {
     np.add: (_as_any, _add),
     np.subtract: (_as_numbers, ew.subtract),
@@ -229,6 +268,14 @@ UFUNCS: dict[Any, tuple[Rule, Emit]] = {
     np.remainder: (_as_numbers, ew.mod),
     np.fmod: (_as_numbers, _fmod),
     np.heaviside: (_as_floats, _heaviside),
+    np.copysign: (_as_floats, bit_ops.copysign),
+    np.nextafter: (_as_floats, bit_ops.nextafter),
+    np.spacing: (_as_floats, _spacing),
+    np.signbit: (_as_quotient, bit_ops.signbit),
+    np.ldexp: (_as_first, _ldexp),
+    np.gcd: (_as_ints, bit_ops.gcd),
+    np.lcm: (_as_ints, _lcm),
+    np.logaddexp2: (_as_floats, _logaddexp2),
     np.power: (_as_numbers, _power),
     np.float_power: (_as_f64, ew.power),
     np.negative: (_as_numbers, ew.negative),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from graphc.runtime.llvm.builder import Function, Reg
 from graphc.runtime.llvm.math import (
     basic,
+    bits,
     exponential,
     hyperbolic,
     integer,
@@ -46,6 +47,7 @@ def _by_element(floats: Row, integers: Row) -> Row:
 
 SCALARS = _join(
     basic.TABLE,
+    bits.TABLE,
     exponential.TABLE,
     hyperbolic.TABLE,
     random.TABLE,

@@ -115,8 +115,22 @@ def searchsorted(
     f.store(count, out)
 
 
+def last_writer(f: Function, dtype: str, positions: Reg, out: Reg, size: int, count: int) -> None:
+    """One position after the other: a later one takes the place of an earlier."""
+    zero = constant(0, INDEX)
+    with f.loop(zero, constant(count, INDEX), 1) as place:
+        f.store(constant(-1, INDEX), f.offset(out, INDEX, place.index))
+    if not size:
+        return
+    with f.loop(zero, constant(size, INDEX), 1) as each:
+        at = f.load(f.offset(positions, INDEX, each.index), INDEX)
+        at = f.intrinsic("smin", f.intrinsic("smax", at, zero), constant(count - 1, INDEX))
+        f.store(each.index, f.offset(out, INDEX, at))
+
+
 TABLE: dict[str, Callable[..., None]] = {
     "sort": sort,
     "argsort": argsort,
     "searchsorted": searchsorted,
+    "last_writer": last_writer,
 }

@@ -1,0 +1,112 @@
+"""NumPy's questions about numbers, and small functions composed of others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphc.ir import FLOATS
+from graphc.ops import bits as bit_ops
+from graphc.trace.numpy_reductions import all
+from graphc.trace.tracer import Tracer, cast_to, lift, wrap
+
+
+def isposinf(x: Any) -> Any:
+    return np.equal(x, np.inf)
+
+
+def isneginf(x: Any) -> Any:
+    return np.equal(x, -np.inf)
+
+
+def fix(x: Any) -> Any:
+    return np.trunc(x)
+
+
+def sinc(x: Any) -> Any:
+    """sin(pi x) / (pi x), and its limit 1 at 0, where the derivative is 0."""
+    value = _float(x)
+    is_zero = np.equal(value, 0)
+    scaled = np.pi * np.where(is_zero, 1e-20, value)
+    return np.where(is_zero, 1.0, np.sin(scaled) / scaled)
+
+
+def _float(x: Any) -> Tracer:
+    value = lift(x)
+    return value if value.dtype_name in FLOATS else value.astype(np.float64)
+
+
+def angle(z: Any, deg: bool = False) -> Any:
+    """Of real numbers: 0, or pi left of 0."""
+    value = _float(z)
+    result = np.arctan2(np.zeros_like(value), value)
+    return result * (180 / np.pi) if deg else result
+
+
+def imag(val: Any) -> Any:
+    return np.zeros_like(val)
+
+
+def real_if_close(a: Any, tol: Any = 100) -> Any:
+    return lift(a)
+
+
+def iscomplex(x: Any) -> Any:
+    return np.zeros_like(x, dtype=bool)
+
+
+def isreal(x: Any) -> Any:
+    return np.ones_like(x, dtype=bool)
+
+
+def iscomplexobj(x: Any) -> bool:
+    return False
+
+
+def isrealobj(x: Any) -> bool:
+    return True
+
+
+def array_equiv(a1: Any, a2: Any) -> Any:
+    try:
+        np.broadcast_shapes(np.shape(a1), np.shape(a2))
+    except ValueError:
+        return False
+    return all(np.equal(a1, a2))
+
+
+def unwrap(p: Any, discont: Any = None, axis: Any = -1, *, period: Any = 2 * np.pi) -> Any:
+    """Jumps of more than half a period become the same without whole periods."""
+    x = _float(p)
+    jumps = np.diff(x, axis=axis)
+    half = period / 2
+    inside = np.remainder(jumps + half, period) - half
+    inside = np.where(np.logical_and(inside == -half, jumps > 0), half, inside)
+    correction = inside - jumps
+    limit = half if discont is None else np.maximum(discont, half)
+    correction = np.where(np.absolute(jumps) < limit, 0, correction)
+    along = axis % x.ndim
+    first = np.zeros((*x.shape[:along], 1, *x.shape[along + 1 :]), x.dtype)
+    return x + np.concatenate([first, np.cumsum(correction, along)], along)
+
+
+def divmod_of(x: Any, y: Any) -> tuple[Any, Any]:
+    return np.floor_divide(x, y), np.remainder(x, y)
+
+
+def modf(x: Any) -> tuple[Any, Any]:
+    """The part behind the point and the part before it, each with the sign of x."""
+    value = _float(x)
+    whole = np.trunc(value)
+    rest = np.where(np.isinf(value), 0.0, value - whole)
+    return np.copysign(rest, value), whole
+
+
+def frexp(x: Any) -> tuple[Any, Any]:
+    """x = mantissa * 2**exponent, with a mantissa from 0.5 to 1."""
+    value = _float(x).value()
+    exponent = wrap(bit_ops.frexp_exponent(value))
+    finite = np.logical_and(np.isfinite(wrap(value)), wrap(value) != 0)
+    halved = wrap(bit_ops.ldexp(value, cast_to(-exponent.value(), value.dtype)))
+    return np.where(finite, halved, wrap(value)), exponent.astype(np.int32)

@@ -1,0 +1,72 @@
+"""NumPy's functions of polynomials, given by their coefficients, the highest power first."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from graphc import errors
+from graphc.trace.numpy_joining import concatenate, pad
+from graphc.trace.numpy_making import vander
+from graphc.trace.numpy_shapes import ravel
+from graphc.trace.numpy_statistics import convolve
+from graphc.trace.scope import user_loc
+from graphc.trace.tracer import Tracer, lift
+
+
+def polyval(p: Any, x: Any) -> Any:
+    """By Horner's rule."""
+    result = np.zeros_like(x)
+    for coefficient in p:
+        result = result * x + coefficient
+    return result
+
+
+def polyadd(a1: Any, a2: Any) -> Any:
+    a, b = ravel(a1), ravel(a2)
+    size = max(a.size, b.size)
+    return np.add(pad(a, (size - a.size, 0)), pad(b, (size - b.size, 0)))
+
+
+def polysub(a1: Any, a2: Any) -> Any:
+    return polyadd(a1, np.negative(a2))
+
+
+def polymul(a1: Any, a2: Any) -> Any:
+    return convolve(a1, a2)
+
+
+def polyder(p: Any, m: Any = 1) -> Any:
+    a = lift(p)
+    for _ in range(operator.index(m)):
+        a = a[:-1] * np.arange(a.size - 1, 0, -1)
+    return a
+
+
+def polyint(p: Any, m: Any = 1, k: Any = None) -> Any:
+    a = lift(p)
+    constants = np.zeros(operator.index(m)) if k is None else np.atleast_1d(k)
+    for i in range(operator.index(m)):
+        divided = np.true_divide(a, np.arange(a.size, 0, -1))
+        a = concatenate([divided, np.reshape(constants[i % len(constants)], (1,))])
+    return a
+
+
+def polyfit(x: Any, y: Any, deg: Any, w: Any = None) -> Any:
+    """Least squares on scaled columns, as `np.polyfit` does."""
+    degree = operator.index(deg)
+    points, values = lift(x).astype(np.float64), lift(y).astype(np.float64)
+    if points.ndim != 1 or not 1 <= values.ndim <= 2 or values.shape[0] != points.shape[0]:
+        raise errors.ShapeError(
+            f"polyfit: x is 1-d and y as long, not {points.type} and {values.type}", user_loc()
+        )
+    columns: Tracer = vander(points, degree + 1)
+    if w is not None:
+        weights = lift(w)
+        columns = columns * weights[:, None]
+        values = values * (weights[:, None] if values.ndim > 1 else weights)
+    scale = np.sqrt(np.sum(columns * columns, 0))
+    solution = np.linalg.lstsq(columns / scale, values, rcond=None)[0]
+    return solution / (scale[:, None] if values.ndim > 1 else scale)

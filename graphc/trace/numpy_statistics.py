@@ -1,0 +1,185 @@
+"""NumPy's statistics: what skips NaN, covariances, and convolutions."""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+import numpy as np
+
+from graphc import errors
+from graphc.ir import FLOATS
+from graphc.trace import numpy_reductions as reductions
+from graphc.trace.numpy_joining import concatenate, pad
+from graphc.trace.numpy_products import matmul
+from graphc.trace.numpy_shapes import flip, ravel
+from graphc.trace.scope import user_loc
+from graphc.trace.tracer import Tracer, lift, promoted_dtype
+
+# ---- what skips NaN ------------------------------------------------------------------------------
+
+
+def _replaced(a: Any, instead: Any) -> tuple[Tracer, Any]:
+    """`a` with `instead` for NaN, and where there was NaN (None for what cannot hold any)."""
+    x = lift(a)
+    if x.dtype_name not in FLOATS:
+        return x, None
+    is_nan = np.isnan(x)
+    return np.where(is_nan, instead, x), is_nan
+
+
+def nanprod(a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
+    return reductions.prod(_replaced(a, 1)[0], axis, dtype, keepdims)
+
+
+def nanmax(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return _extremum(reductions.max, a, -np.inf, axis, keepdims)
+
+
+def nanmin(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return _extremum(reductions.min, a, np.inf, axis, keepdims)
+
+
+def _extremum(reduce: Any, a: Any, worst: float, axis: Any, keepdims: bool) -> Any:
+    x, is_nan = _replaced(a, worst)
+    result = reduce(x, axis, keepdims)
+    if is_nan is None:
+        return result
+    return np.where(reductions.all(is_nan, axis, keepdims), np.nan, result)
+
+
+def nanargmax(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    return reductions.argmax(_replaced(a, -np.inf)[0], axis, keepdims=keepdims)
+
+
+def nanargmin(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    return reductions.argmin(_replaced(a, np.inf)[0], axis, keepdims=keepdims)
+
+
+def nanvar(
+    a: Any, axis: Any = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False
+) -> Any:
+    x, is_nan = _replaced(a, 0)
+    if is_nan is None:
+        return reductions.var(x, axis, dtype, ddof, keepdims)
+    x = x if dtype is None else x.astype(dtype)
+    counted = np.logical_not(is_nan)
+    count = reductions.sum(counted, axis, None, True).astype(x.dtype)
+    centred = np.where(is_nan, 0, x - reductions.sum(x, axis, None, True) / count)
+    total = reductions.sum(np.square(centred), axis, None, keepdims)
+    free = reductions.sum(counted, axis, None, keepdims).astype(x.dtype) - ddof
+    return np.where(free <= 0, np.nan, total / free)
+
+
+def nanstd(
+    a: Any, axis: Any = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False
+) -> Any:
+    return np.sqrt(nanvar(a, axis, dtype, ddof, keepdims))
+
+
+# ---- covariances ---------------------------------------------------------------------------------
+
+
+def cov(
+    m: Any,
+    y: Any = None,
+    rowvar: bool = True,
+    bias: bool = False,
+    ddof: Any = None,
+    fweights: Any = None,
+    aweights: Any = None,
+) -> Any:
+    x = _variables(m, rowvar)
+    if y is not None:
+        x = concatenate([x, _variables(y, rowvar)])
+    ddof = (0 if bias else 1) if ddof is None else ddof
+    weights = _weights(fweights, aweights)
+    if weights is None:
+        centre = reductions.mean(x, 1, keepdims=True)
+        free: Any = x.shape[1] - ddof
+        free = float(builtins.max(free, 0))
+        scaled = x - centre
+        result = matmul(scaled, scaled.T) / free
+    else:
+        total = reductions.sum(weights)
+        centre = reductions.sum(x * weights, 1, keepdims=True) / total
+        if aweights is None:
+            free = total - ddof
+        else:
+            free = total - ddof * reductions.sum(weights * aweights) / total
+        scaled = x - centre
+        result = matmul(scaled * weights, scaled.T) / free
+    return np.squeeze(result)
+
+
+def _variables(m: Any, rowvar: bool) -> Tracer:
+    """One variable in each row, in floats."""
+    x = lift(m)
+    if x.ndim > 2:
+        raise errors.ShapeError(f"cov: one or two axes, not {x.type}", user_loc())
+    x = x if x.dtype_name == "f64" else x.astype(np.float64)
+    if x.ndim < 2:
+        return np.reshape(x, (1, -1))  # type: ignore[return-value]
+    return x if rowvar else x.T
+
+
+def _weights(fweights: Any, aweights: Any) -> Any:
+    if fweights is None:
+        return aweights
+    return fweights if aweights is None else np.multiply(fweights, aweights)
+
+
+def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Any:
+    c = cov(x, y, rowvar)
+    if not c.ndim:
+        return c / c
+    deviation = np.sqrt(np.diagonal(c))
+    return np.clip(c / deviation[:, None] / deviation[None, :], -1, 1)
+
+
+# ---- convolutions --------------------------------------------------------------------------------
+
+
+def convolve(a: Any, v: Any, mode: str = "full") -> Any:
+    """Sums of products of shifted windows: one matrix product over a window for each result."""
+    x, kernel = lift(a), lift(v)
+    if x.ndim > 1 or kernel.ndim > 1 or not x.size or not kernel.size:
+        raise errors.ShapeError(
+            f"convolve: two 1-d arrays that are not empty, not {x.type} and {kernel.type}",
+            user_loc(),
+        )
+    x, kernel = ravel(x), ravel(kernel)
+    if kernel.size > x.size:
+        x, kernel = kernel, x
+    return _slide(x, flip(kernel), mode)
+
+
+def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
+    x, kernel = ravel(a), ravel(v)
+    if not x.size or not kernel.size:
+        raise errors.ShapeError("correlate: the arrays may not be empty", user_loc())
+    if kernel.size > x.size:
+        return flip(_slide(kernel, x, mode))
+    return _slide(x, kernel, mode)
+
+
+def _slide(x: Tracer, kernel: Tracer, mode: str) -> Any:
+    """sum_k x[i + k] kernel[k] for every place of the kernel that `mode` counts."""
+    size = kernel.size
+    reach = {"valid": (0, 0), "same": (size // 2, (size - 1) // 2), "full": (size - 1, size - 1)}
+    if mode not in reach:
+        raise errors.AttributeValueError(
+            f"mode is 'full', 'same' or 'valid', not {mode!r}", user_loc()
+        )
+    dtype = promoted_dtype([x, kernel])
+    x, kernel = x.astype(_numpy(dtype)), kernel.astype(_numpy(dtype))
+    padded = pad(x, reach[mode]) if any(reach[mode]) else x
+    count = padded.size - size + 1
+    windows = padded[np.arange(count)[:, None] + np.arange(size)[None, :]]
+    return matmul(windows, kernel)
+
+
+def _numpy(dtype: str) -> np.dtype:
+    from graphc.ir import NUMPY_DTYPES
+
+    return NUMPY_DTYPES[dtype]

@@ -1,0 +1,761 @@
+"""NumPy's functions, each with several forms of arguments, for `test_numpy_rows.py`.
+
+A row is a function of arrays; of one whose name ends in "~" the gradient is checked, too, with
+respect to its floating-point arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+rng = np.random.default_rng(11)
+X = rng.standard_normal((2, 3, 4))
+M = rng.standard_normal((3, 4))
+S = rng.standard_normal((4, 4)) + 4 * np.eye(4)
+V = rng.standard_normal(7)
+W = rng.uniform(0.5, 2.0, 7)
+P = np.sort(rng.uniform(0.0, 3.0, 6))
+N = rng.integers(-9, 10, (3, 4))
+K = rng.integers(0, 4, 12)
+F = rng.standard_normal((3, 5)).astype(np.float32)
+B = M > 0
+NAN = np.where(rng.uniform(size=(3, 6)) < 0.3, np.nan, rng.standard_normal((3, 6)))
+NAN[:, 0] = [0.5, -1.0, 2.0]
+TIES = np.array([3.0, 1.0, 2.0, 1.0, 3.0, 2.0])
+I2 = np.array([2, 0, 1, 2])
+
+Row = tuple[Callable[..., Any], tuple[Any, ...]]
+
+RUNNING: dict[str, Row] = {
+    "cumsum~": (lambda x: [np.cumsum(x), np.cumsum(x, 0), x.cumsum(axis=-1)], (M,)),
+    "cumsum types": (
+        lambda n, f, b: [np.cumsum(n, 1), f.cumsum(0), np.cumsum(b), np.cumsum(f, dtype=float)],
+        (N, F, B),
+    ),
+    "cumprod~": (lambda x: [np.cumprod(x), np.cumprod(x, 1), x.cumprod(0)], (M,)),
+    "cumprod zero~": (lambda x: np.cumprod(x * np.array([1.0, 0, 1, 1, 0, 1, 1])), (V,)),
+    "cumprod int": (lambda n: [np.cumprod(n, 0), n.cumprod()], (N,)),
+    "cumulative_sum~": (
+        lambda x: [np.cumulative_sum(x, axis=1, include_initial=True), np.cumulative_sum(x[0])],
+        (M,),
+    ),
+    "cumulative_prod~": (lambda x: np.cumulative_prod(x, axis=0, include_initial=True), (M,)),
+    "nancumsum": (lambda x: [np.nancumsum(x), np.nancumsum(x, 1), np.nancumprod(x, 0)], (NAN,)),
+    "accumulate~": (
+        lambda x: [
+            np.add.accumulate(x),
+            np.multiply.accumulate(x, 1),
+            np.maximum.accumulate(x, axis=1),
+            np.minimum.accumulate(x),
+        ],
+        (M,),
+    ),
+    "accumulate int": (lambda n: [np.maximum.accumulate(n, 1), np.minimum.accumulate(n)], (N,)),
+    "diff~": (
+        lambda x: [
+            np.diff(x),
+            np.diff(x, 2, 0),
+            np.diff(x, prepend=0.0),
+            np.diff(x, append=x[:, :1]),
+        ],
+        (M,),
+    ),
+    "ediff1d~": (lambda x: [np.ediff1d(x), np.ediff1d(x, to_begin=0.5, to_end=[1.0, 2.0])], (M,)),
+    "gradient~": (
+        lambda x, p: [
+            np.gradient(x[0]),
+            np.gradient(x, axis=1),
+            np.gradient(x, 0.5, axis=0, edge_order=2),
+            *np.gradient(x),
+            np.gradient(p, np.arange(6.0) ** 2),
+            np.gradient(p, np.arange(6.0) ** 2, edge_order=2),
+        ],
+        (M, P),
+    ),
+    "trapezoid~": (
+        lambda x, p: [
+            np.trapezoid(x),
+            np.trapezoid(x, dx=0.1, axis=0),
+            np.trapezoid(p, p**2),
+            np.trapezoid(x, x=[0, 1, 3, 4.0]),
+        ],
+        (M, P),
+    ),
+    "unwrap~": (lambda x: [np.unwrap(3 * x), np.unwrap(2 * x, period=4.0)], (V,)),
+}
+
+SORTING: dict[str, Row] = {
+    "sort~": (lambda x: [np.sort(x), np.sort(x, 0), np.sort(x, axis=None), np.sort(x)[::-1]], (M,)),
+    "sort types": (
+        lambda n, f, b, x: [np.sort(n, 0), np.sort(f), np.sort(b), np.sort(x, axis=1)],
+        (N, F, B, NAN),
+    ),
+    "argsort": (
+        lambda x, n: [np.argsort(x), x.argsort(0), np.argsort(n, kind="stable"), np.argsort(-x)],
+        (M, N),
+    ),
+    "argsort ties": (lambda x: np.argsort(x, stable=True), (TIES,)),
+    "sort method": (lambda x: _sorted_in_place(x), (M,)),
+    "partition": (lambda x: [np.partition(x, 2)[2], np.sort(np.partition(x, 3)[:3])], (V,)),
+    "argpartition": (lambda x: x[np.argpartition(x, 2)[2]], (V,)),
+    "lexsort": (lambda x, y: [np.lexsort((x, y)), np.lexsort((y, x))], (V[:6], TIES)),
+    "median~": (
+        lambda x: [np.median(x), np.median(x, 0), np.median(x, 1, keepdims=True), np.median(x[0])],
+        (M,),
+    ),
+    "median types": (lambda n, f, x: [np.median(n), np.median(f, 1), np.median(x, 1)], (N, F, NAN)),
+    "nanmedian": (lambda x: [np.nanmedian(x), np.nanmedian(x, 1), np.nanmedian(x, 0)], (NAN,)),
+    "quantile~": (
+        lambda x: [
+            np.quantile(x, 0.3),
+            np.quantile(x, [0.1, 0.8], axis=1),
+            np.percentile(x, 25, axis=0),
+            np.percentile(x, [25, 75]),
+            np.quantile(x, 0.5, keepdims=True),
+        ],
+        (M,),
+    ),
+    "quantile methods": (
+        lambda x: [
+            np.quantile(x, 0.37, method="lower"),
+            np.quantile(x, 0.37, method="higher"),
+            np.quantile(x, 0.37, method="midpoint"),
+            np.quantile(x, 0.37, method="nearest"),
+            np.quantile(x, 0.37, method="hazen"),
+            np.quantile(x, 0.37, method="weibull"),
+            np.quantile(x, 0.37, method="median_unbiased"),
+        ],
+        (M,),
+    ),
+    "quantile traced q": (lambda x, q: np.quantile(x, q), (M, np.array([0.2, 0.9]))),
+    "nanquantile": (
+        lambda x: [np.nanquantile(x, 0.3, axis=1), np.nanpercentile(x, 60)],
+        (NAN,),
+    ),
+    "searchsorted": (
+        lambda p, x, n: [
+            np.searchsorted(p, x),
+            np.searchsorted(p, x, side="right"),
+            np.searchsorted(p, p, "right"),
+            p.searchsorted(x[0]),
+            np.searchsorted(np.array([-3, 0, 4]), n),
+        ],
+        (P, M, N),
+    ),
+    "digitize": (
+        lambda x: [
+            np.digitize(x, [-1.0, 0, 1]),
+            np.digitize(x, [-1.0, 0, 1], right=True),
+            np.digitize(x, np.array([1.0, 0, -1])),
+        ],
+        (M,),
+    ),
+    "interp~": (
+        lambda x, p, v: [
+            np.interp(x, p, v),
+            np.interp(x, p, v, left=-1.0, right=2.0),
+            np.interp(0.7, p, v),
+            np.interp(x, np.arange(6.0), v, period=5.5),
+        ],
+        (W, P, V[:6]),
+    ),
+    "bincount": (
+        lambda k, w: [np.bincount(k, minlength=5), np.bincount(k[:7], w, minlength=4)],
+        (K, W),
+    ),
+    "histogram": (
+        lambda x, w: [
+            *np.histogram(x, 5),
+            *np.histogram(x, bins=[-1, 0, 0.5, 1.0]),
+            *np.histogram(x, 4, range=(-1, 1)),
+            *np.histogram(x, 3, density=True),
+            np.histogram(x, 4, weights=w)[0],
+            np.histogram_bin_edges(x, 3),
+        ],
+        (V, W),
+    ),
+    "isin": (lambda n: [np.isin(n, [1, 3, -2]), np.isin(n, [1], invert=True)], (N,)),
+}
+
+
+def _sorted_in_place(x: Any) -> Any:
+    y = x.copy()
+    y.sort()
+    z = x.copy()
+    z[1:].sort(axis=0)
+    return [y, z]
+
+
+STATISTICS: dict[str, Row] = {
+    "var where~": (
+        lambda x: [
+            np.sum(x, where=x > 0, axis=1),
+            np.mean(x, where=x > -1),
+            np.max(x, initial=0.0),
+            np.min(x, axis=0, initial=9.0, where=x > 0),
+            np.prod(x, initial=2.0),
+            np.var(x, where=x > -1, axis=1),
+            np.std(x, where=x > -2, axis=1),
+        ],
+        (M,),
+    ),
+    "any where": (lambda x, b: [np.any(b, where=x > 0, axis=0), np.all(b, where=x > 0)], (M, B)),
+    "average": (
+        lambda x, w: [
+            *np.average(x, returned=True),
+            np.average(x, axis=1, weights=w[:4]),
+            *np.average(x, axis=1, weights=w[:4], returned=True),
+            np.average(x, 0, keepdims=True),
+        ],
+        (M, W),
+    ),
+    "nan reductions": (
+        lambda x: [
+            np.nansum(x, 1),
+            np.nanmean(x, 0),
+            np.nanprod(x),
+            np.nanmax(x, 1),
+            np.nanmin(x),
+            np.nanargmax(x, 1),
+            np.nanargmin(x),
+            np.nanvar(x, 1),
+            np.nanvar(x, ddof=1),
+            np.nanstd(x, 0),
+        ],
+        (NAN,),
+    ),
+    "nan reductions int": (lambda n: [np.nanmax(n), np.nanvar(n, 0), np.nanmean(n, 1)], (N,)),
+    "cov~": (
+        lambda x, w: [
+            np.cov(x),
+            np.cov(x, rowvar=False),
+            np.cov(x, bias=True),
+            np.cov(x[0], x[1]),
+            np.cov(x, ddof=0),
+            np.cov(x[0]),
+            np.cov(x, aweights=w[:4]),
+        ],
+        (M, W),
+    ),
+    "cov fweights": (lambda x: np.cov(x, fweights=[1, 2, 3, 1]), (M,)),
+    "corrcoef~": (
+        lambda x: [np.corrcoef(x), np.corrcoef(x[0], x[1]), np.corrcoef(x, rowvar=False)],
+        (M,),
+    ),
+    "convolve~": (
+        lambda v, w: [
+            np.convolve(v, w[:3]),
+            np.convolve(v, w[:4], "same"),
+            np.convolve(v, w[:3], mode="valid"),
+            np.convolve(v[:3], w),
+            np.convolve(v[:2], w, "same"),
+        ],
+        (V, W),
+    ),
+    "correlate~": (
+        lambda v, w: [
+            np.correlate(v, w[:3]),
+            np.correlate(v, w[:4], "same"),
+            np.correlate(v, w[:3], "full"),
+            np.correlate(v[:3], w, "full"),
+            np.correlate(v[:4], w, "same"),
+        ],
+        (V, W),
+    ),
+}
+
+JOINING: dict[str, Row] = {
+    "stacks~": (
+        lambda x: [
+            np.dstack([x, x * 2]),
+            np.dstack([x[0], x[1]]),
+            np.block([[x, x], [x * 2, x[:, ::-1]]]),
+            np.block([x[0], x[1]]),
+            np.concatenate([x, x], axis=None),
+            *np.unstack(x),
+        ],
+        (M,),
+    ),
+    "splits~": (
+        lambda x: [
+            *np.hsplit(x, 3),
+            *np.vsplit(x[0], [1]),
+            *np.dsplit(x, [1, 3]),
+            *np.hsplit(x[0, 0], 2),
+        ],
+        (X,),
+    ),
+    "atleast_3d~": (lambda x, m, v: [*np.atleast_3d(x, m), np.atleast_3d(v)], (X, M, V)),
+    "atleast_2d": (lambda v, m: [*np.atleast_2d(v, m), *np.atleast_1d(v[0], m)], (V, M)),
+    "rollaxis~": (lambda x: [np.rollaxis(x, 2), np.rollaxis(x, 0, 3), np.rollaxis(x, 1, 0)], (X,)),
+    "order F~": (
+        lambda x: [
+            x.reshape(4, 6, order="F"),
+            np.ravel(x, order="F"),
+            x.flatten("F"),
+            np.reshape(x, (12, 2), "F"),
+        ],
+        (X,),
+    ),
+    "pad~": (
+        lambda x: [
+            np.pad(x, 1),
+            np.pad(x, ((1, 2), (0, 3)), constant_values=2.5),
+            np.pad(x, 1, constant_values=((1, 2), (3, 4))),
+            np.pad(x, 2, mode="edge"),
+            np.pad(x, ((2, 1), (3, 0)), mode="reflect"),
+            np.pad(x, 2, "symmetric"),
+            np.pad(x, (1, 5), mode="wrap"),
+        ],
+        (M,),
+    ),
+    "insert~": (
+        lambda x: [
+            np.insert(x, 1, 5.0),
+            np.insert(x, 1, 5.0, axis=1),
+            np.insert(x, 1, x[:, 0] * 2, axis=1),
+            np.insert(x, [0, 2], 9.0, axis=0),
+            np.insert(x, [1, 3], x[:, :2], axis=1),
+            np.insert(x[0], [1, 1, 3], [1.0, 2.0, 3.0]),
+        ],
+        (M,),
+    ),
+    "delete~": (
+        lambda x: [
+            np.delete(x, 1),
+            np.delete(x, 1, axis=0),
+            np.delete(x, [0, 2], axis=1),
+            np.delete(x, slice(1, 3), 1),
+            np.delete(x, -1, 1),
+        ],
+        (M,),
+    ),
+    "resize~": (lambda x: [np.resize(x, (2, 3)), np.resize(x, 17)], (M,)),
+    "repeat~": (lambda x: [np.repeat(x, 2), np.repeat(x, [1, 0, 2], axis=0)], (M,)),
+}
+
+PRODUCTS: dict[str, Row] = {
+    "einsum~": (
+        lambda x, m, s: [
+            np.einsum("ij,jk->ik", m, s),
+            np.einsum("ij,jk", m, s),
+            np.einsum("bij->bji", x),
+            np.einsum("ii", s),
+            np.einsum("ii->i", s),
+            np.einsum("ij->", m),
+            np.einsum("ij->j", m),
+            np.einsum("bij,ij->b", x, m),
+            np.einsum("bij,jk->bik", x, s),
+            np.einsum("...ij,jk->...ik", x, s),
+            np.einsum("i,j->ij", m[0], s[0]),
+            np.einsum("ij,ij->ij", m, m * 2),
+            np.einsum("bij,bkj->bik", x, x),
+            np.einsum("ij,jk,kl->il", m, s, s),
+            np.einsum("ij,jk,kl->il", m, s, s, optimize=True),
+            np.einsum("ij , jk", m, s),
+            np.einsum(m, [0, 1], s, [1, 2], [0, 2]),
+            np.einsum("ijk,k->ij", x, s[0]),
+            np.einsum("i,i", s[0], s[1]),
+            np.einsum("iij->j", np.stack([s, s * 2], -1)),
+        ],
+        (X, M, S),
+    ),
+    "einsum types": (lambda n, f: [np.einsum("ij,ij->i", n, n), np.einsum("ij->i", f)], (N, F)),
+    "kron~": (lambda m, v: [np.kron(m, v[:2]), np.kron(v[:2], v[:3]), np.kron(m, m[:2])], (M, V)),
+    "cross~": (
+        lambda m, v: [
+            np.cross(v[:3], v[2:5]),
+            np.cross(m[:, :3], v[:3]),
+            np.cross(m.T, m.T[::-1]),
+            np.cross(m, m * 2 + 1, axis=0),
+        ],
+        (M, V),
+    ),
+    "vecdot~": (lambda m: [np.vecdot(m, m * 2), np.vecdot(m, m[0] + 1)], (M,)),
+    "multi_dot~": (
+        lambda m, s, v: [
+            np.linalg.multi_dot([m, s, s]),
+            np.linalg.multi_dot([v[:3], m, s]),
+            np.linalg.multi_dot([v[:3], m, s, v[:4]]),
+        ],
+        (M, S, V),
+    ),
+    "matrix_power~": (
+        lambda s: [
+            np.linalg.matrix_power(s, 3),
+            np.linalg.matrix_power(s, 0),
+            np.linalg.matrix_power(s, 1),
+        ],
+        (S,),
+    ),
+    "norm~": (
+        lambda m, v, x: [
+            np.linalg.norm(v),
+            np.linalg.norm(m),
+            np.linalg.norm(m, axis=1),
+            np.linalg.norm(m, axis=0, keepdims=True),
+            np.linalg.norm(v, 1),
+            np.linalg.norm(v, np.inf),
+            np.linalg.norm(v, -np.inf),
+            np.linalg.norm(v, 3),
+            np.linalg.norm(m, 1),
+            np.linalg.norm(m, np.inf),
+            np.linalg.norm(m, -1),
+            np.linalg.norm(x, axis=(0, 2)),
+            np.linalg.norm(x, 1, axis=(1, 2)),
+            np.linalg.vector_norm(x, axis=1, ord=3),
+            np.linalg.matrix_norm(x, ord=1),
+        ],
+        (M, V, X),
+    ),
+    "norm 0": (lambda n: [np.linalg.norm(n, 0, axis=1), np.linalg.norm(n)], (N,)),
+    "linalg names": (
+        lambda m, v: [
+            np.linalg.outer(v, v[:2]),
+            np.linalg.matmul(m, m.T),
+            np.linalg.trace(m),
+            np.linalg.diagonal(m, offset=1),
+            np.linalg.matrix_transpose(m),
+            np.linalg.vecdot(m, m),
+            np.linalg.tensordot(m, m, axes=2),
+            np.linalg.cross(v[:3], v[1:4]),
+        ],
+        (M, V),
+    ),
+}
+
+CHOOSING: dict[str, Row] = {
+    "diagonal~": (
+        lambda x, m: [
+            np.diagonal(m),
+            np.diagonal(m, 1),
+            m.diagonal(-1),
+            np.diagonal(x, axis1=1, axis2=2),
+            np.diagonal(x, 0, 0, 2),
+            np.trace(x),
+            np.trace(m, 1),
+            np.diag(m, -1),
+            np.diagflat(m[:2, :1], 1),
+        ],
+        (X, M),
+    ),
+    "choose": (lambda i, m: [np.choose(i, m), np.choose(i, [m[0], m[1], 5.0])], (I2, M)),
+    "choose modes": (
+        lambda n, m: [np.choose(n, m[:, :1], mode="wrap"), np.choose(n, m, mode="clip")],
+        (N, M),
+    ),
+    "take modes": (
+        lambda n, v: [
+            np.take(v, n, mode="wrap"),
+            np.take(v, n, mode="clip"),
+            np.take(v, n[:1] % 7),
+        ],
+        (N, V),
+    ),
+    "piecewise~": (
+        lambda x: [
+            np.piecewise(x, [x < -0.5, x > 0.5], [-1.0, lambda t: t * t, 0.5]),
+            np.piecewise(x, [x > 0], [lambda t: np.sqrt(t), lambda t: -t]),
+        ],
+        (M,),
+    ),
+    "compress~": (
+        lambda x: [
+            np.compress([True, False, True], x, axis=0),
+            np.extract(np.arange(12) % 2 == 0, x),
+        ],
+        (M,),
+    ),
+    "take_along_axis~": (
+        lambda x: [
+            np.take_along_axis(x, np.argsort(x, 1), 1),
+            np.take_along_axis(x, np.argmax(x, 0)[None], 0),
+        ],
+        (M,),
+    ),
+    "put_along_axis": (lambda x: _put_along(x), (M,)),
+    "fill_diagonal": (lambda s: _filled_diagonal(s), (S,)),
+    "logic": (
+        lambda x: [
+            np.isposinf(x),
+            np.isneginf(x),
+            np.fix(x),
+            np.signbit(x),
+            np.array_equiv(x, x[None]),
+            np.isreal(x),
+            np.iscomplex(x),
+            np.iscomplexobj(x),
+            np.isrealobj(x),
+            np.imag(x),
+            np.real_if_close(x),
+            np.angle(x),
+            np.angle(x, deg=True),
+        ],
+        (np.array([1.5, -np.inf, np.inf, -0.0, 0.0, -2.5]),),
+    ),
+    "sinc~": (lambda x: [np.sinc(x), np.sinc(x * 0)], (V,)),
+}
+
+
+def _put_along(x: Any) -> Any:
+    y = x.copy()
+    np.put_along_axis(y, np.argmax(x, 1)[:, None], 99.0, axis=1)
+    return y
+
+
+def _filled_diagonal(s: Any) -> Any:
+    y, z = s.copy(), s.copy()
+    np.fill_diagonal(y, 7.0)
+    np.fill_diagonal(z, s[0])
+    return [y, z]
+
+
+MAKING: dict[str, Row] = {
+    "logspace~": (
+        lambda w: [
+            np.linspace(w[0], w[1], 5),
+            np.logspace(w[0], w[1], 4),
+            np.logspace(0, w[0], 3, base=2.0),
+            np.geomspace(w[0], w[1], 5),
+            np.linspace(0, w[0], 4, endpoint=False),
+        ],
+        (W,),
+    ),
+    "meshgrid~": (
+        lambda v, w: [
+            *np.meshgrid(v[:3], w[:4]),
+            *np.meshgrid(v[:3], w[:4], indexing="ij"),
+            *np.meshgrid(v[:3], w[:4], sparse=True),
+        ],
+        (V, W),
+    ),
+    "vander~": (lambda v: [np.vander(v), np.vander(v, 3), np.vander(v, 4, increasing=True)], (V,)),
+    "poly~": (
+        lambda v, w: [
+            np.polyval(v[:3], w),
+            np.polyadd(v[:3], w[:2]),
+            np.polysub(v[:2], w[:3]),
+            np.polymul(v[:3], w[:2]),
+            np.polyder(v),
+            np.polyder(v, 2),
+            np.polyint(v),
+            np.polyint(v, 2, k=[1.0, 2.0]),
+        ],
+        (V, W),
+    ),
+}
+
+UFUNCS: dict[str, Row] = {
+    "bits": (
+        lambda x, y: [
+            np.copysign(x, y),
+            np.signbit(x),
+            np.nextafter(x, y),
+            np.spacing(x),
+            np.ldexp(x, 3),
+            np.ldexp(x, -1060),
+            *np.frexp(x),
+            *np.modf(x),
+            np.logaddexp2(x, y),
+        ],
+        (
+            np.array([1.5, -0.0, 0.0, 1e-310, -np.inf, 3.0, 1e300, -7.25, np.inf, 5e-324]),
+            np.array([-1.0, 2.0, -0.0, 1.0, 0.0, 3.0, -1e9, 7.25, np.inf, 0.0]),
+        ),
+    ),
+    "bits f32": (
+        lambda x: [
+            np.nextafter(x, np.float32(0)),
+            np.spacing(x),
+            np.ldexp(x, -3),
+            *np.frexp(x),
+            *np.modf(x),
+            np.copysign(x, -1),
+        ],
+        (F,),
+    ),
+    "bits~": (lambda x, w: [np.copysign(w, -1.0), np.ldexp(x, 2), np.logaddexp2(x, w)], (V, W)),
+    "gcd": (
+        lambda n, m: [np.gcd(n, m), np.lcm(n, m), np.gcd(n, 0), np.gcd.outer(n[0], m[0])],
+        (N, N[::-1] * 3),
+    ),
+    "divmod": (
+        lambda n, x: [*np.divmod(n, 4), *np.divmod(x, 0.7), *divmod(n, -3), np.fmod(n, 4)],
+        (N, M),
+    ),
+    "methods~": (
+        lambda x, w: [
+            np.add.reduce(x),
+            np.add.reduce(x, axis=None),
+            np.multiply.reduce(x, 1),
+            np.maximum.reduce(x, axis=(0, 1)),
+            np.minimum.reduce(x, keepdims=True),
+            np.logaddexp.reduce(x, axis=1),
+            np.logaddexp.reduce(w),
+            np.multiply.outer(w, w[:2]),
+            np.subtract.outer(w, x),
+            np.add.reduce(x, where=x > 0, axis=1),
+        ],
+        (M, W),
+    ),
+    "methods bool": (lambda b: [np.logical_and.reduce(b), np.logical_or.reduce(b, 1)], (B,)),
+    "where out": (lambda x: _where_out(x), (M,)),
+    "at~": (lambda x, w: _at(x, w), (M, W)),
+}
+
+
+def _where_out(x: Any) -> Any:
+    y = np.zeros_like(x)
+    np.sqrt(x, out=y, where=x > 0)
+    z = x.copy()
+    np.add(x, 1.0, out=z, where=[True, False, True, False])
+    w = np.zeros_like(x)
+    v = np.zeros_like(x)
+    np.modf(x, out=(w, v))
+    c = np.zeros_like(x)
+    np.cumsum(x, axis=1, out=c)
+    return [y, z, w, v, c]
+
+
+def _at(x: Any, w: Any) -> Any:
+    y, z, u = x.copy(), x.copy(), np.zeros_like(w)
+    np.add.at(y, [0, 2, 0], w[0])
+    np.add.at(y, (np.array([0, 1, 0]), np.array([1, 1, 1])), w[:3])
+    np.subtract.at(z, (slice(None), [1, 1]), 1.5)
+    np.add.at(u, np.array([3, 3, 1]), w[:3])
+    return [y, z, u]
+
+
+INDEXING: dict[str, Row] = {
+    "masked read~": (
+        lambda x: [
+            x[x > 0].sum(),
+            x[x > 0].mean(),
+            np.sum(x[x > 0] ** 2),
+            np.max(x[x < 0.5]),
+            x[x < 0.5].min(),
+            np.exp(x[x > 0]).prod(),
+            x[x > -0.5].std(),
+            np.var(x[x > -0.5]),
+            np.linalg.norm(x[x > 0]),
+            (x[x > 0] * x[x > 0]).sum(),
+            np.median(x[x > -0.5]),
+            np.log(x[x > 0]).sum(),
+            x[x[:, 0] > -9].sum(axis=0),
+        ],
+        (M,),
+    ),
+    "masked count": (
+        lambda n: [np.count_nonzero(n[n > 0]), (n[n > 0] > 3).any(), (n[n > 0] > 3).all()],
+        (N,),
+    ),
+    "masked write~": (lambda x: _masked_writes(x), (M,)),
+    "masked types": (lambda n, f: _masked_types(n, f), (N, F)),
+    "clipped rows": (lambda x: _rows_by_mask(x), (M,)),
+    "negative steps~": (lambda x: [x[::-1], x[::-2, ::-1], x[2:0:-1], x[-1:-4:-2, None]], (M,)),
+    "mixed~": (
+        lambda x, i: [
+            x[i],
+            x[:, i],
+            x[0, i],
+            x[i, :, 1],
+            x[i[:2], :, i[2:]],
+            x[..., i],
+            x[None, i, ..., None],
+            x[i[0]],
+            x[i[0], 1:],
+            x[-1, i[1], i[0]],
+            x[np.ix_([0, 2], [1, 0])],
+        ],
+        (X.transpose(1, 0, 2), np.array([1, 0, 1, 0])),
+    ),
+    "writes~": (lambda x, i: _writes(x, i), (X.transpose(1, 0, 2), np.array([1, 0, 1, 0]))),
+    "views of views~": (lambda x: _views(x), (M,)),
+    "put~": (lambda x: _put(x), (M,)),
+    "many writes": (
+        lambda x, i: _many_writes(x, i),
+        (rng.standard_normal((50, 2)), rng.integers(0, 30, 50)),
+    ),
+}
+
+
+def _masked_writes(x: Any) -> Any:
+    a, b, c, d, e, g = (x.copy() for _ in range(6))
+    a[a > 0] = 0.0
+    b[b > 0] += 1.5
+    mask = c < 0
+    c[mask] = c[mask] ** 2 - 1
+    d[:, d[0] > 0] = -1.0
+    e[e[:, 0] > 0] = np.arange(4.0)
+    positive = x > 0
+    g[positive] = np.sqrt(x[positive])
+    return [a, b, c, d, e, g]
+
+
+def _masked_types(n: Any, f: Any) -> Any:
+    n, f = n.copy(), f.copy()
+    n[n < 0] *= -1
+    n[n > 7] = 7
+    f[f < 0] /= 2
+    f[np.abs(f) > 1] = np.nan
+    return [n, f]
+
+
+def _rows_by_mask(x: Any) -> Any:
+    y = np.zeros_like(x)
+    y[x > 0] = np.arange(1.0, 1 + np.count_nonzero(M > 0))
+    return y
+
+
+def _writes(x: Any, i: Any) -> Any:
+    a, b, c = x.copy(), x.copy(), x.copy()
+    a[i] = 1.0
+    a[0, i[:2]] = x[0, 0]
+    b[..., i] *= 2.0
+    b[:, 1, ::-1] = x[:, 0, :]
+    c[i[0], 1:, i[1]] += 10
+    c[::-2, :, 1:3] = -x[::2, :, :2]
+    z = np.zeros((2, 4))
+    z[i[1]] = x[0, 0]
+    z[1, :2] = 5.0
+    return [a, b, c, z]
+
+
+def _views(x: Any) -> Any:
+    y = x.copy()
+    rows = y[1:]
+    rows.T[0] = 7.0
+    rows[::-1][0, 1:] += 1
+    flat = y.reshape(-1)
+    flat[::5] = -3.0
+    y[0][1:][::-1][:2] = x[2, :2]
+    return y
+
+
+def _put(x: Any) -> Any:
+    y = x.copy()
+    y.put([1, 5], [10.0, 20.0])
+    return y
+
+
+def _many_writes(x: Any, i: Any) -> Any:
+    y, z = np.zeros((30, 2)), np.zeros((30, 2))
+    y[i] = x
+    z[i, 1] = x[:, 0]
+    return [y, z]
+
+
+ALL = {
+    "indexing": INDEXING,
+    "running": RUNNING,
+    "sorting": SORTING,
+    "statistics": STATISTICS,
+    "joining": JOINING,
+    "products": PRODUCTS,
+    "choosing": CHOOSING,
+    "making": MAKING,
+    "ufuncs": UFUNCS,
+}

@@ -1,0 +1,86 @@
+"""The rows of `numpy_rows.py`: values against NumPy, gradients against finite differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy_rows import ALL
+
+import graphc as gc
+
+PARAMETERS = [
+    pytest.param(*row, name.endswith("~"), id=f"{topic}: {name}")
+    for topic, rows in ALL.items()
+    for name, row in rows.items()
+]
+
+
+@pytest.mark.parametrize(("function", "args", "has_gradient"), PARAMETERS)
+def test_row(function: Callable[..., Any], args: Sequence[Any], has_gradient: bool) -> None:
+    with np.errstate(all="ignore"):
+        wanted = function(*args)
+    if not has_gradient:
+        compare(gc.compile(lambda *a: function(*a))(*args), wanted)
+        return
+    weights = [weight(part) for part in listed(wanted)]
+    argnums = tuple(i for i, a in enumerate(args) if np.asarray(a).dtype == np.float64)
+
+    def loss(*given: Any) -> Any:
+        out = function(*given)
+        return total(out, weights), out
+
+    step = gc.compile(gc.value_and_grad(loss, argnums=argnums, has_aux=True))
+    (_, out), grads = step(*args)
+    compare(out, wanted)
+    check_gradient(function, args, weights, argnums, grads)
+
+
+def listed(out: Any) -> list[Any]:
+    return list(out) if isinstance(out, (list, tuple)) else [out]
+
+
+def weight(part: Any) -> Any:
+    return np.random.default_rng(5).uniform(0.5, 1.5, np.shape(part))
+
+
+def total(out: Any, weights: Sequence[Any]) -> Any:
+    result = 0.0
+    for part, w in zip(listed(out), weights, strict=True):
+        result = result + np.sum(part * w)
+    return result
+
+
+def check_gradient(
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    weights: Sequence[Any],
+    argnums: Sequence[int],
+    grads: Sequence[Any],
+) -> None:
+    """Along one random direction, by central differences."""
+    random = np.random.default_rng(9)
+    directions = {i: random.standard_normal(np.shape(args[i])) for i in argnums}
+    h = 1e-6
+
+    def at(t: float) -> float:
+        moved = [a + t * directions[i] if i in directions else a for i, a in enumerate(args)]
+        return float(total(function(*moved), weights))
+
+    slope = (at(h) - at(-h)) / (2 * h)
+    got = sum(float(np.sum(g * directions[i])) for i, g in zip(argnums, grads, strict=True))
+    assert abs(got - slope) <= 1e-6 * max(1.0, abs(slope), abs(at(0.0))), (got, slope)
+
+
+def compare(got: Any, wanted: Any) -> None:
+    if isinstance(wanted, (list, tuple)):
+        assert len(got) == len(wanted)
+        for a, b in zip(got, wanted, strict=True):
+            compare(a, b)
+        return
+    a, b = np.asarray(got), np.asarray(wanted)
+    assert (a.dtype, a.shape) == (b.dtype, b.shape)
+    single = b.dtype == np.float32
+    np.testing.assert_allclose(a, b, rtol=1e-5 if single else 1e-10, atol=1e-6 if single else 1e-12)
