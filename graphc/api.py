@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -68,9 +69,24 @@ def compile(
             donate=donate,
             check_nan=check_nan,
         )
+    if isinstance(fn, (staticmethod, classmethod)):
+        return type(fn)(Compiled(fn.__func__, Options(target, fastmath)))
     if not callable(fn):
         raise errors.ArgumentError(f"compile takes a function, not {type(fn).__name__}", user_loc())
+    if any(is_kind(fn) for is_kind in _NOT_PLAIN):
+        raise errors.ArgumentError(
+            f"{fn.__name__} is a generator or a coroutine, which gives its values bit by bit;"
+            " compile a function that returns them, and call it from there",
+            user_loc(),
+        )
     return Compiled(fn, Options(target, fastmath))
+
+
+_NOT_PLAIN = (
+    inspect.isgeneratorfunction,
+    inspect.iscoroutinefunction,
+    inspect.isasyncgenfunction,
+)
 
 
 _AVAILABLE: dict[str, tuple[Any, ...]] = {

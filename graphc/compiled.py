@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc import errors
+from graphc.bound import BoundMethod, global_name
 from graphc.calling import NativeCall, native_call
 from graphc.ir import Graph, subgraphs
 from graphc.ops.control import while_
@@ -164,7 +165,23 @@ class Compiled:
         return _run(entry, leaves)
 
     def __get__(self, instance: Any, owner: type) -> Any:
-        return self if instance is None else functools.partial(self, instance)
+        return self if instance is None else BoundMethod(self, instance)
+
+    def __repr__(self) -> str:
+        return f"<compiled function {getattr(self, '__qualname__', repr(self._function))}>"
+
+    def __reduce__(self) -> Any:
+        """Pickled where the plain function can be: by its name, or around it.
+
+        The code is not part of it: the other side compiles, or finds the code on disk.
+        """
+        return global_name(self) or (Compiled, (self._function, self._options))
+
+    def __copy__(self) -> Compiled:
+        return self  # as of any function
+
+    def __deepcopy__(self, memo: Any) -> Compiled:
+        return self
 
     def graph(self, *args: Any, stage: str = "optimized", **kwargs: Any) -> Graph:
         """The graph for these arguments (arrays or `Spec`s) at a stage of the pipeline.

@@ -11,8 +11,9 @@ import numpy as np
 from graphc import errors
 from graphc.ir import Eqn, Graph
 from graphc.ops.index import check_error
+from graphc.runtime.calling import Calling
 from graphc.runtime.llvm.emit_step import OVERLAP, emit_step, work_bytes
-from graphc.runtime.llvm.entry import RESERVED, Calling, native_step
+from graphc.runtime.llvm.entry import RESERVED, native_step
 from graphc.runtime.llvm.jit import compile_text, host_target
 from graphc.runtime.plan import ALIGNMENT, Arena, plan_arena
 from graphc.runtime.planner import make_program
