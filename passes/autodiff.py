@@ -4,10 +4,8 @@ Before:  graph f(x) { y = sin(x); return y }
 After:   graph f(x) { y = sin(x); c = cos(x); d = 1.0 * c; return y, d }
 
 Sound because each op's `vjp` is the transpose of its derivative: cotangents are summed over the
-uses of a value and carried from results to parameters in reverse order.  The backward of a
-conditional is a conditional on the same predicate: of the backward graphs, too, only the one of
-the taken branch runs.  That branch recomputes what it needs of its forward part (effects, which
-have happened, excepted).
+uses of a value and carried from results to parameters in reverse order.  Conditionals and loops
+have backwards of their own: `autodiff_control.py`.
 
 The side of a `where` that was not chosen has cotangent zero.  Further back, zero times an infinite
 derivative would be NaN: d/dx where(x > 0, log(x), 0) at 0.  So a cotangent that came through a
@@ -21,9 +19,11 @@ from collections.abc import Sequence
 
 from graphc import errors
 from graphc.build import Builder, Value, literal, rename
-from graphc.ir import FLOATS, Atom, Eqn, Graph, Lit, Var, has_effect
+from graphc.ir import FLOATS, Atom, Eqn, Graph, Lit, Var
 from graphc.ops import control, elementwise, reduce, shape
+from graphc.passes.autodiff_control import Backward, backward_of
 from graphc.passes.cse import eliminate_common
+from graphc.passes.residuals import Joint, without_effects
 from graphc.passes.stabilize import is_concerned, stabilize
 
 FINITE_SLOPE = frozenset({"add", "subtract", "negative", "cast", "where", "maximum", "minimum"})
@@ -119,9 +119,8 @@ def _copy_forward(graph: Graph, effects: bool = True) -> tuple[Builder, dict[Var
     names: dict[Var, Atom] = {
         param: builder.param(param.type, param.hint).atom for param in graph.params
     }
-    for eqn in graph.eqns:
-        if effects or not (has_effect(eqn) and not eqn.outs):
-            builder.copy(eqn, names)
+    for eqn in graph.eqns if effects else without_effects(graph).eqns:
+        builder.copy(eqn, names)
     return builder, names
 
 
@@ -199,8 +198,8 @@ def _vjp(
     cotangents: Cotangents,
 ) -> Sequence[Value | None]:
     ins = [builder.value(rename(atom, names)) for atom in eqn.ins]
-    if eqn.op is control.cond:
-        return _vjp_cond(builder, eqn, ins, active, cotangents)
+    if eqn.op in control.HOLDING:
+        return _vjp_holding(builder, eqn, names, active, cotangents)
     if eqn.op.vjp is None:
         return [None] * len(ins)
     outs = tuple(builder.value(rename(out, names)) for out in eqn.outs)
@@ -216,16 +215,25 @@ def _zero(builder: Builder, out: Var) -> Value:
     return builder.literal(0 if out.type.dtype not in FLOATS else 0.0, out.type)
 
 
-def _vjp_cond(
-    builder: Builder, eqn: Eqn, ins: list[Value], active: set[Var], cotangents: Cotangents
+def _vjp_holding(
+    builder: Builder, eqn: Eqn, names: dict[Var, Atom], active: set[Var], cotangents: Cotangents
 ) -> Sequence[Value | None]:
-    """One conditional on the same predicate, over operands and cotangents."""
-    wrt = [i for i, atom in enumerate(eqn.ins[1:]) if atom in active]
-    results = [i for i, out in enumerate(eqn.outs) if out in cotangents and out in active]
-    branches = {label: pullback(eqn.attrs[label], wrt, results) for label in ("then", "else")}
-    operands = [*ins, *(cotangents[eqn.outs[i]] for i in results)]
-    outs = builder.emit(control.cond, [value.atom for value in operands], branches)
-    grads: list[Value | None] = [None] * len(ins)
-    for i, out in zip(wrt, outs, strict=True):
-        grads[i + 1] = out
-    return grads
+    known = {
+        i: cotangents[out] for i, out in enumerate(eqn.outs) if out in cotangents and out in active
+    }
+    return backward_of(Backward(builder, eqn, names, active.__contains__, depending, known, _joint))
+
+
+def _joint(graph: Graph, wrt: Sequence[int], results: Sequence[int]) -> Joint:
+    """A held graph and, after it, its backward."""
+    builder, names = _copy_forward(graph)
+    count = len(builder.eqns)
+    active = depending(graph.eqns, {graph.params[i] for i in wrt})
+    cotangents = Cotangents()
+    given = [Var(graph.outs[i].type) for i in results]
+    for i, var in zip(results, given, strict=True):
+        cotangents.add(graph.outs[i], builder.value(var))
+    carry_backward(builder, graph.eqns, names, active, cotangents)
+    params = graph.params
+    grads = {i: cotangents[params[i]] for i in wrt if params[i] in cotangents}
+    return Joint(builder, names, count, given, grads)

@@ -1,0 +1,130 @@
+"""What the backward of a held graph needs of its forward: kept by the one, read by the other.
+
+Before:  body(h, w) { a = multiply(h, w); b = tanh(a); return b }
+After:   forward(h, w) { ...; return b, b, h }; backward(w, b, h, ct) { ...; return ct_h, ct_w }
+
+Kept is as little as possible: operands that are at hand anyway (`free`) are not, and what is cheap
+to compute from values that are there is computed again.  Sound because only pure equations are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import NamedTuple
+
+from graphc.build import Builder, Value, rename
+from graphc.ir import Atom, Eqn, Graph, Type, Var, has_effect, map_subgraphs
+from graphc.ops import shape
+from graphc.passes.dce import eliminate_dead
+
+SPREADING = frozenset({shape.broadcast, shape.reshape, shape.transpose, shape.iota, shape.constant})
+"""Never kept: what they read is no larger, or nothing."""
+
+VIEWS = SPREADING | shape.VIEWS
+
+CHEAP = frozenset(
+    {
+        *("add", "subtract", "multiply", "negative", "abs", "square", "maximum", "minimum"),
+        *("where", "cast", "sign", "less", "less_equal", "greater", "greater_equal", "equal"),
+        *("not_equal", "logical_and", "logical_or", "logical_xor", "logical_not", "isnan"),
+        *("floor", "ceil", "round", "trunc", "stop_gradient"),
+    }
+)
+"""Elementwise ops that cost less than reading a value which has been kept."""
+
+
+class Joint(NamedTuple):
+    """A graph and the backward of it in one builder: the first `forward` equations are its own."""
+
+    builder: Builder
+    names: dict[Var, Atom]
+    forward: int
+    given: list[Var]
+    """The cotangents of its results."""
+    grads: dict[int, Value]
+    """The cotangents of its parameters, by position, where there are any."""
+
+
+Differentiate = Callable[[Graph, Sequence[int], Sequence[int]], Joint]
+"""The joint graph for parameters to differentiate by and results that have cotangents."""
+
+
+class Split(NamedTuple):
+    """A held graph in two.
+
+    `forward` returns its results and then what is kept (`kept` are their types).  `backward` takes
+    the free parameters at `reads`, what was kept, and the cotangents of the results; it returns the
+    cotangents of the parameters at `found`.
+    """
+
+    forward: Graph
+    backward: Graph
+    reads: list[int]
+    kept: list[Type]
+    found: list[int]
+
+
+def split(joint: Joint, graph: Graph, free: Collection[int]) -> Split:
+    """The two halves of the joint graph, with parameters at `free` read and not kept."""
+    builder = joint.builder
+    own, after = builder.eqns[: joint.forward], builder.eqns[joint.forward :]
+    found = sorted(joint.grads)
+    outs = [joint.grads[i].atom for i in found]
+    after = list(eliminate_dead(Graph("backward", (), tuple(after), tuple(outs))).eqns)
+    params = list(builder.params[: len(graph.params)])
+    free_vars = {params[i] for i in free}
+    needed = _reads(after, outs) - {out for eqn in after for out in eqn.outs} - set(joint.given)
+    again = _computed_again(own, needed, free_vars)
+    inside = [eqn for eqn in own if eqn in again]
+    needed |= _reads(inside, ())
+    needed -= {out for eqn in inside for out in eqn.outs}
+    reads = [i for i, param in enumerate(params) if param in needed and i in free]
+    made = [*params, *(out for eqn in own for out in eqn.outs)]
+    kept = [var for var in made if var in needed and var not in free_vars]
+    backward = _closed([*(params[i] for i in reads), *kept, *joint.given], [*inside, *after], outs)
+    results = [rename(out, joint.names) for out in graph.outs]
+    forward = Graph(graph.name, tuple(params), tuple(own), (*results, *kept))
+    return Split(forward, backward, reads, [var.type for var in kept], found)
+
+
+def _reads(eqns: Iterable[Eqn], outs: Iterable[Atom]) -> set[Var]:
+    atoms = [*(atom for eqn in eqns for atom in eqn.ins), *outs]
+    return {atom for atom in atoms if isinstance(atom, Var)}
+
+
+def _computed_again(eqns: Sequence[Eqn], needed: set[Var], free: set[Var]) -> set[Eqn]:
+    """The forward equations that the backward runs again, rather than to read what they gave."""
+    wanted = set(needed)
+    for eqn in reversed(eqns):
+        if eqn.op in SPREADING and not wanted.isdisjoint(eqn.outs):
+            wanted = wanted.difference(eqn.outs) | _reads([eqn], ())
+    there = free | (wanted - {out for eqn in eqns for out in eqn.outs})
+    derived = set()
+    for eqn in eqns:
+        is_cheap = eqn.op in VIEWS or eqn.op.name in CHEAP
+        if is_cheap and _reads([eqn], ()) <= there:
+            derived.add(eqn)
+            there.update(eqn.outs)
+        else:
+            there.update(wanted.intersection(eqn.outs))
+    again, wanted = set(), set(needed)
+    for eqn in reversed(eqns):
+        if eqn in derived and not wanted.isdisjoint(eqn.outs):
+            again.add(eqn)
+            wanted |= _reads([eqn], ())
+    return again
+
+
+def _closed(params: Sequence[Var], eqns: Sequence[Eqn], outs: Sequence[Atom]) -> Graph:
+    """A closed graph of equations that read `params`, with variables of its own."""
+    builder = Builder("backward")
+    names: dict[Var, Atom] = {p: builder.param(p.type, p.hint).atom for p in params}
+    for eqn in eqns:
+        builder.copy(eqn, names)
+    return builder.finish([rename(out, names) for out in outs])
+
+
+def without_effects(graph: Graph) -> Graph:
+    """The graph without what has happened already when it is computed a second time."""
+    pure = (eqn for eqn in graph.eqns if eqn.outs or not has_effect(eqn))
+    return graph.replace(eqns=tuple(map_subgraphs(without_effects, eqn) for eqn in pure))
