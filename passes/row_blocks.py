@@ -58,8 +58,9 @@ def _fuse_rows(graph: Graph, written: set[Atom]) -> Graph:
 def _readers_of(graph: Graph) -> dict[Var, set[int]]:
     """The positions of the equations that read each value; the graph's own results are at -1."""
     readers: dict[Var, set[int]] = {}
-    for position, eqn in [*enumerate(graph.eqns), (-1, graph)]:
-        for atom in eqn.ins if isinstance(eqn, Eqn) else eqn.outs:
+    lists = [(i, eqn.ins) for i, eqn in enumerate(graph.eqns)]
+    for position, atoms in [*lists, (-1, graph.outs)]:
+        for atom in atoms:
             if isinstance(atom, Var):
                 readers.setdefault(atom, set()).add(position)
     return readers
