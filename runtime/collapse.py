@@ -12,7 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphc.runtime.kernel import Compute, Index, Kernel, Load, Loop, Statement, Store
+from graphc.runtime.kernel import (
+    Access,
+    Compute,
+    Index,
+    Kernel,
+    Load,
+    Loop,
+    Product,
+    Statement,
+    Store,
+)
 
 
 def collapse(kernel: Kernel) -> Kernel:
@@ -23,6 +33,53 @@ def collapse(kernel: Kernel) -> Kernel:
             kernel = _collapsed(kernel, axis)
         axis -= 1
     return kernel
+
+
+def stack_rows(kernel: Kernel) -> Kernel:
+    """Make one product of those of a batch, where one right matrix multiplies all of them.
+
+    Before:  for i0 < 8 { t = tiles of x[i0*32768] @ w[0] (128 x 256 x 1024) { ... } }
+    After:   t = tiles of x[0] @ w[0] (1024 x 256 x 1024) { ... }
+
+    Sound because each row of a product needs its own row of the left operand and no other: the
+    rows of the next matrix follow like the next rows of this one, there and in the epilogue.
+    """
+    while stacked := _stacked(kernel):
+        kernel = stacked
+    return kernel
+
+
+def _stacked(kernel: Kernel) -> Kernel | None:
+    """The kernel with the last axis of the batch as rows; None where they do not follow so."""
+    loop = kernel.body[-1]
+    if not isinstance(loop, Loop) or len(loop.body) != 1 or not isinstance(loop.body[0], Product):
+        return None
+    product, batch = loop.body[0], loop.axes[-1]
+    step, size = product.left.strides[batch], kernel.domain[batch]
+    if product.right.strides[batch]:
+        return None
+    if product.row_axis is None and product.rows == 1:
+        strides = (*product.left.strides[:batch], 0, *product.left.strides[batch + 1 :])
+        product = product._replace(
+            rows=size,
+            row_axis=batch,
+            left=product.left._replace(strides=strides),
+            left_strides=(step, product.left_strides[1]),
+        )
+    elif (
+        product.row_axis == batch + 1
+        and step == product.left_strides[0] * product.rows
+        and _collapsible(kernel, product.epilogue, batch + 1)
+    ):
+        kernel = _collapsed(kernel._replace(body=(*kernel.body[:-1], product)), batch + 1)
+        merged = kernel.body[-1]
+        assert isinstance(merged, Product)
+        product = merged._replace(rows=product.rows * size)
+    else:
+        return None
+    around = loop.axes[:-1]
+    inner: Statement = Loop(around, False, (product,)) if around else product
+    return kernel._replace(body=(*kernel.body[:-1], inner))
 
 
 def _collapsible(kernel: Kernel, statements: Sequence[Statement], axis: int) -> bool:
@@ -82,8 +139,24 @@ def _renumber(statement: Statement, axis: int) -> Statement:
             kept = tuple(a - (a >= axis) for a in axes if a != axis)
             return statement._replace(axes=kept, body=_renumbered(body, axis))
         case Load(access=access) | Store(access=access):
-            strides = (*access.strides[: axis - 1], *access.strides[axis:])
-            return statement._replace(access=access._replace(strides=strides))
+            return statement._replace(access=_without_axis(access, axis))
+        case Product(left=left, right=right, epilogue=epilogue):
+            return statement._replace(
+                left=_without_axis(left, axis),
+                right=_without_axis(right, axis),
+                row_axis=_lower(statement.row_axis, axis),
+                column_axis=_lower(statement.column_axis, axis),
+                epilogue=_renumbered(epilogue, axis),
+            )
         case Index(axis=own):
             return statement._replace(axis=own - (own >= axis))
     return statement
+
+
+def _without_axis(access: Access, axis: int) -> Access:
+    """The access with axes axis-1 and axis made one."""
+    return access._replace(strides=(*access.strides[: axis - 1], *access.strides[axis:]))
+
+
+def _lower(own: int | None, axis: int) -> int | None:
+    return None if own is None else own - (own >= axis)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from graphc.axis_maps import AxisMap
 from graphc.ir import Eqn, Graph, Lit, Var
 from graphc.ops import linalg
+from graphc.runtime.collapse import stack_rows
 from graphc.runtime.kernel import Access, Kernel, Loop, Name, Product, Statement, Store
 from graphc.runtime.layout import Layout
 from graphc.runtime.nest import Nest, NestValue, strides_along
@@ -17,6 +18,13 @@ def schedule_matmul(
     name: str, eqn: Eqn, operands: Sequence[Layout], results: Sequence[Layout]
 ) -> Kernel:
     """The kernel of a `fused` equation of kind "matmul": tiles, and an epilogue on each."""
+    return stack_rows(schedule_product(name, eqn, operands, results))
+
+
+def schedule_product(
+    name: str, eqn: Eqn, operands: Sequence[Layout], results: Sequence[Layout]
+) -> Kernel:
+    """The same with a loop for each axis of the batch."""
     body: Graph = eqn.attrs["body"]
     nest = Nest(tuple(eqn.attrs["domain"]), ())
     add_operands(nest, body, operands)

@@ -39,7 +39,7 @@ from graphc.runtime.kernel import (
 from graphc.runtime.layout import Layout, view
 from graphc.runtime.nest import Buffers, extent
 from graphc.runtime.schedule import schedule_nest
-from graphc.runtime.schedule_matmul import schedule_matmul
+from graphc.runtime.schedule_matmul import schedule_product
 
 BLOCK_BYTES = 256 * 1024
 """The most scratch memory for a block: a part of the L2 cache."""
@@ -143,7 +143,7 @@ class _Rows:
             return
         places += [self.places[out] for out in eqn.outs]
         layouts, count = [layout for _, layout in places], len(eqn.ins)
-        schedule = schedule_matmul if eqn.attrs["kind"] == "matmul" else schedule_nest
+        schedule = schedule_product if eqn.attrs["kind"] == "matmul" else schedule_nest
         kernel = schedule("part", eqn, layouts[:count], layouts[count:])
         buffers = [buffer for buffer, _ in places]
         for own in kernel.buffers[len(buffers) :]:

@@ -1,0 +1,73 @@
+"""The rules for matrix products."""
+
+from __future__ import annotations
+
+import numpy as np
+from pass_helpers import build, rewrites, stays
+from running import op
+
+from graphc.build import Value
+from graphc.ir import OPS
+from graphc.passes.simplify import simplify
+from graphc.runtime.reference import evaluate
+
+
+def transpose(x: Value, *axes: int) -> Value:
+    return op("transpose")(x, axes=axes)
+
+
+def reshape(x: Value, *shape: int) -> Value:
+    return op("reshape")(x, shape=shape)
+
+
+def total(x: Value, *axes: int) -> Value:
+    return op("sum")(x, axes=axes)
+
+
+def matmul(a: Value, b: Value) -> Value:
+    return OPS["matmul"](a, b)
+
+
+def test_the_gradient_of_a_shared_matrix_is_one_product() -> None:
+    rewrites(
+        simplify,
+        lambda x, g: total(matmul(transpose(x, 0, 2, 1), g), 0),
+        lambda x, g: matmul(transpose(reshape(x, 10, 3), 1, 0), reshape(g, 10, 4)),
+        "i32[2,5,3]",
+        "i32[2,5,4]",
+    )
+
+
+def test_some_axes_of_a_batch() -> None:
+    """The others stay; axes to be added up come behind them."""
+    rewrites(
+        simplify,
+        lambda x, g: total(matmul(transpose(x, 0, 1, 3, 2), g), 0),
+        lambda x, g: matmul(
+            transpose(reshape(transpose(x, 1, 0, 2, 3), 3, 10, 4), 0, 2, 1),
+            reshape(transpose(g, 1, 0, 2, 3), 3, 10, 6),
+        ),
+        "i32[2,3,5,4]",
+        "i32[2,3,5,6]",
+    )
+
+
+def test_what_stays() -> None:
+    types = ("f32[2,5,3]", "f32[2,5,4]")
+    stays(simplify, lambda x, g: total(matmul(transpose(x, 0, 2, 1), g), 1), *types)
+    stays(simplify, lambda x, g: total(matmul(transpose(x, 0, 2, 1), g), 0, 1), *types)
+    stays(simplify, lambda x, g: total(matmul(x, g), 0), "f32[2,5,3]", "f32[2,3,4]")
+    repeated = lambda x, g: total(
+        matmul(transpose(x, 0, 2, 1), op("broadcast")(g, shape=(2, 5, 4), axes=(1, 2))), 0
+    )
+    stays(simplify, repeated, "f32[2,5,3]", "f32[5,4]")
+
+
+def test_floats_are_added_up_in_another_order() -> None:
+    graph = build(
+        lambda x, g: total(matmul(transpose(x, 0, 2, 1), g), 0), "f64[3,50,4]", "f64[3,50,5]"
+    )
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=p.type.shape) for p in graph.params]
+    (before,), (after,) = evaluate(graph, *arrays), evaluate(simplify(graph), *arrays)
+    np.testing.assert_allclose(after, before, rtol=1e-11, atol=1e-11)
