@@ -42,14 +42,15 @@ def compile(
     not part of the signature.  An array argument that `fn` assigns to in place is updated in place.
 
     target    "cpu"
-    threads   how many threads a step uses; this version runs on 1 (or None: the same)
+    threads   the most threads that a step may use, from 1; None for as many as the process may keep
+              busy (see `graphc.runtime.threads.allowed_threads`); short steps use one anyway
     fastmath  allow reassociation and contraction in the user's arithmetic: faster sums, results
               that are no longer IEEE's to the last bit
 
     `donate` and `check_nan` are not available in this version and must keep their defaults.
 
-    Raises `graphc.errors.ArgumentError` for an option that is not available; on a call, the error
-    of `graphc.errors` that says what cannot be compiled, with the line.
+    Raises `graphc.errors.ArgumentError` for an option that is not available or has a wrong value;
+    on a call, the error of `graphc.errors` that says what cannot be compiled, with the line.
 
     >>> import numpy as np, graphc as gc
     >>> @gc.compile
@@ -58,8 +59,8 @@ def compile(
     >>> f(np.zeros(3), 1.0)
     array([2., 2., 2.])
     """
-    options = {"target": target, "threads": threads, "donate": donate, "check_nan": check_nan}
-    _check_options(options)
+    _check_options({"target": target, "donate": donate, "check_nan": check_nan})
+    _check_threads(threads)
     if fn is None:
         return functools.partial(
             compile,
@@ -70,7 +71,7 @@ def compile(
             check_nan=check_nan,
         )
     if isinstance(fn, (staticmethod, classmethod)):
-        return type(fn)(Compiled(fn.__func__, Options(target, fastmath)))
+        return type(fn)(Compiled(fn.__func__, Options(target, fastmath, threads)))
     if not callable(fn):
         raise errors.ArgumentError(f"compile takes a function, not {type(fn).__name__}", user_loc())
     if any(is_kind(fn) for is_kind in _NOT_PLAIN):
@@ -79,7 +80,7 @@ def compile(
             " compile a function that returns them, and call it from there",
             user_loc(),
         )
-    return Compiled(fn, Options(target, fastmath))
+    return Compiled(fn, Options(target, fastmath, threads))
 
 
 _NOT_PLAIN = (
@@ -91,7 +92,6 @@ _NOT_PLAIN = (
 
 _AVAILABLE: dict[str, tuple[Any, ...]] = {
     "target": TARGETS,
-    "threads": (None, 1),
     "donate": ((), None),
     "check_nan": (False,),
 }
@@ -105,6 +105,16 @@ def _check_options(options: dict[str, Any]) -> None:
             raise errors.ArgumentError(
                 f"compile: {name}={options[name]!r} is not available; use {listed}", user_loc()
             )
+
+
+def _check_threads(threads: Any) -> None:
+    is_count = isinstance(threads, int) and not isinstance(threads, bool) and threads >= 1
+    if threads is not None and not is_count:
+        raise errors.ArgumentError(
+            f"compile: threads={threads!r} is no number of threads; use an int from 1, or None for"
+            " as many as the process may keep busy",
+            user_loc(),
+        )
 
 
 def trace(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:

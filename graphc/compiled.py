@@ -23,6 +23,7 @@ from graphc.passes import pipeline
 from graphc.runtime.calling import MISS
 from graphc.runtime.llvm.entry import prepare
 from graphc.runtime.step import Step
+from graphc.runtime.threads import allowed_threads
 from graphc.trace import tree
 from graphc.trace.control import converted
 from graphc.trace.scope import is_tracing, user_loc
@@ -55,6 +56,7 @@ class Options:
 
     target: str = "cpu"
     fastmath: bool = False
+    threads: int | None = None
 
 
 @dataclass
@@ -82,7 +84,8 @@ class Specialised:
             if self.step is None:
                 start = time.perf_counter()
                 calling = None if self.native is None else self.native.calling
-                step = Step(self.graphs["fused"], self.options.fastmath, calling)
+                threads = self.options.threads or allowed_threads()
+                step = Step(self.graphs["fused"], self.options.fastmath, calling, threads)
                 self.compile_ms = (time.perf_counter() - start) * 1e3
                 self.fast = self._native_call(step)
                 self.step = step

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from graphc.ir import Atom, Eqn, Graph, Loc, Type, Var, all_eqns
@@ -27,6 +27,7 @@ class KernelReport:
     bytes   how many bytes it must at least move
     flops   how many arithmetic operations it does; a matrix product of m x k x n counts 2*m*k*n
     source  the user's lines that it comes from
+    threads how many threads it is divided among, and if it is 1, `because` of what
     """
 
     name: str
@@ -36,6 +37,8 @@ class KernelReport:
     bytes: int
     flops: int
     source: tuple[str, ...]
+    threads: int = 1
+    because: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Report:
     pass_ms          milliseconds for each pass of the pipeline, tracing included
     compile_ms       milliseconds from fused graph to machine code
     from_disk        whether the machine code was found in the disk cache (`graphc.cache_dir`)
+    threads          the most threads that run the step
 
     `str(report)` is for people, `report.to_dict()` for programs.
     """
@@ -72,6 +76,7 @@ class Report:
     pass_ms: dict[str, float]
     compile_ms: float
     from_disk: bool
+    threads: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """The report as dicts, lists, strings and numbers."""
@@ -97,6 +102,7 @@ def make_report(entry: Specialised) -> Report:
         {"trace": entry.trace_ms, **entry.pass_ms},
         entry.compile_ms,
         step.from_disk,
+        program.shares,
     )
 
 
@@ -110,11 +116,24 @@ def _kernel_reports(
     graph: Graph, calls: Sequence[tuple[str, Eqn | None, Any]]
 ) -> Iterator[KernelReport]:
     repeated = {e.out: e.ins[0] for e in all_eqns(graph) if e.op is broadcast}
-    for name, eqn, call in calls:
-        if eqn is None:
-            yield _copy_report(name, call)
-        else:
-            yield _fused_report(name, eqn, repeated)
+    for name, eqn, parts in _whole_kernels(calls):
+        report = _copy_report(name, parts[0]) if eqn is None else _fused_report(name, eqn, repeated)
+        shares = {part.kernel.division.shares for part in parts if part.kernel.division is not None}
+        reasons = dict.fromkeys(part.because for part in parts if part.because)
+        yield replace(report, threads=max(shares, default=1), because=", ".join(reasons))
+
+
+def _whole_kernels(
+    calls: Sequence[tuple[str, Eqn | None, Any]],
+) -> Iterator[tuple[str, Eqn | None, list[Any]]]:
+    """The calls of each equation: a kernel may be taken apart to be divided."""
+    parts: list[Any] = []
+    for i, (name, eqn, call) in enumerate(calls):
+        parts = [*parts, call]
+        following = calls[i + 1][1] if i + 1 < len(calls) else None
+        if eqn is None or following is not eqn:
+            yield name, eqn, parts
+            parts = []
 
 
 def _copy_report(name: str, call: Any) -> KernelReport:
@@ -199,7 +218,8 @@ def _not_fused(graph: Graph, names: dict[Eqn, str]) -> Iterator[NotFused]:
 
 def _lines(report: Report) -> Iterator[str]:
     count = len(report.kernels)
-    yield f"{report.name}: {count} kernel{'s' * (count != 1)}"
+    on = f", on up to {report.threads} threads" if report.threads > 1 else ""
+    yield f"{report.name}: {count} kernel{'s' * (count != 1)}{on}"
     for kernel in report.kernels:
         yield f"  {kernel.name}: {_shortened(kernel.ops)}"
         yield (
@@ -207,6 +227,10 @@ def _lines(report: Report) -> Iterator[str]:
             f" {_bytes(kernel.bytes)}, {_count(kernel.flops)} flops"
             + (f"; {', '.join(kernel.source)}" if kernel.source else "")
         )
+        if report.threads > 1:
+            yield f"      on {kernel.threads} thread{'s' * (kernel.threads != 1)}" + (
+                f": {kernel.because}" if kernel.because else ""
+            )
     for pair in report.not_fused:
         yield f"  {pair.first} and {pair.second} are apart ({pair.value}): {pair.reason}"
     for fixed in report.specialisations:

@@ -9,7 +9,7 @@ ten times as long, which every `import graphc` would pay.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from graphc.ir import Lit
@@ -155,6 +155,13 @@ class Blocks(NamedTuple):
 Statement = Load | Compute | Index | Store | AddAt | Loop | Product | Blocks | Native
 
 
+class Division(NamedTuple):
+    """A kernel's work divided among `shares`: each runs a range of the indices along `axis`."""
+
+    axis: int
+    shares: int
+
+
 class Kernel(NamedTuple):
     """One kernel: its buffers (the order of its pointer arguments), loop sizes and statements."""
 
@@ -162,10 +169,14 @@ class Kernel(NamedTuple):
     domain: tuple[int, ...]
     buffers: tuple[Buffer, ...]
     body: tuple[Statement, ...]
+    division: Division | None = None
 
     def __str__(self) -> str:
         head = ", ".join(f"{b.role} {b.name}: {b.dtype}[{b.size}]" for b in self.buffers)
         lines = [f"kernel {self.name}({head}) {{"]
+        if self.division is not None:
+            shares = f"in {self.division.shares} shares of i{self.division.axis}"
+            lines = [f"kernel {self.name}({head}) {shares} {{"]
         lines += _lines(self, self.body, "  ")
         return "\n".join([*lines, "}"])
 
@@ -183,6 +194,27 @@ def accesses(statements: Sequence[Statement]) -> Iterator[Access]:
             yield from accesses(statement.epilogue)
         elif isinstance(statement, Native):
             yield from (a for a in statement.arguments if isinstance(a, Access))
+
+
+def inner(statements: Iterable[Statement]) -> Iterator[Statement]:
+    """All statements, those inside others too."""
+    for statement in statements:
+        yield statement
+        if isinstance(statement, (Loop, Blocks)):
+            yield from inner(statement.body)
+        elif isinstance(statement, Product):
+            yield from inner(statement.epilogue)
+
+
+def loop_axes(statement: Statement) -> Iterator[int]:
+    """The axes that a statement itself runs over, or reads the index of."""
+    match statement:
+        case Loop(axes=axes):
+            yield from axes
+        case Index(axis=axis) | Blocks(axis=axis):
+            yield axis
+        case Product(row_axis=row, column_axis=column):
+            yield from (axis for axis in (row, column) if axis is not None)
 
 
 # ---- printing ------------------------------------------------------------------------------------

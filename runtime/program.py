@@ -46,12 +46,18 @@ Source = Place | Lit
 
 
 class Call(NamedTuple):
-    """Run a kernel on memory.  `eqn` is the equation that it comes from, None for a copy."""
+    """Run a kernel on memory.  `eqn` is the equation that it comes from, None for a copy.
+
+    In a program for several threads (`shares.py`), `cuts` say where the shares of a divided kernel
+    begin and end; a kernel without is run by one thread, `because` of something.
+    """
 
     kernel: Kernel
     roots: tuple[Root, ...]
     eqn: Eqn | None = None
     scratch: tuple[Root, ...] = ()
+    cuts: tuple[int, ...] = ()
+    because: str = ""
 
 
 class Choice(NamedTuple):
@@ -109,7 +115,11 @@ class Fail(NamedTuple):
     number: int
 
 
-Item = Call | Branch | Repeat | Fail
+class Barrier(NamedTuple):
+    """Wait until all threads have come here."""
+
+
+Item = Call | Branch | Repeat | Fail | Barrier
 
 
 def parts(item: Item) -> tuple[tuple[Item, ...], ...]:
@@ -133,3 +143,7 @@ class Program:
     constants: tuple[Dense, ...]
     checks: tuple[Eqn, ...]
     updated: frozenset[int]
+    shares: int = 1
+    """Into how many shares kernels are divided; 1 is a program for one thread."""
+    saved: float = 0.0
+    """The nanoseconds that sharing is estimated to save."""

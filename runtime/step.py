@@ -11,6 +11,7 @@ import numpy as np
 from graphc import errors
 from graphc.ir import Eqn, Graph
 from graphc.ops.index import check_error
+from graphc.runtime.barriers import place_barriers
 from graphc.runtime.calling import Calling
 from graphc.runtime.llvm.emit_step import OVERLAP, emit_step, work_bytes
 from graphc.runtime.llvm.entry import RESERVED, native_step
@@ -18,6 +19,8 @@ from graphc.runtime.llvm.jit import compile_text, host_target
 from graphc.runtime.plan import ALIGNMENT, Arena, plan_arena
 from graphc.runtime.planner import make_program
 from graphc.runtime.program import Call, Program
+from graphc.runtime.shares import USUAL, Thresholds, divide
+from graphc.runtime.threads import MOST, has_pool, start_pool
 
 FAST_MATH = "reassoc nsz arcp contract"
 STEP = "step"
@@ -26,7 +29,7 @@ _Native = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, cty
 
 
 class Step:
-    """Machine code for a fused graph.
+    """Machine code for a fused graph, divided among at most `threads` where that pays.
 
     Calling it with the arguments in order gives the results that are not updates, in order, as
     fresh arrays; updated arguments are written in place.  Several threads may call it at once, and
@@ -34,17 +37,29 @@ class Step:
     the native entry point: see `graphc.runtime.llvm.entry`.
     """
 
-    def __init__(self, graph: Graph, fastmath: bool = False, calling: Calling | None = None):
-        self.program: Program = make_program(graph)
-        self.arena: Arena = plan_arena(self.program)
+    def __init__(
+        self,
+        graph: Graph,
+        fastmath: bool = False,
+        calling: Calling | None = None,
+        threads: int = 1,
+        thresholds: Thresholds = USUAL,
+    ):
         target = host_target()
+        shares = min(threads, MOST) if has_pool() else 1
+        divided = divide(make_program(graph), shares, target.vector_bytes, thresholds)
+        self.arena: Arena = plan_arena(divided)
+        self.program: Program = divided
+        if divided.shares > 1:
+            self.program = place_barriers(divided, self.arena)
+            start_pool()
         flags = FAST_MATH if fastmath else ""
         emitted = emit_step(self.program, self.arena, target, STEP, flags)
         self.text = emitted.text
         self._calls = emitted.names
         self._code = compile_text(self.text)
         self.from_disk = self._code.from_disk
-        self.nbytes = self.arena.nbytes + work_bytes(self.program, target)
+        self.nbytes = self.arena.nbytes + divided.shares * work_bytes(self.program, target)
         self._constants = [dense.array for dense in self.program.constants]
         types = [graph.outs[r.number].type for r in self.program.results if r is not None]
         self._outs = [(type.shape, type.numpy_dtype) for type in types]

@@ -23,7 +23,9 @@ def test_examples_in_docstrings(module: Any) -> None:
     ("options", "message"),
     [
         ({"target": "gpu"}, "compile: target='gpu' is not available; use 'cpu'"),
-        ({"threads": 4}, "threads=4 is not available; use None or 1"),
+        ({"threads": 0}, "threads=0 is no number of threads; use an int from 1, or None"),
+        ({"threads": True}, "threads=True is no number of threads"),
+        ({"threads": 2.0}, "threads=2.0 is no number of threads"),
         ({"check_nan": True}, "check_nan=True is not available; use False"),
         ({"donate": ("x",)}, "donate=.* is not available"),
     ],

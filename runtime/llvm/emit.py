@@ -76,6 +76,11 @@ def identity(combine: str, dtype: str) -> bool | int | float:
     return value
 
 
+WORK = Reg("%work", "ptr")
+LOW, HIGH = Reg("%low", "i64"), Reg("%high", "i64")
+"""The range of a share along the axis that a kernel is divided along."""
+
+
 def memory_elem(dtype: str) -> str:
     """The LLVM type of an element in memory: a bool is a byte there."""
     return "i8" if dtype == "bool" else ELEMS[dtype]
@@ -117,9 +122,21 @@ def product_shape(kernel: Kernel, product: Product) -> MatmulShape:
 def workspace_size(kernel: Kernel, target: HostTarget) -> int:
     """The bytes of 64-byte aligned working memory that a kernel needs."""
     return max(
-        (workspace_bytes(product_shape(kernel, p), target) for p in _products(kernel.body)),
+        (
+            workspace_bytes(product_shape(kernel, p), target, row_shares(kernel, p))
+            for p in _products(kernel.body)
+        ),
         default=0,
     )
+
+
+def row_shares(kernel: Kernel, product: Product) -> int:
+    """Among how many shares the rows of a product are divided."""
+    division, axis = kernel.division, product.row_axis
+    if division is None or axis is None or division.axis != axis:
+        return 1
+    in_block = product.rows != kernel.domain[axis]
+    return 1 if in_block else division.shares
 
 
 def _products(statements: Sequence[Statement]) -> Iterator[Product]:
@@ -131,9 +148,14 @@ def _products(statements: Sequence[Statement]) -> Iterator[Product]:
 
 
 def emit_kernel(module: Module, kernel: Kernel, target: HostTarget, flags: str = "") -> None:
-    """Add the function of a kernel: a pointer for each buffer, then one to its workspace."""
+    """Add the function of a kernel: a pointer for each buffer, then one to its workspace.
+
+    A divided kernel also takes the range low <= index < high of its share, which is not empty.
+    """
     parameters = [Reg(f"%b{i}", "ptr") for i in range(len(kernel.buffers))]
-    parameters.append(Reg("%work", "ptr"))
+    parameters.append(WORK)
+    if kernel.division is not None:
+        parameters += [LOW, HIGH]
     f = Function(module, kernel.name, parameters, flags=flags)
     _Emitter(f, kernel, target).emit()
     f.line("ret void")
@@ -149,6 +171,7 @@ class _Emitter:
         self.target = target
         self.width = lanes_for(kernel, target)
         self.sizes = list(kernel.domain)  # of the axes; inside of blocks, of one block
+        self.divided_axis = None if kernel.division is None else kernel.division.axis
         self.values: dict[int, Reg] = {}
         self.pointers: dict[Access, Reg] = {}
         self.indices: dict[int, Reg] = {}
@@ -361,11 +384,17 @@ class _Emitter:
         axis, rest = axes[0], axes[1:]
         if loop.vector and not rest:
             return self.vector_loop(loop, axis, totals)
-        zero, size = constant(0, "i64"), constant(self.sizes[axis], "i64")
+        low, high = self.range_of(axis)
         inside = accesses(loop.body)
-        with self.f.loop(zero, size, 1, totals) as state, self.bound(axis, state.index, inside):
+        with self.f.loop(low, high, 1, totals) as state, self.bound(axis, state.index, inside):
             state.next = self.nested(loop, rest, state.carried)
         return state.results
+
+    def range_of(self, axis: int) -> tuple[Reg, Reg]:
+        """The indices along an axis that this kernel, or this share of it, runs over."""
+        if axis == self.divided_axis:
+            return LOW, HIGH
+        return constant(0, "i64"), constant(self.sizes[axis], "i64")
 
     def combined(self, accumulator: Accumulator, total: Reg) -> Reg:
         value = self.f.splat(self.operand(accumulator.value), total.lanes)
@@ -380,9 +409,12 @@ class _Emitter:
         size, width = self.sizes[axis], self.width
         unroll = UNROLL if loop.accumulators and size >= 2 * UNROLL * width else 1
         step = unroll * width
+        if axis == self.divided_axis:
+            return self.share_in_vectors(loop, axis, totals, unroll)
         main = size // step * step
         if main:
-            totals = self.unrolled(loop, axis, totals, main, unroll)
+            whole = constant(0, "i64"), constant(main, "i64")
+            totals = self.unrolled(loop, axis, totals, whole, main, unroll)
         rest = size - main
         if not rest:
             return totals
@@ -391,26 +423,74 @@ class _Emitter:
             mask = lane_constants([int(lane < rest) for lane in range(width)], "i1")
             totals = self.one_vector(loop, axis, totals, constant(main, "i64"), mask)
         else:
-            totals = self.masked_rest(loop, axis, totals, main)
+            ends = constant(main, "i64"), constant(size, "i64")
+            totals = self.masked_rest(loop, axis, totals, ends)
         self.masks_totals = False
         return totals
 
+    def share_in_vectors(
+        self, loop: Loop, axis: int, totals: list[Reg], unroll: int
+    ) -> list[Reg]:
+        """A share of a vector loop: as many full vectors as there are, and a masked rest."""
+        f, step = self.f, constant(unroll * self.width, "i64")
+        length = f.sub(HIGH, LOW)
+        full = f.sub(length, f.binary("urem", length, step))
+        stop = f.add(LOW, full)
+        most = self.kernel.domain[axis]
+
+        def main() -> list[Reg]:
+            return self.unrolled(loop, axis, totals, (LOW, stop), most, unroll)
+
+        totals = self.guarded(f.icmp("slt", LOW, stop), totals, main)
+        self.masks_totals = bool(loop.accumulators)
+        before = totals
+
+        def rest() -> list[Reg]:
+            return self.masked_rest(loop, axis, before, (stop, HIGH))
+
+        totals = self.guarded(f.icmp("slt", stop, HIGH), totals, rest)
+        self.masks_totals = False
+        return totals
+
+    def guarded(
+        self, condition: Reg, totals: list[Reg], run: Callable[[], list[Reg]]
+    ) -> list[Reg]:
+        """What `run` makes of the accumulators if the condition holds."""
+        f = self.f
+        inside, outside, before = f.name_of("some"), f.name_of("none"), f.block
+        f.branch_if(condition, inside, outside)
+        f.label(inside)
+        results, last = run(), f.block
+        f.branch(outside)
+        f.label(outside)
+        return [
+            f.phi(a.elem, a.lanes, [(a, before), (b, last)])
+            for a, b in zip(totals, results, strict=True)
+        ]
+
     def unrolled(
-        self, loop: Loop, axis: int, totals: list[Reg], main: int, unroll: int
+        self,
+        loop: Loop,
+        axis: int,
+        totals: list[Reg],
+        ends: tuple[Reg, Reg],
+        length: int,
+        unroll: int,
     ) -> list[Reg]:
         """Full vectors, `unroll` at a time, each with accumulators of its own.
 
         A long sum is made of sums of `BLOCK` vectors, which are added up with the error of each
-        addition carried along: it stays as exact as a short one.
+        addition carried along: it stays as exact as a short one.  `ends` are at most `length`
+        apart.
         """
-        zero, stop = constant(0, "i64"), constant(main, "i64")
+        start, stop = ends
         step = BLOCK * unroll * self.width
         sums = [a.combine == "sum" and a.out.dtype in FLOATS for a in loop.accumulators]
-        if not any(sums) or main <= step:
-            return self.run_of_vectors(loop, axis, totals, zero, stop, unroll)
+        if not any(sums) or length <= step:
+            return self.run_of_vectors(loop, axis, totals, start, stop, unroll)
         count = len(totals)
         lost = [self.f.const(0, total) for total in totals]
-        with self.f.loop(zero, stop, step, [*totals, *lost]) as state:
+        with self.f.loop(start, stop, step, [*totals, *lost]) as state:
             ahead = self.f.add(state.index, constant(step, "i64"))
             inside = self.f.icmp("slt", ahead, stop)
             end = self.f.select(inside, ahead, stop)
@@ -468,11 +548,13 @@ class _Emitter:
             ]
         return results
 
-    def masked_rest(self, loop: Loop, axis: int, totals: list[Reg], main: int) -> list[Reg]:
+    def masked_rest(
+        self, loop: Loop, axis: int, totals: list[Reg], part: tuple[Reg, Reg]
+    ) -> list[Reg]:
         """The vectors after the unrolled part, the last of them partly masked."""
-        size = constant(self.sizes[axis], "i64")
-        with self.f.loop(constant(main, "i64"), size, self.width, totals) as state:
-            mask = self.lanes_below(self.f.sub(size, state.index))
+        start, stop = part
+        with self.f.loop(start, stop, self.width, totals) as state:
+            mask = self.lanes_below(self.f.sub(stop, state.index))
             state.next = self.one_vector(loop, axis, state.carried, state.index, mask)
         return state.results
 
@@ -509,18 +591,20 @@ class _Emitter:
     def blocks(self, blocks: Blocks) -> None:
         """One block after the other; what lies in scratch memory is counted from its start."""
         axis, size, whole = blocks.axis, blocks.size, self.sizes[blocks.axis]
-        if size == whole:
+        if size == whole and axis != self.divided_axis:
             self.block(blocks.body)
             return
         buffers = self.kernel.buffers
         outside = [a for a in accesses(blocks.body) if buffers[a.buffer].role != "scratch"]
-        last = constant(whole - size, "i64")
-        self.sizes[axis] = size
-        with self.f.loop(constant(0, "i64"), constant(whole, "i64"), size) as state:
+        low, high = self.range_of(axis)
+        last = self.f.sub(high, constant(size, "i64"))
+        divided, self.sizes[axis] = self.divided_axis, size
+        self.divided_axis = None if divided == axis else divided
+        with self.f.loop(low, high, size) as state:
             start = self.f.intrinsic("smin", state.index, last)
             with self.bound(axis, start, outside):
                 self.block(blocks.body)
-        self.sizes[axis] = whole
+        self.divided_axis, self.sizes[axis] = divided, whole
 
     # ---- matrix products -------------------------------------------------------------------------
 
@@ -532,8 +616,14 @@ class _Emitter:
             self.pointers[product.right],
             self.epilogue(product),
             self.target,
-            self.f.parameters[-1],
+            WORK,
+            rows=self.share_of(product.row_axis),
+            columns=self.share_of(product.column_axis),
+            shares=row_shares(self.kernel, product),
         )
+
+    def share_of(self, axis: int | None) -> tuple[Reg, Reg] | None:
+        return None if axis is None or axis != self.divided_axis else (LOW, HIGH)
 
     def epilogue(self, product: Product) -> Callable[[Function, Tile], None]:
         """What runs over a finished tile: row by row, in masked vectors along the columns."""

@@ -3,6 +3,8 @@
 The step is `i64 step(ptr arguments, ptr arena, ptr failing_value)`; `arguments` holds a pointer for
 each argument, result and constant.  It gives 0, or 1 + the number of the check that failed, or
 `OVERLAP` if an argument that it writes overlaps another one that it uses.
+
+A program for several threads becomes two functions: see `emit_parallel.py`.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from graphc.runtime.llvm.emit_loops import emit_repeat
 from graphc.runtime.llvm.jit import HostTarget
 from graphc.runtime.plan import Arena
 from graphc.runtime.program import (
+    Barrier,
     Branch,
     Call,
     Fail,
@@ -33,7 +36,7 @@ OVERLAP = -1
 
 
 def work_bytes(program: Program, target: HostTarget) -> int:
-    """The working memory behind the arena that the program's kernels share."""
+    """The working memory behind the arena that the kernels of each share use in turn."""
     return max((workspace_size(k, target) for k in kernels(program.items)), default=0)
 
 
@@ -69,31 +72,56 @@ def emit_step(
     flags: str = "",
 ) -> StepText:
     """LLVM IR text of the step, a function `name`."""
+    from graphc.runtime.llvm.emit_parallel import emit_shares  # it builds on this module
+
     module = Module()
     parameters = [Reg("%arguments", "ptr"), Reg("%arena", "ptr"), Reg("%failing", "ptr")]
     f = Function(module, name, parameters, "i64", linkage="")
-    emitter = _StepEmitter(f, program, arena, target, flags)
+    emitter = StepEmitter(f, program, arena, target, flags, Frame(*parameters))
     emitter.refuse_overlap()
-    emitter.items(program.items)
-    f.line("ret i64 0")
+    if program.shares == 1:
+        emitter.items(program.items)
+        f.line("ret i64 0")
+        calls = emitter.calls
+    else:
+        calls = emit_shares(f, program, arena, target, flags)
     module.add(f)
-    return StepText(str(module), tuple(emitter.calls))
+    return StepText(str(module), tuple(calls))
 
 
-class _StepEmitter:
-    def __init__(self, f: Function, program: Program, arena: Arena, target: HostTarget, flags: str):
+class Frame(NamedTuple):
+    """What a step is given: the table of arguments, the arena, where to put a failing value."""
+
+    arguments: Reg
+    arena: Reg
+    failing: Reg
+
+
+class StepEmitter:
+    """Emits the items of a program into `f`, which runs them all on one thread."""
+
+    def __init__(
+        self,
+        f: Function,
+        program: Program,
+        arena: Arena,
+        target: HostTarget,
+        flags: str,
+        frame: Frame,
+    ):
         self.f = f
         self.program = program
         self.arena = arena
         self.target = target
         self.flags = flags
+        self.frame = frame
         self.names: dict[str, str] = {}
         self.calls: list[tuple[str, Call]] = []
         self.pointers: dict[Root, Reg] = {}
         results = [root for root in program.results if root is not None]
         self.slots = {root: i for i, root in enumerate((*program.arguments, *results))}
         self.first_constant = len(self.slots)
-        self.work = self._at(f.parameters[1], arena.nbytes)
+        self.work = self._at(frame.arena, arena.nbytes)
         for root in self.slots:
             self.pointers[root] = self._slot(self.slots[root])
 
@@ -135,12 +163,12 @@ class _StepEmitter:
         """The argument that a table names at `index`, where its memory begins and where it ends."""
         f = self.f
         number = f.load(f.offset(table, "i64", index), "i64")
-        slot = f.offset(f.parameters[0], "ptr", number)
+        slot = f.offset(self.frame.arguments, "ptr", number)
         start = f.let(f"load ptr, ptr {slot.text}, align 8", "ptr")
         return number, start, f.offset(start, "i8", f.load(f.offset(sizes, "i64", number), "i64"))
 
     def _slot(self, number: int) -> Reg:
-        address = self.f.offset(self.f.parameters[0], "ptr", constant(number, "i64"))
+        address = self.f.offset(self.frame.arguments, "ptr", constant(number, "i64"))
         return self.f.let(f"load ptr, ptr {address.text}, align 8", "ptr")
 
     def _at(self, base: Reg, nbytes: int) -> Reg:
@@ -150,7 +178,7 @@ class _StepEmitter:
         if root in self.pointers:
             return self.pointers[root]
         if root.kind == "arena":
-            return self._at(self.f.parameters[1], self.arena.offsets[root])
+            return self._at(self.frame.arena, self.arena.offsets[root])
         if root.kind == "constant":
             return self._slot(self.first_constant + root.number)
         raise AssertionError(f"{root} has no pointer here")
@@ -171,6 +199,8 @@ class _StepEmitter:
                     emit_repeat(self, item)
                 case Fail():
                     self.fail(item)
+                case Barrier():
+                    self.barrier()
 
     def call(self, call: Call) -> None:
         name = self.kernel(call.kernel)
@@ -183,7 +213,7 @@ class _StepEmitter:
         key = repr(kernel)  # all of it: what `str` shows leaves out the strides of products
         if key not in self.names:
             self.names[key] = f"{kernel.name}_{len(self.names)}"
-            named = Kernel(self.names[key], kernel.domain, kernel.buffers, kernel.body)
+            named = kernel._replace(name=self.names[key])
             emit_kernel(self.f.module, named, self.target, self.flags)
         return self.names[key]
 
@@ -218,6 +248,14 @@ class _StepEmitter:
         raw = f.load(self.place(fail.failed), "i8")
         f.branch_if(f.icmp("ne", raw, f.const(0, raw)), failed, passed)
         f.label(failed)
-        f.store(f.load(self.place(fail.value), "i64"), f.parameters[2])
-        f.line(f"ret i64 {fail.number + 1}")
+        self.leave(fail)
         f.label(passed)
+
+    def leave(self, fail: Fail) -> None:
+        """Return the number of a check that failed."""
+        f = self.f
+        f.store(f.load(self.place(fail.value), "i64"), self.frame.failing)
+        f.line(f"ret i64 {fail.number + 1}")
+
+    def barrier(self) -> None:
+        raise AssertionError("a barrier in a program for one thread")

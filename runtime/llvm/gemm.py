@@ -74,17 +74,19 @@ def emit_matmul(
     workspace: Reg,
     rows: tuple[Reg, Reg] | None = None,
     shares: int = 1,
+    columns: tuple[Reg, Reg] | None = None,
 ) -> None:
     """Append to `f` the product of `left` and `right`, handing each finished tile to `epilogue`.
 
     Every element of the product is in exactly one tile.  `workspace` is 64-byte aligned memory of
-    `workspace_bytes`, one per thread.  `rows` limits the work to rows low <= row < high.
+    `workspace_bytes`, one per thread.  `rows` limits the work to rows low <= row < high, which
+    exist, and `columns` likewise; `shares` is among how many threads the rows are divided.
     """
     if 0 in (shape.rows, shape.columns):
         return
     seen, tiling, transposed = plan(shape, target, shares)
     rows = rows or (index(0), index(shape.rows))
-    columns = index(0), index(shape.columns)
+    columns = columns or (index(0), index(shape.columns))
     if transposed:
         left, right, rows, columns = right, left, columns, rows
     Matmul(f, seen, tiling, transposed, left, right, epilogue, workspace).emit(rows, columns)
@@ -178,7 +180,8 @@ class Matmul(NamedTuple):
         columns = minimum(f, left_over, index(tiling.width))
         kernel, width = self.choose_kernel(left_over)
         last = minus(f, index(self.shape.columns), width)
-        base = column if tiling.pack_right else minimum(f, column, last)
+        padded = tiling.pack_right and not tiling.dot
+        base = column if padded else minimum(f, column, last)
         return Panel(column, base, columns, kernel)
 
     def band(self, panel: Panel, start: Reg) -> Band:

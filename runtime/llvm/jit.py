@@ -49,6 +49,12 @@ def _host_target() -> HostTarget:
     )
 
 
+def add_symbol(name: str, address: int) -> None:
+    """Make `name` known to all code that is compiled from now on."""
+    host_target()
+    llvm.add_symbol(name, address)
+
+
 FULL = 2
 QUICK = 0
 """LLVM's levels of effort.  `QUICK` compiles four times as fast and is for code without loops."""

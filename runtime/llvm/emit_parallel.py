@@ -1,0 +1,143 @@
+"""A step for several threads: one region, which every thread runs whole, over its own shares.
+
+The step is two functions.  `step` fills a job (its parameters, and room for the status) and enters
+the pool with `step_shares(job, member, team)`.  There a member of the team runs the shares from
+member * shares / team on: of a divided kernel their range in one call, of the others all if the
+first share is among them.  Everybody takes the same branches and sees the same failed checks, for
+barriers stand between who writes a value and who decides by it; the first member reports.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from graphc.runtime.barriers import scratch_step
+from graphc.runtime.llvm.builder import Function, Reg, constant
+from graphc.runtime.llvm.emit import memory_elem
+from graphc.runtime.llvm.emit_step import Frame, StepEmitter, work_bytes
+from graphc.runtime.llvm.gemm_kernels import when
+from graphc.runtime.llvm.jit import HostTarget
+from graphc.runtime.llvm.pool import BARRIER, RUN, SPIN_NS
+from graphc.runtime.plan import Arena
+from graphc.runtime.program import Call, Fail, Program
+
+_ARGUMENTS, _ARENA, _FAILING, _STATUS = range(4)
+"""The fields of a job, eight bytes each."""
+
+
+PATIENCE = 0.5
+"""How long to wait for workers, as a part of the time that they save."""
+MOST_PATIENCE = 100_000
+"""Looks at the door, about a millisecond of them: a worker that takes longer has no core."""
+
+
+class Member(NamedTuple):
+    """Which shares a thread runs: first <= share < last; and the team that it belongs to."""
+
+    number: Reg
+    team: Reg
+    first: Reg
+    last: Reg
+
+
+def emit_shares(
+    f: Function, program: Program, arena: Arena, target: HostTarget, flags: str
+) -> list[tuple[str, Call]]:
+    """Have `f`, the step, run a program in the pool; the functions of its kernels."""
+    name, module = f"{f.name}_shares", f.module
+    calls = _emit_body(f, name, program, arena, target, flags)
+    module.declare(RUN, "void", ["ptr", "ptr", "i64", "i64"])
+    module.declare(BARRIER, "void", ["i64"])
+    job = f.let("alloca [4 x i64], align 16", "ptr")
+    for field, value in enumerate((*f.parameters, constant(0, "i64"))):
+        f.line(f"store {value.typed}, ptr {_field(f, job, field).text}, align 8")
+    patience = min(int(program.saved * PATIENCE / SPIN_NS), MOST_PATIENCE)
+    wanted = constant(program.shares, "i64"), constant(patience, "i64")
+    f.call(RUN, [Reg(f"@{name}", "ptr"), job, *wanted])
+    status = f.load(_field(f, job, _STATUS), "i64")
+    f.line(f"ret i64 {status.text}")
+    return calls
+
+
+def _emit_body(
+    step: Function, name: str, program: Program, arena: Arena, target: HostTarget, flags: str
+) -> list[tuple[str, Call]]:
+    job, number, team = Reg("%job", "ptr"), Reg("%member", "i64"), Reg("%team", "i64")
+    f = Function(step.module, name, [job, number, team])
+    fields = [_field(f, job, field) for field in (_ARGUMENTS, _ARENA, _FAILING)]
+    frame = Frame(*(f.let(f"load ptr, ptr {field.text}, align 8", "ptr") for field in fields))
+    shares = constant(program.shares, "i64")
+    first = f.binary("udiv", f.mul(number, shares), team)
+    after = f.add(number, constant(1, "i64"))
+    member = Member(number, team, first, f.binary("udiv", f.mul(after, shares), team))
+    emitter = SharesEmitter(f, program, arena, target, flags, frame, member)
+    emitter.items(program.items)
+    f.line("ret void")
+    step.module.add(f)
+    return emitter.calls
+
+
+def _field(f: Function, job: Reg, number: int) -> Reg:
+    return f.offset(job, "i64", constant(number, "i64"))
+
+
+class SharesEmitter(StepEmitter):
+    """Emits the items of a program as one member of a team runs them."""
+
+    def __init__(
+        self,
+        f: Function,
+        program: Program,
+        arena: Arena,
+        target: HostTarget,
+        flags: str,
+        frame: Frame,
+        member: Member,
+    ):
+        super().__init__(f, program, arena, target, flags, frame)
+        self.member = member
+        own = f.mul(member.first, constant(work_bytes(program, target), "i64"))
+        self.work = f.offset(self.work, "i8", own)
+        self.is_first = f.icmp("eq", member.number, constant(0, "i64"))
+
+    def call(self, call: Call) -> None:
+        if call.cuts:
+            self.share(call)
+        else:
+            with when(self.f, self.is_first):
+                super().call(call)
+
+    def share(self, call: Call) -> None:
+        """Run this member's shares of a divided kernel, as one range, unless it is empty."""
+        f, name = self.f, self.kernel(call.kernel)
+        self.calls.append((name, call))
+        table = f.module.table(f"cuts_{'_'.join(map(str, call.cuts))}", "i64", call.cuts)
+        low, high = (
+            f.load(f.offset(table, "i64", share), "i64")
+            for share in (self.member.first, self.member.last)
+        )
+        with when(f, f.icmp("slt", low, high)):
+            f.call(name, [*self.share_pointers(call), self.work, low, high])
+
+    def share_pointers(self, call: Call) -> list[Reg]:
+        pointers = []
+        for buffer, root in zip(call.kernel.buffers, call.roots, strict=True):
+            pointer = self.pointer(root)
+            if buffer.role == "scratch":
+                step = constant(scratch_step(buffer.size, buffer.dtype), "i64")
+                own = self.f.mul(self.member.first, step)
+                pointer = self.f.offset(pointer, memory_elem(buffer.dtype), own)
+            pointers.append(pointer)
+        return pointers
+
+    def barrier(self) -> None:
+        self.f.call(BARRIER, [self.member.team])
+
+    def leave(self, fail: Fail) -> None:
+        """All members leave; the first reports the check that failed."""
+        f = self.f
+        with when(f, self.is_first):
+            f.store(f.load(self.place(fail.value), "i64"), self.frame.failing)
+            status = constant(fail.number + 1, "i64")
+            f.store(status, _field(f, f.parameters[0], _STATUS))
+        f.line("ret void")

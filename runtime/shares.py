@@ -1,0 +1,218 @@
+"""Dividing a program's work among threads.
+
+Each kernel that is worth it runs in `shares`, each over a range of the indices along one axis of
+its loops; the others are run by one thread.  A kernel with several loop nests is taken apart into
+its nests first, each divided along its own axis.  How a kernel is divided depends on shapes and on
+the number of shares alone, never on which thread comes first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import NamedTuple
+
+from graphc.ir import Type
+from graphc.runtime.barriers import scratch_step
+from graphc.runtime.cost import duration
+from graphc.runtime.independence import independent_axes, is_private
+from graphc.runtime.kernel import Blocks, Division, Kernel, Loop, Product, Statement, inner
+from graphc.runtime.nests import Nest, nests
+from graphc.runtime.program import Branch, Call, Item, Program, Repeat, Root
+
+WORTH_GAIN = 1.2
+"""How many times faster a kernel must get to be divided."""
+
+GOOD_GAIN = 0.9
+"""The outermost axis is taken that gives this part of the best gain: its shares lie together."""
+
+WORTH_NS = 15_000.0
+"""What dividing must save in all: sleeping threads take this long to wake."""
+
+
+MEETING_NS = 300.0
+"""What it costs that threads wait for each other."""
+WHILE_TURNS = 20.0
+"""Iterations of a loop that ends by a condition, for want of knowing."""
+
+
+class Thresholds(NamedTuple):
+    """When dividing is worth it, in estimated nanoseconds."""
+
+    kernel: float = 6_000.0
+    """A kernel that takes less than this runs on one thread: barriers cost, and cold caches."""
+    step: float = WORTH_NS
+    """What all divided kernels together must save for the step to use threads at all."""
+
+
+USUAL = Thresholds()
+
+ALWAYS = Thresholds(0.0, -math.inf)
+"""Divide whatever can be divided: for tests."""
+
+
+def divide(
+    program: Program, shares: int, vector_bytes: int, thresholds: Thresholds = USUAL
+) -> Program:
+    """The program with its kernels divided; the program itself where that does not pay."""
+    if shares == 1:
+        return program
+    divider = _Divider(shares, vector_bytes, thresholds)
+    items = tuple(divider.items(program.items))
+    if not divider.divided or divider.saved < thresholds.step:
+        return program
+    return replace(program, items=items, shares=shares, saved=divider.saved)
+
+
+@dataclass
+class _Divider:
+    shares: int
+    vector_bytes: int
+    thresholds: Thresholds
+    turns: float = 1.0
+    """How often the items that are being divided run, by the loops around them."""
+    saved: float = 0.0
+    divided: int = 0
+    count: int = 0
+
+    def items(self, items: Sequence[Item]) -> Iterator[Item]:
+        for item in items:
+            match item:
+                case Call():
+                    yield from self.call(item)
+                case Branch(then=then, otherwise=otherwise):
+                    yield item._replace(
+                        then=tuple(self.items(then)), otherwise=tuple(self.items(otherwise))
+                    )
+                case Repeat():
+                    yield self.repeat(item)
+                case _:
+                    yield item
+
+    def repeat(self, repeat: Repeat) -> Repeat:
+        """A loop whose threads meet at the end of each iteration, and around its test."""
+        outside = self.turns
+        self.turns *= WHILE_TURNS if repeat.predicate else repeat.length
+        self.saved -= self.turns * MEETING_NS * (len(repeat.test) + len(repeat.body))
+        test, body = tuple(self.items(repeat.test)), tuple(self.items(repeat.body))
+        self.turns = outside
+        return repeat._replace(test=test, body=body)
+
+    def call(self, call: Call) -> Iterator[Call]:
+        if duration(call.kernel, self.vector_bytes) < self.thresholds.kernel:
+            yield call._replace(because="small")
+            return
+        parts = [self.part(call, nest) for nest in nests(call.kernel, call.roots)]
+        if any(part.cuts for part in parts):
+            yield from parts
+        else:
+            yield call._replace(because=parts[0].because)
+
+    def part(self, call: Call, nest: Nest) -> Call:
+        """The call of one nest, divided along the axis that balances best."""
+        kernel = nest.kernel
+        call = call._replace(kernel=kernel, roots=tuple(call.roots[i] for i in nest.buffers))
+        time = duration(kernel, self.vector_bytes)
+        if time < self.thresholds.kernel:
+            return call._replace(because="small")
+        choices = [cut(kernel, axis, self.shares) for axis in independent_axes(kernel, call.roots)]
+        if not choices:
+            return call._replace(because="no axis along which shares would be independent")
+        most = max(cut.gain for cut in choices)
+        if most < WORTH_GAIN:
+            return call._replace(because="its axes are too short")
+        best = next(cut for cut in choices if cut.gain >= GOOD_GAIN * most)
+        self.saved += self.turns * time * (1 - 1 / best.gain)
+        self.divided += 1
+        divided = in_blocks_of_shares(kernel, best)
+        divided = divided._replace(division=Division(best.axis, self.shares))
+        return self.widened(call._replace(kernel=divided, cuts=best.cuts))
+
+    def widened(self, call: Call) -> Call:
+        """Scratch buffers hold a part for each share."""
+        roots = list(call.roots)
+        for i, buffer in enumerate(call.kernel.buffers):
+            if is_private(buffer):
+                nbytes = self.shares * scratch_step(buffer.size, buffer.dtype)
+                self.count += 1
+                nbytes *= Type(buffer.dtype).nbytes
+                roots[i] = Root("arena", -self.count, buffer.dtype, nbytes)
+        scratch = tuple(
+            root
+            for root, buffer in zip(roots, call.kernel.buffers, strict=True)
+            if is_private(buffer)
+        )
+        return call._replace(roots=tuple(roots), scratch=scratch)
+
+
+# ---- where to cut --------------------------------------------------------------------------------
+
+
+class Cut(NamedTuple):
+    """One way to divide a kernel: how many times faster it gets, and where the shares end."""
+
+    axis: int
+    gain: float
+    cuts: tuple[int, ...]
+
+
+GRAIN = 64
+"""Elements of a row that are not separated: four of the widest vectors of f32."""
+TILE_ROWS, TILE_COLUMNS = 2, 16
+"""What a share of a matrix product costs beside its rows or columns, in rows or columns."""
+
+
+def cut(kernel: Kernel, axis: int, shares: int) -> Cut:
+    """Equal shares of an axis, in whole vectors where the axis is long enough for that."""
+    size = kernel.domain[axis]
+    rows, columns = (_is_product_axis(kernel, axis, which) for which in (0, 1))
+    runs_in_vectors = columns or any(
+        isinstance(s, Loop) and s.vector and s.axes[-1] == axis for s in inner(kernel.body)
+    )
+    grain = GRAIN if runs_in_vectors and size >= 2 * shares * GRAIN else 1
+    inside = (round(size * share / shares / grain) * grain for share in range(1, shares))
+    cuts = (0, *inside, size)
+    longest = max(high - low for low, high in pairwise(cuts))
+    extra = TILE_ROWS if rows else TILE_COLUMNS if columns else 0
+    return Cut(axis, (size + extra) / (longest + extra), cuts)
+
+
+def in_blocks_of_shares(kernel: Kernel, cuts: Cut) -> Kernel:
+    """The kernel with equal blocks in each share, none larger than before.
+
+    The last block of a share begins early enough to be whole, and not before the share: a share
+    is as long as a block at least.
+    """
+    lengths = [high - low for low, high in pairwise(cuts.cuts)]
+    longest, shortest = max(lengths), min(lengths)
+
+    def smaller(statement: Statement) -> Statement:
+        match statement:
+            case Blocks(axis, size, body) if axis == cuts.axis:
+                count = max(-(-longest // size), 1 if shortest == longest else 2)
+                size = -(-longest // count)
+                return Blocks(axis, size, tuple(_with_rows(s, axis, size) for s in body))
+            case Loop(body=body) | Blocks(body=body):
+                return statement._replace(body=tuple(map(smaller, body)))
+        return statement
+
+    return kernel._replace(body=tuple(map(smaller, kernel.body)))
+
+
+def _with_rows(statement: Statement, axis: int, rows: int) -> Statement:
+    """The products along `axis` with the rows of a block."""
+    match statement:
+        case Product() if statement.row_axis == axis:
+            return statement._replace(rows=rows)
+        case Loop(body=body) | Blocks(body=body):
+            return statement._replace(body=tuple(_with_rows(s, axis, rows) for s in body))
+    return statement
+
+
+def _is_product_axis(kernel: Kernel, axis: int, which: int) -> bool:
+    return any(
+        isinstance(s, Product) and (s.row_axis, s.column_axis)[which] == axis
+        for s in inner(kernel.body)
+    )

@@ -1,0 +1,69 @@
+"""Divided among threads, a step gives what it gives on one, bit for bit where no sum is divided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from models import softmax
+from random_graphs import NUMBERS, arguments, random_graph, recipes
+from running import all_results, assert_same, build, fused, op
+
+from graphc.build import Value
+from graphc.ir import Graph, Type
+from graphc.ops.elementwise import exp
+from graphc.runtime.shares import ALWAYS
+from graphc.runtime.step import Step
+
+
+def divided(graph: Graph, threads: int) -> Step:
+    return Step(fused(graph), threads=threads, thresholds=ALWAYS)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+@given(
+    st.lists(NUMBERS, min_size=1, max_size=4),
+    recipes(longest=10),
+    st.lists(NUMBERS, max_size=3),
+    st.sampled_from([2, 3, 4]),
+    NUMBERS,
+)
+def test_random_graphs(params, recipe, outs, threads, seed):
+    graph = random_graph(params, recipe, outs)
+    arrays = arguments(graph, seed)
+    serial, parallel = Step(fused(graph)), divided(graph, threads)
+    expected = all_results(serial, graph, arrays)
+    for got, want in zip(all_results(parallel, graph, arrays), expected):
+        assert_same(got, want)
+
+
+F32 = "f32"
+TABLE: dict[str, tuple[list[Type], Callable[..., Value], tuple[int, ...] | str]] = {
+    "a chain, in whole vectors": ([Type(F32, (1000,))], lambda x: exp(x) * x, (0, 512, 1000)),
+    "rows of a softmax": ([Type(F32, (60, 40))], softmax, (0, 30, 60)),
+    "columns of a sum over rows": (
+        [Type(F32, (50, 400))], lambda x: op("sum")(x, axes=(0,)), (0, 192, 400)),
+    "rows of a product": (
+        [Type(F32, (60, 40)), Type(F32, (40, 30))], lambda a, b: op("matmul")(a, b), (0, 30, 60)),
+    "columns of a product with few rows": (
+        [Type(F32, (3, 40)), Type(F32, (40, 300))], lambda a, b: op("matmul")(a, b), (0, 128, 300)),
+    "matrices of a batch": (
+        [Type(F32, (6, 9, 9)), Type(F32, (6, 9, 9))], lambda a, b: op("matmul")(a, b), (0, 3, 6)),
+    "rows of a sort": ([Type(F32, (30, 9))], lambda x: op("sort")(x), (0, 15, 30)),
+    "three elements": ([Type(F32, (3,))], exp, (0, 2, 3)),
+    "additions anywhere": (
+        [Type(F32, (9,)), Type("i64", (40,)), Type(F32, (40,))],
+        lambda x, i, v: op("scatter_add")(x, i, v, axis=0),
+        "no axis along which shares would be independent"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("types", "make", "expected"), TABLE.values(), ids=TABLE)
+def test_where_a_kernel_is_cut(types, make, expected):
+    step = divided(build(types, make), 2)
+    *_, (_, _, call) = step.kernel_names()
+    assert (call.because if isinstance(expected, str) else call.cuts) == expected
