@@ -236,6 +236,21 @@ class Function:
         zeros = f"<{lanes} x i32> zeroinitializer"
         return self.let(f"shufflevector {kind} {first.text}, {kind} poison, {zeros}", a.elem, lanes)
 
+    def half(self, a: Reg, part: int) -> Reg:
+        """The first (`part` 0) or second half of the lanes of a vector."""
+        count = a.lanes // 2
+        if count == 1:
+            return self.extract(a, part)
+        picks = lane_constants(range(part * count, (part + 1) * count), "i32")
+        text = f"shufflevector {a.typed}, {a.type} poison, {picks.typed}"
+        return self.let(text, a.elem, count)
+
+    def joined(self, low: Reg, high: Reg) -> Reg:
+        """The lanes of two vectors, one after the other."""
+        count = low.lanes + high.lanes
+        picks = lane_constants(range(count), "i32")
+        return self.let(f"shufflevector {low.typed}, {high.typed}, {picks.typed}", low.elem, count)
+
     def extract(self, a: Reg, lane: int) -> Reg:
         return a if a.lanes == 1 else self.let(f"extractelement {a.typed}, i64 {lane}", a.elem)
 

@@ -38,6 +38,7 @@ from graphc.runtime.llvm.gemm import MatmulShape, Tile, emit_matmul, workspace_b
 from graphc.runtime.llvm.jit import HostTarget
 from graphc.runtime.llvm.math import ELEMS, SCALARS
 from graphc.runtime.llvm.routines import call_routine
+from graphc.runtime.llvm.widths import lanes_for
 
 UNROLL = 4
 """Vectors that a reduction adds up side by side, so that additions need not wait for each other."""
@@ -84,27 +85,6 @@ LOW, HIGH = Reg("%low", "i64"), Reg("%high", "i64")
 def memory_elem(dtype: str) -> str:
     """The LLVM type of an element in memory: a bool is a byte there."""
     return "i8" if dtype == "bool" else ELEMS[dtype]
-
-
-COLUMNS = 4
-"""Registers side by side where columns are added up: each row is read in longer runs."""
-
-
-def lanes_for(kernel: Kernel, target: HostTarget) -> int:
-    """One full register of the widest dtype that the kernel touches; several for column sums."""
-    widest = max((8 if b.dtype in ("f64", "i64") else 4 for b in kernel.buffers), default=4)
-    lanes = target.vector_bytes // widest
-    is_wide = bool(kernel.domain) and kernel.domain[-1] >= COLUMNS * lanes
-    return lanes * COLUMNS if is_wide and _adds_columns(kernel.body, False) else lanes
-
-
-def _adds_columns(statements: Sequence[Statement], inside: bool) -> bool:
-    """Whether a vector loop holds a loop that accumulates, lane by lane."""
-    return any(
-        isinstance(s, Loop)
-        and ((inside and bool(s.accumulators)) or _adds_columns(s.body, inside or s.vector))
-        for s in statements
-    )
 
 
 def product_shape(kernel: Kernel, product: Product) -> MatmulShape:
@@ -573,20 +553,9 @@ class _Emitter:
     def across_lanes(self, combine: str, total: Reg) -> Reg:
         """The lanes of a vector combined into one value, half onto half."""
         while total.lanes > 1:
-            low, high = (self._half(total, part) for part in (0, 1))
+            low, high = (self.f.half(total, part) for part in (0, 1))
             total = SCALARS[COMBINE[combine]](self.f, low, high)
         return total
-
-    def _half(self, value: Reg, part: int) -> Reg:
-        half = value.lanes // 2
-        if half == 1:
-            return self.f.extract(value, part)
-        picks = ", ".join(f"i32 {part * half + i}" for i in range(half))
-        return self.f.let(
-            f"shufflevector {value.typed}, {value.type} poison, <{half} x i32> <{picks}>",
-            value.elem,
-            half,
-        )
 
     def blocks(self, blocks: Blocks) -> None:
         """One block after the other; what lies in scratch memory is counted from its start."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc.runtime.llvm.builder import Function, Module, Reg
+from graphc.runtime.llvm.builder import BITS, Function, Module, Reg
 
 
 def is_float(x: Reg) -> bool:
@@ -66,9 +66,7 @@ def replace_rare(
     `slow` becomes one function in the module, so that its code is compiled once however many
     rows need it.
     """
-    full = f"{name}_{common.elem}_x{common.lanes}"
-    if full not in f.module.functions:
-        f.module.add(_define(f.module, full, args, slow))
+    full = _function(f.module, name, args, slow)
     block, after = f.name_of("rare"), f.name_of("common")
     before = f.block
     f.branch_if(any_lane(f, rare), block, after)
@@ -81,9 +79,31 @@ def replace_rare(
     return f.phi(common.elem, common.lanes, [(common, before), (replaced, block)])
 
 
-def _define(module: Module, name: str, args: Sequence[Reg], slow: Callable[..., Reg]) -> Function:
+WIDEST = 64
+"""Bytes of a vector beyond which `slow` is called on each half: its code is long."""
+
+
+def _function(module: Module, name: str, args: Sequence[Reg], slow: Callable[..., Reg]) -> str:
+    """The name of the function of `slow` for arguments like these, defined if it is not yet."""
+    lanes, elem = args[0].lanes, args[0].elem
+    full = f"{name}_{elem}_x{lanes}"
+    if full in module.functions:
+        return full
     parameters = [Reg(f"%a{i}", arg.elem, arg.lanes) for i, arg in enumerate(args)]
-    f = Function(module, name, parameters, parameters[0].type)
-    result = slow(f, *parameters)
+    f = Function(module, full, parameters, parameters[0].type)
+    if lanes * BITS[elem] > 8 * WIDEST:
+        result = _by_halves(f, name, parameters, slow)
+    else:
+        result = slow(f, *parameters)
     f.line(f"ret {result.typed}")
-    return f
+    module.add(f)
+    return full
+
+
+def _by_halves(f: Function, name: str, args: Sequence[Reg], slow: Callable[..., Reg]) -> Reg:
+    results = []
+    for part in (0, 1):
+        halves = [f.half(arg, part) for arg in args]
+        function = _function(f.module, name, halves, slow)
+        results.append(f.call(function, halves, args[0].elem, args[0].lanes // 2))
+    return f.joined(*results)

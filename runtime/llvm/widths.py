@@ -1,0 +1,57 @@
+"""How many elements a vector loop takes at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from graphc.ops.costs import cost
+from graphc.runtime.kernel import Blocks, Compute, Kernel, Loop, Product, Statement
+from graphc.runtime.llvm.jit import HostTarget
+
+SIDE_BY_SIDE = 4
+"""Registers that are worked on at once where one would leave the processor waiting."""
+
+LONG_COST, MANY_ELEMENTS = 15, 4096
+"""From one elementary function on a chain is long; fewer elements do not repay the larger code."""
+
+
+def lanes_for(kernel: Kernel, target: HostTarget) -> int:
+    """One full register of the widest dtype that the kernel touches, or several side by side.
+
+    Several where columns are added up: each row is read in longer runs.  And in elementwise loops
+    with long chains of dependent operations: a processor looks only some hundred instructions
+    ahead, so that it finds independent ones only if they stand next to each other.  (Loops that
+    accumulate are unrolled instead.)
+    """
+    widest = max((8 if b.dtype in ("f64", "i64") else 4 for b in kernel.buffers), default=4)
+    lanes = target.vector_bytes // widest
+    is_wide = bool(kernel.domain) and kernel.domain[-1] >= SIDE_BY_SIDE * lanes
+    if is_wide and (_adds_columns(kernel.body, False) or _is_long_chain(kernel)):
+        return SIDE_BY_SIDE * lanes
+    return lanes
+
+
+def _adds_columns(statements: Sequence[Statement], inside: bool) -> bool:
+    """Whether a vector loop holds a loop that accumulates, lane by lane."""
+    return any(
+        isinstance(s, Loop)
+        and ((inside and bool(s.accumulators)) or _adds_columns(s.body, inside or s.vector))
+        for s in statements
+    )
+
+
+def _is_long_chain(kernel: Kernel) -> bool:
+    statements = list(_below(kernel.body))
+    if any(isinstance(s, Product) or (isinstance(s, Loop) and s.accumulators) for s in statements):
+        return False
+    spent = sum(cost(s.op) for s in statements if isinstance(s, Compute))
+    return spent >= LONG_COST and math.prod(kernel.domain) >= MANY_ELEMENTS
+
+
+def _below(statements: Sequence[Statement]) -> Iterator[Statement]:
+    """The statements and all that is nested in them."""
+    for statement in statements:
+        yield statement
+        if isinstance(statement, Loop | Blocks):
+            yield from _below(statement.body)
