@@ -61,6 +61,10 @@ class RaisedError(GraphcError, RuntimeError):
     """A branch that raises a RuntimeError was taken."""
 
 
+class UnboundNameError(GraphcError, UnboundLocalError):
+    """A variable was read that only a loop assigns which ran no iteration."""
+
+
 # ---- tracing -------------------------------------------------------------------------------------
 
 

@@ -126,6 +126,7 @@ CHECK_ERRORS = {
     "ZeroDivisionError": errors.DivisionByZeroError,
     "OverflowError": errors.IntegerRangeError,
     "RuntimeError": errors.RaisedError,
+    "UnboundLocalError": errors.UnboundNameError,
 }
 
 

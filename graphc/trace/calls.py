@@ -19,7 +19,7 @@ import numpy as np
 from graphc import errors
 from graphc.ir import DTYPE_NAMES, NUMPY_DTYPES
 from graphc.ops import elementwise as ew
-from graphc.trace import numpy_api, numpy_making
+from graphc.trace import iterables, numpy_api, numpy_making
 from graphc.trace.numpy_choosing import where
 from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, cast_to, holds_tracer, is_python_scalar, lift, wrap
@@ -243,6 +243,7 @@ _ON_TRACED: list[tuple[Any, Callable[..., Any]]] = [
     (max, _extreme("max", operator.gt)),
     (min, _extreme("min", operator.lt)),
     (isinstance, _isinstance),
+    (range, iterables.range_),
 ]
 
 _STAND_INS: dict[int, tuple[Any, Callable[..., Any]]] = {
@@ -250,6 +251,9 @@ _STAND_INS: dict[int, tuple[Any, Callable[..., Any]]] = {
         id(function): (function, functools.wraps(function)(_if_traced(function, traced)))
         for function, traced in _ON_TRACED
     },
+    id(enumerate): (enumerate, iterables.enumerate_),
+    id(zip): (zip, iterables.zip_),
+    id(reversed): (reversed, iterables.reversed_),
     id(np.zeros): (np.zeros, _filled(np.zeros, 0)),
     id(np.ones): (np.ones, _filled(np.ones, 1)),
     id(np.empty): (np.empty, _filled(np.empty, 0)),

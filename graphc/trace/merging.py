@@ -221,20 +221,21 @@ def with_traced_bools(sides: list[Any], branches: tuple[Branch, Branch]) -> list
     if flat[0][1] == flat[1][1]:
         return sides
     return [
-        tree.unflatten(_with_traced(own[1], other[1], branch), own[0])
+        tree.unflatten(with_traced(own[1], other[1], branch.scope), own[0])
         for own, other, branch in zip(flat, reversed(flat), branches, strict=True)
     ]
 
 
-def _with_traced(own: tree.Structure, other: tree.Structure, branch: Branch) -> tree.Structure:
+def with_traced(own: tree.Structure, other: tree.Structure, scope: Scope) -> tree.Structure:
+    """`own` with those of its bools as values of `scope` that are something else in `other`."""
     if isinstance(own, tree.Static):
         if type(own.value) is not bool or own == other or not _may_be_bool(other):
             return own
-        with reenter(branch.scope):
+        with reenter(scope):
             return tree.Static(lift(own.value))
     if isinstance(own, tree.Node) and isinstance(other, tree.Node) and own.keys == other.keys:
         pairs = zip(own.parts, other.parts, strict=True)
-        return tree.Node(own.kind, own.keys, tuple(_with_traced(a, b, branch) for a, b in pairs))
+        return tree.Node(own.kind, own.keys, tuple(with_traced(a, b, scope) for a, b in pairs))
     return own
 
 

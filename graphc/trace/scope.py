@@ -14,7 +14,7 @@ import sys
 import threading
 import types
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,11 +39,24 @@ class Specialisation:
         return f"{self.argument} = {self.value!r}: {self.cause} at {self.loc}"
 
 
+@dataclass(frozen=True)
+class LoopNote:
+    """What became of a loop: `form` is "unrolled", "scan" or "while", `reason` says why."""
+
+    loc: Loc
+    form: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.loc}: {self.form} ({self.reason})"
+
+
 @dataclass
 class Session:
     """What is known of one trace as a whole."""
 
     specialisations: dict[int, Specialisation] = field(default_factory=dict)
+    loops: dict[Loc, LoopNote] = field(default_factory=dict)
 
 
 class Storage:
@@ -52,9 +65,11 @@ class Storage:
     `aliases` are the arrays, any of which a conditional may have chosen to be this one: as long as
     one of them is alive, assignment to this one would have to change it, too.  The other way round,
     assignment to an alias makes this one `stale`: whether it changed is not known while tracing.
+    Of a variable that only a loop assigns, `unless` is what to do before it is read: to check that
+    the loop ran.
     """
 
-    __slots__ = ("__weakref__", "aliases", "atom", "choices", "mutable", "scope", "stale")
+    __slots__ = ("__weakref__", "aliases", "atom", "choices", "mutable", "scope", "stale", "unless")
 
     def __init__(
         self,
@@ -69,6 +84,7 @@ class Storage:
         self.aliases = aliases
         self.choices: list[weakref.ref[Storage]] = []
         self.stale: Loc | None = None
+        self.unless: Callable[[], None] | None = None
         for alias in aliases:
             if (array := alias()) is not None:
                 array.choices.append(weakref.ref(self))
@@ -187,12 +203,12 @@ def open_scope(name: str, session: Session | None = None) -> Iterator[Scope]:
 def reenter(scope: Scope) -> Iterator[Scope]:
     """A scope that has ended, open once more: to add what its results need."""
     _stack.scopes.append(scope)
-    scope.closed = False
+    was_closed, scope.closed = scope.closed, False
     try:
         yield scope
     finally:
         _stack.scopes.pop()
-        scope.closed = True
+        scope.closed = was_closed
 
 
 # ---- the user's line -----------------------------------------------------------------------------

@@ -81,7 +81,7 @@ class ExitLowering:
             node.body.insert(0, self.assign(flags.skipped, ast.Constant(False), node))
         yield node
         if "return" in kinds:
-            yield return_if(flags, node)
+            yield return_if(flags, node) if may_end(node, kinds) else return_value(flags, node)
         if "break" in kinds and orelse:
             yield at(ast.If(load(flags.broke), [at(ast.Pass(), node)], orelse), orelse[0])
         else:
@@ -159,9 +159,19 @@ class ExitLowering:
         return at(ast.Assign([ast.Name(name, ast.Store())], value), origin)
 
 
+def may_end(node: Loop, kinds: frozenset[str]) -> bool:
+    """Whether a loop may end otherwise than by `return`."""
+    if not isinstance(node, ast.While) or "break" in kinds:
+        return True
+    return not (isinstance(node.test, ast.Constant) and node.test.value)
+
+
+def return_value(flags: Flags, origin: ast.AST) -> ast.stmt:
+    return at(ast.Return(load(flags.value)), origin)
+
+
 def return_if(flags: Flags, origin: ast.AST) -> ast.stmt:
-    returns = ast.Return(load(flags.value))
-    return at(ast.If(load(flags.returned), [returns], []), origin)
+    return at(ast.If(load(flags.returned), [return_value(flags, origin)], []), origin)
 
 
 def _suites(node: ast.AST) -> Iterator[list[ast.stmt]]:

@@ -75,6 +75,20 @@ def _collect(node: ast.AST, found: Bindings, in_comprehension: bool) -> None:
         _collect(part, found, inside)
 
 
+def only_augmented(nodes: Iterable[ast.AST]) -> set[str]:
+    """The names that `nodes` bind by augmented assignment and in no other way."""
+    augmented: list[str] = []
+    every: list[str] = []
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            augmented.append(node.target.id)
+        every += own_names(node)
+        waiting += outer_parts(node)
+    return {name for name in augmented if augmented.count(name) == every.count(name)}
+
+
 def own_names(node: ast.AST) -> Iterator[str]:
     """The names that `node` itself binds, not its children."""
     if isinstance(node, ast.arg):

@@ -44,7 +44,8 @@ class Site:
     """One converted place in the source.
 
     `names` are the variables that the branches assign, `local_names` all of the function's;
-    `stops` are those that end a loop when they are true.
+    `stops` are those that end a loop when they are true, `augmented` those that its body assigns by
+    `+=` and its like alone.
     """
 
     loc: Any
@@ -52,6 +53,7 @@ class Site:
     globals_assigned: tuple[str, ...] = ()
     why: str = ""
     stops: tuple[str, ...] = ()
+    augmented: frozenset[str] = frozenset()
     local_names: frozenset[str] = frozenset()
 
 

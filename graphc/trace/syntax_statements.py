@@ -230,6 +230,7 @@ class FunctionRewriter(ExpressionRewriter):
             names=tuple(variables),
             globals_assigned=tuple(sorted(outer)),
             stops=self.lowering.stops[node],
+            augmented=self.mangled(names.only_augmented(node.body)),
         )
         probe = lambda_([], ast.Tuple([load(name) for name in variables], ast.Load()), head)
         call = self.runtime("loop", head, text(hook), site, subject, body, probe)

@@ -115,6 +115,8 @@ class Tracer:
         return value
 
     def _expect_known(self) -> None:
+        if self.storage.unless is not None:
+            self.storage.unless()
         if self.storage.stale is not None:
             raise errors.StaleValueError(
                 "this array was chosen by a traced condition, and one of those that it may be was"

@@ -1,0 +1,379 @@
+"""What one iteration of a loop leaves to the next, found by tracing the body.
+
+The body is traced with parameters for the variables that it assigns.  What it leaves in them must
+be of the type that it found.  A Python number that becomes a NumPy number (`total = 0.0` before
+`total = total + x[i]`), or an int that becomes a float, starts with the type of the fixed point:
+the body is traced again with it, until nothing changes.  Arrays that the body assigns into, and
+places in lists, dicts and objects, are found in the same way.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from graphc import errors
+from graphc.build import Value, zero_of
+from graphc.ir import FLOATS, all_eqns
+from graphc.trace import mutations, syntax, tree
+from graphc.trace.branches import UNDEFINED, Unusable
+from graphc.trace.merging import Shown, outer_alias, with_traced
+from graphc.trace.scope import Scope, Storage, current, open_scope, reenter
+from graphc.trace.tracer import Tracer, cast_to, lift
+
+GetState = Callable[[], tuple[Any, ...]]
+SetState = Callable[[Iterable[Any]], None]
+Key = str | mutations.Entry
+Aliases = tuple[weakref.ref[Storage], ...]
+
+ROUNDS = 20
+"""How often a body is traced before its types count as unstable: each round widens something."""
+
+
+class Unstable(Exception):
+    """A loop whose body is not the same graph in every iteration; `error` is for the user."""
+
+    def __init__(self, error: Exception, reason: str):
+        self.error = error
+        self.reason = reason
+        super().__init__(reason)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A carried value: before the loop, as the body finds it, and as the body leaves it."""
+
+    before: Value
+    param: Value
+    after: Value
+
+
+@dataclass(frozen=True)
+class Final:
+    """What a name or place holds after the loop: a tree of the loop's results.
+
+    `starts` are the leaves before the loop; where there are none (`late`), it has no value after a
+    loop that never ran.
+    """
+
+    structure: tree.Structure
+    results: tuple[int, ...]
+    weak: tuple[bool, ...]
+    aliases: tuple[Aliases, ...]
+    starts: tuple[Tracer, ...] = ()
+
+    @property
+    def late(self) -> bool:
+        return not self.starts
+
+
+@dataclass
+class Body:
+    """A body traced with stable types; the slots are in the order of the loop's results."""
+
+    scope: Scope
+    slots: list[Slot] = field(default_factory=list)
+    finals: dict[Key, Final] = field(default_factory=dict)
+    storages: dict[Storage, int] = field(default_factory=dict)
+    gone: dict[Key, Any] = field(default_factory=dict)
+    """Names that have no value after the loop: UNDEFINED or `Unusable`."""
+
+    @property
+    def size(self) -> int:
+        """How many equations an iteration has."""
+        return sum(1 for _ in all_eqns(self.scope.builder.finish([])))
+
+
+class _Head:
+    """What the body finds in a name or place: its value before the loop, of parameters."""
+
+    def __init__(self, init: Any, scope: Scope):
+        self.params: list[Value] = []
+        self.value = tree.map_leaves(lambda leaf: self._enter(leaf, scope), init)
+
+    def _enter(self, leaf: Tracer, scope: Scope) -> Tracer:
+        param = scope.builder.param(leaf.type)
+        self.params.append(param)
+        is_array = bool(leaf.shape)
+        aliases = (weakref.ref(leaf.storage),) if is_array and leaf.storage.mutable else ()
+        return Tracer(Storage(param.atom, scope, is_array, aliases), leaf.shape, weak=leaf.weak)
+
+
+@dataclass
+class _Left:
+    """What a round left in a name or place, leaf by leaf."""
+
+    structure: tree.Structure
+    leaves: list[Tracer]
+    values: list[Value]
+    aliases: list[Aliases]
+
+    @staticmethod
+    def of(value: Any, scope: Scope) -> _Left:
+        """To be asked while the body's assignments to arrays still hold."""
+        leaves, structure = tree.flatten(value)
+        lifted = [lift(leaf) for leaf in leaves]
+        values = [leaf.value() for leaf in lifted]
+        return _Left(structure, lifted, values, [_outer_arrays(leaf, scope) for leaf in lifted])
+
+    def with_bools_of(self, structure: tree.Structure, scope: Scope) -> _Left:
+        """The same with those of its bools traced that are traced in `structure`."""
+        value = tree.unflatten(with_traced(self.structure, structure, scope), self.leaves)
+        known = {id(leaf): i for i, leaf in enumerate(self.leaves)}
+        with reenter(scope):
+            new = _Left.of(value, scope)
+        for position, leaf in enumerate(new.leaves):
+            if id(leaf) in known:
+                new.values[position] = self.values[known[id(leaf)]]
+        return new
+
+
+class LoopState:
+    """The variables of a loop, and what is known of them before its body is traced."""
+
+    def __init__(self, get_state: GetState, set_state: SetState, site: syntax.Site):
+        self.get_state = get_state
+        self.set_state = set_state
+        self.site = site
+        self.before: dict[Key, Any] = dict(zip(site.names, get_state(), strict=True))
+        self.watched = mutations.Watched(mutations.visible())
+        self.inits: dict[Key, Any] = {}
+        self.storages: list[Storage] = []
+        self.is_traced = False
+        for name, value in self.before.items():
+            if self._is_rebound(name, value):
+                self._carry(name, value)
+
+    def _is_rebound(self, name: Key, value: Any) -> bool:
+        """Whether the body is expected to give `name` another value of the same structure."""
+        if _is_no_value(value):
+            return False
+        leaves = tree.flatten(value)[0]
+        in_place = name in self.site.augmented and any(
+            isinstance(leaf, Tracer) and leaf.storage.mutable for leaf in leaves
+        )
+        return bool(leaves) and not in_place
+
+    def _carry(self, key: Key, value: Any) -> None:
+        leaves = tree.flatten(value)[0]
+        self.is_traced |= any(isinstance(leaf, Tracer) for leaf in leaves)
+        self.inits[key] = tree.map_leaves(lift, value)
+
+    # ---- rounds ----------------------------------------------------------------------------------
+
+    def trace(self, run: Callable[[], Any]) -> tuple[Body, Any]:
+        """Trace the body until its types are stable: it, and what `run` gave.
+
+        Raises `Unstable` if they never are.
+        """
+        for _ in range(ROUNDS):
+            found = self._round(run)
+            if found is not None:
+                return found
+        raise self._unstable("what it carries", "grows in every iteration")
+
+    def _round(self, run: Callable[[], Any]) -> tuple[Body, Any] | None:
+        session = current().session
+        specialised = dict(session.specialisations)
+        before = {key: _values(init) for key, init in self.inits.items()}
+        memory = [current().read(storage) for storage in self.storages]
+        with open_scope("body") as scope:
+            heads = {k: _Head(init, scope) for k, init in self.inits.items()}
+            params = [self._enter(storage, scope) for storage in self.storages]
+            try:
+                self._put(heads)
+                given = run()
+                left = self._left(heads, scope)
+            finally:
+                written = scope.undo_writes()
+                self.watched.restore()
+                self.set_state(self.before.values())
+        body = Body(scope)
+        stable = [self._compare(body, key, heads, row, before) for key, row in left.items()]
+        new = [storage for storage in written if storage not in self.storages]
+        self.storages += new
+        if new or not all(stable):
+            session.specialisations.clear()
+            session.specialisations.update(specialised)
+            return None
+        for storage, start, param in zip(self.storages, memory, params, strict=True):
+            body.storages[storage] = len(body.slots)
+            body.slots.append(Slot(start, param, written[storage]))
+        return body, given
+
+    def _enter(self, storage: Storage, scope: Scope) -> Value:
+        """Make an array of the scope around the body hold a parameter of it."""
+        param = scope.builder.param(storage.type)
+        scope.write(storage, param)
+        return param
+
+    def _put(self, heads: dict[Key, _Head]) -> None:
+        start = {key: head.value for key, head in heads.items()}
+        self.set_state([start.get(name, value) for name, value in self.before.items()])
+        entries = {key: value for key, value in start.items() if isinstance(key, mutations.Entry)}
+        self.watched.put(entries, UNDEFINED)
+
+    def _left(self, heads: dict[Key, _Head], scope: Scope) -> dict[Key, Any]:
+        """What the body left in the names and places that it may have changed."""
+        self.watched.expect_arrays_unchanged()
+        self.watched.expect_globals_unchanged()
+        now: dict[Key, Any] = {key: self._before(key) for key in heads}
+        now.update(zip(self.site.names, self.get_state(), strict=True))
+        now.update(self.watched.changes(UNDEFINED))
+        return {
+            key: value if _is_no_value(value) else _Left.of(value, scope)
+            for key, value in now.items()
+            if key in heads or value is not self._before(key)
+        }
+
+    def _before(self, key: Key) -> Any:
+        if isinstance(key, mutations.Entry):
+            return self.watched.before(key, UNDEFINED)
+        return self.before[key]
+
+    # ---- comparing -------------------------------------------------------------------------------
+
+    def _compare(
+        self,
+        body: Body,
+        key: Key,
+        heads: dict[Key, _Head],
+        left: Any,
+        before: dict[Key, list[Value]],
+    ) -> bool:
+        """Add a name or place to the body; False where another round must carry something else."""
+        if _is_no_value(left):
+            if isinstance(key, mutations.Entry):
+                raise self._unstable(f"a {key.kind}", "shrinks in every iteration")
+            body.gone[key] = left
+            return True
+        if key in heads:
+            return self._pair(body, key, heads[key], left, before[key])
+        known = self._before(key)
+        if _is_no_value(known):
+            if isinstance(key, mutations.Entry):
+                raise self._unstable(f"a {key.kind}", "grows in every iteration")
+            self._add_late(body, key, left)
+            return True
+        leaves, structure = tree.flatten(known)
+        if not leaves and structure == left.structure:
+            return True
+        if not leaves:
+            return self._widen_bools(key, known, left)
+        self._carry(key, known)
+        return False
+
+    def _pair(self, body: Body, key: Key, head: _Head, left: _Left, before: list[Value]) -> bool:
+        """Carry what the body found in `key` and what it left there; False if the types grow."""
+        found, structure = tree.flatten(head.value)
+        if structure != left.structure:
+            left = left.with_bools_of(structure, body.scope)
+        if structure != left.structure:
+            return self._widen_bools(key, self.inits[key], left)
+        inits = tree.flatten(self.inits[key])[0]
+        grown = []
+        for i, (a, b, init) in enumerate(zip(found, left.leaves, inits, strict=True)):
+            grown.append(self._joined(key, i, structure, a, b, init))
+        if any(new is not old for new, old in zip(grown, inits, strict=True)):
+            self.inits[key] = tree.unflatten(structure, grown)
+            return False
+        first = len(body.slots)
+        for start, param, value in zip(before, head.params, left.values, strict=True):
+            with reenter(body.scope):
+                after = cast_to(value, param.dtype)
+            body.slots.append(Slot(start, param, after))
+        body.finals[key] = Final(
+            structure,
+            tuple(range(first, len(body.slots))),
+            tuple(param.weak for param in found),
+            tuple(left.aliases),
+            tuple(inits),
+        )
+        return True
+
+    def _joined(
+        self, key: Key, i: int, structure: tree.Structure, head: Tracer, left: Tracer, init: Tracer
+    ) -> Tracer:
+        """What a leaf starts from so that it keeps its type: `init`, perhaps as another type."""
+        if head.type == left.type and (left.weak or not head.weak):
+            return init
+        if head.shape == left.shape:
+            if head.weak and not left.weak and _holds(left.dtype_name, head.dtype_name):
+                return _cast(init, left.dtype_name, weak=False)
+            if head.weak and left.weak:
+                return _cast(init, "f64", weak=True)
+            if left.weak and np.result_type(head.dtype, left.stand_in()) == head.dtype:
+                return init
+        name = list(tree.paths(structure, key if isinstance(key, str) else repr(key)))[i]
+        raise self._unstable(
+            f"`{name}`", f"is {head.type} before an iteration and {left.type} after it"
+        )
+
+    def _widen_bools(self, key: Key, init: Any, left: _Left) -> bool:
+        """Carry the bools of `key` that the body changes; that is for another round."""
+        leaves, structure = tree.flatten(init)
+        widened = with_traced(structure, left.structure, current())
+        if widened == structure:
+            shown = tree.unflatten(left.structure, [Shown(x.type) for x in left.leaves])
+            raise self._unstable(
+                f"`{key}`", f"is {_describe(init)} before an iteration and {shown!r} after it"
+            )
+        self._carry(key, tree.unflatten(widened, leaves))
+        return False
+
+    def _add_late(self, body: Body, key: Key, left: _Left) -> None:
+        """A name that has a value after an iteration only; the body never finds one in it."""
+        first = len(body.slots)
+        builder = current().builder
+        for after in left.values:
+            start = builder.literal(zero_of(after.dtype), after.type)
+            body.slots.append(Slot(start, body.scope.builder.param(after.type), after))
+        results = tuple(range(first, len(body.slots)))
+        weak = tuple(leaf.weak for leaf in left.leaves)
+        body.finals[key] = Final(left.structure, results, weak, tuple(left.aliases))
+
+    def _unstable(self, what: str, how: str) -> Unstable:
+        message = (
+            f"in a loop over traced values, {what} {how}; give it its final structure, shape and"
+            " dtype before the loop (np.zeros(shape, dtype), .astype)"
+        )
+        return Unstable(errors.CarriedTypeError(message, self.site.loc.test), f"{what} {how}")
+
+
+# ---- pieces --------------------------------------------------------------------------------------
+
+
+def _is_no_value(value: Any) -> bool:
+    """Whether a name has no value, or one that cannot be used."""
+    return value is UNDEFINED or any(isinstance(x, Unusable) for x in tree.flatten(value)[0])
+
+
+def _values(init: Any) -> list[Value]:
+    return [leaf.value() for leaf in tree.flatten(init)[0]]
+
+
+def _outer_arrays(leaf: Tracer, scope: Scope) -> Aliases:
+    """The arrays outside of the body that an array it left may be."""
+    if not leaf.shape or not leaf.storage.mutable:
+        return ()
+    outer = outer_alias(leaf, scope)
+    return leaf.storage.aliases if outer is None else (outer, *leaf.storage.aliases)
+
+
+def _holds(dtype: str, weak: str) -> bool:
+    """Whether a Python number takes this dtype when it meets it."""
+    return dtype in FLOATS or (weak == "i64" and dtype != "bool")
+
+
+def _cast(init: Tracer, dtype: str, weak: bool) -> Tracer:
+    return Tracer(
+        Storage(cast_to(init.value(), dtype).atom, current(), mutable=False), init.shape, weak=weak
+    )
+
+
+def _describe(init: Any) -> str:
+    return repr(tree.map_leaves(lambda leaf: Shown(lift(leaf).type), init))
