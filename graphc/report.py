@@ -58,6 +58,7 @@ class Report:
     kernels          what runs, in order (those of both branches of a conditional)
     not_fused        neighbouring kernels and why they stayed apart
     specialisations  the arguments whose values the graph depends on, with cause and line
+    loops            what became of each loop over traced values, and why
     arena_bytes      the memory for temporaries; `peak_bytes` adds arguments, results and constants
     pass_ms          milliseconds for each pass of the pipeline, tracing included
     compile_ms       milliseconds from fused graph to machine code
@@ -71,6 +72,7 @@ class Report:
     kernels: tuple[KernelReport, ...]
     not_fused: tuple[NotFused, ...]
     specialisations: tuple[str, ...]
+    loops: tuple[str, ...]
     arena_bytes: int
     peak_bytes: int
     pass_ms: dict[str, float]
@@ -97,6 +99,7 @@ def make_report(entry: Specialised) -> Report:
         tuple(_kernel_reports(graph, step.kernel_names())),
         tuple(_not_fused(graph, dict(_kernel_names(step.kernel_names())))),
         tuple(str(fixed) for _, fixed in entry.traced.specialisations),
+        tuple(map(str, entry.traced.loops)),
         step.arena.nbytes,
         step.nbytes + sum(type.nbytes for type in outside),
         {"trace": entry.trace_ms, **entry.pass_ms},
@@ -233,6 +236,8 @@ def _lines(report: Report) -> Iterator[str]:
             )
     for pair in report.not_fused:
         yield f"  {pair.first} and {pair.second} are apart ({pair.value}): {pair.reason}"
+    for loop in report.loops:
+        yield f"  loop {loop}"
     for fixed in report.specialisations:
         yield f"  holds only for {fixed}"
     yield f"  memory: {_bytes(report.arena_bytes)} arena, {_bytes(report.peak_bytes)} in all"

@@ -212,12 +212,6 @@ def ambiguous_and(x):
     return x if x > 0 and x < 1 else -x
 
 
-def traced_while(x):
-    while x[0] > 0:
-        x = x - 1
-    return x
-
-
 def traced_assert(x):
     assert x[0] > 0
     return x
@@ -253,7 +247,6 @@ def raise_in_a_branch(x):
             r"array bool\[3\] is ambiguous; use np.any or np.all",
         ),
         (ambiguous_and, errors.AmbiguousTruthError, "np.where"),
-        (traced_while, errors.ConcreteValueError, "while"),
         (traced_assert, errors.ConcreteValueError, "assert"),
         (
             raise_in_a_branch,

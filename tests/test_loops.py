@@ -1,8 +1,7 @@
-"""`while_loop` and `scan`: compiled as on plain arrays."""
+"""Loops from plain Python: which of them are nodes, which are unrolled, and what is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,126 +9,263 @@ import pytest
 
 import graphc as gc
 from graphc import errors
+from graphc.ir import all_eqns
+
+X = np.array([1.0, 2.0, 3.0])
 
 
-def same(fn: Callable[..., Any], *args: Any) -> None:
-    """Compiled, `fn` gives what it gives on plain arrays."""
-    expected, got = fn(*args), gc.compile(fn)(*args)
-    for a, b in zip(leaves(got), leaves(expected), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-14)
+def ops(function: Any, *args: Any) -> list[str]:
+    return [eqn.op.name for eqn in all_eqns(gc.trace(function, *args))]
 
 
-def leaves(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (tuple, list)):
-        return [leaf for part in value for leaf in leaves(part)]
-    return [value]
+def loops(function: Any, *args: Any) -> list[str]:
+    return list(gc.compile(function).explain(*args).loops)
 
 
-def newton(a: Any) -> Any:
-    far = lambda s: np.abs(s["x"] * s["x"] - a) > 1e-12 * a
-    step = lambda s: {"x": 0.5 * (s["x"] + a / s["x"]), "n": s["n"] + 1}
-    return gc.while_loop(far, step, {"x": a, "n": 0})
+# ---- the rule ------------------------------------------------------------------------------------
 
 
-def test_while_loop() -> None:
-    same(newton, 2.0)
-    root = gc.compile(newton)(9.0)
-    assert root["n"] > 2 and abs(root["x"] - 3.0) < 1e-12
+def test_a_long_loop_is_one_equation_however_long():
+    def steps(x, n):
+        for _ in range(n):
+            x = np.tanh(x) * 1.01
+        return x
+
+    traces = [gc.trace(lambda x, n=n: steps(x, n), X) for n in (100, 10_000)]
+    assert [len(list(all_eqns(graph))) for graph in traces] == [5, 5]
+    (note,) = loops(lambda x: steps(x, 10_000), X)
+    assert "test_loops.py:30: scan (10000 iterations of 4 operations)" in note
 
 
-def test_a_python_number_takes_the_dtype_that_the_body_gives_it() -> None:
-    def mean(x: Any) -> Any:
-        total, _ = gc.while_loop(lambda s: s[1] < 3, lambda s: (s[0] + x[s[1]], s[1] + 1), (0, 0))
-        return total
+def test_a_short_loop_is_unrolled():
+    def thrice(x):
+        for k in range(3):
+            x = x * k
+        return x
 
-    same(mean, np.array([0.5, 1.5, 2.5]))
-    assert gc.compile(mean)(np.array([0.5, 1.5, 2.5], "f4")).dtype == np.float32
-
-
-def test_a_state_that_is_assigned_to() -> None:
-    def fill(x: Any) -> Any:
-        def body(s: Any) -> Any:
-            values, i = s
-            values[i] = values[i - 1] * 2.0
-            return values, i + 1
-
-        return gc.while_loop(lambda s: s[1] < 5, body, (x, 1))[0]
-
-    x = np.ones(5)
-    same(fill, x)
-    assert np.all(x == 1.0), "the argument is not the state"
+    assert "scan" not in ops(thrice, X)
+    (note,) = loops(thrice, X)
+    assert "unrolled (3 iterations)" in note
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-def test_scan(reverse: bool) -> None:
-    def smooth(xs: Any, decay: Any) -> Any:
-        def f(mean: Any, x: Any) -> Any:
-            after = decay * mean + (1 - decay) * x["a"]
-            return after, {"mean": after, "error": x["b"] - mean}
+def test_a_body_that_needs_its_index_is_unrolled():
+    def layers(x):
+        weights = [2.0 * k for k in range(30)]
+        for k in range(30):
+            x = x + weights[k]
+        return x
 
-        return gc.scan(f, np.zeros(2), xs, reverse=reverse)
-
-    same(smooth, {"a": np.arange(8.0).reshape(4, 2), "b": np.ones((4, 2))}, 0.9)
-
-
-def test_scan_without_sequences() -> None:
-    same(lambda x: gc.scan(lambda s, _: (s * x, s), 1.0, length=5), 1.5)
-    same(lambda x: gc.scan(lambda s, _: (s * x, None), 1.0, length=3)[0], 1.5)
+    assert "scan" not in ops(layers, X)
+    assert "needs a known value" in " ".join(loops(layers, X))
+    np.testing.assert_allclose(gc.compile(layers)(X), layers(X))
 
 
-def test_loops_in_loops() -> None:
-    def powers(xs: Any) -> Any:
-        def f(total: Any, x: Any) -> Any:
-            small = gc.while_loop(lambda y: y > 1.0, lambda y: y / 3.0, x)
-            return total + small, small
+def test_a_loop_over_numbers_stays_python():
+    def table(x):
+        total = 0
+        for k in range(1000):
+            total += k
+        return x[total % 3] * total
 
-        return gc.scan(f, 0.0, xs)
+    assert "scan" not in ops(table, X) and "while" not in ops(table, X)
+    assert gc.compile(table)(X) == table(X)
 
-    same(powers, np.array([0.5, 7.0, 100.0, 3.0]))
+
+def test_a_list_needs_the_values_of_an_int_argument():
+    def chosen(x, n):
+        scales = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+        for k in range(n):
+            x = x * scales[k]
+        return x
+
+    compiled = gc.compile(chosen)
+    for n in (2, 6, 0):
+        np.testing.assert_allclose(compiled(X, n), chosen(X, n))
+    assert "n = 2" in compiled.explain(X, 2).specialisations[0]
+
+
+def test_a_while_whose_test_is_known_becomes_a_node_after_a_while():
+    def counted(x):
+        k = 0
+        while k < 10_000:
+            x = x * 0.999
+            k += 1
+        return x
+
+    graph = gc.trace(counted, X)
+    assert len(list(all_eqns(graph))) < 40
+    np.testing.assert_allclose(gc.compile(counted)(X), counted(X), rtol=1e-10)
+
+
+# ---- types that grow -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_python_number_takes_the_type_of_the_fixed_point(dtype):
+    def total(x):
+        s = 0
+        while s < 10:
+            s = s + x[0]
+        return s
+
+    x = X.astype(dtype)
+    got = gc.compile(total)(x)
+    assert got == 10.0 and got.dtype == dtype
+
+
+def test_an_int_that_becomes_a_float():
+    def halves(limit):
+        x = 0
+        while x < limit:
+            x = x + 0.5
+        return x
+
+    assert gc.compile(halves)(2.2) == halves(2.2)
+
+
+def test_a_bool_that_the_body_sets():
+    def crossed(x, limit):
+        seen = False
+        total = 0.0
+        while total < limit:
+            if x[1] > total:
+                seen = True
+            total = total + x[0]
+        return total * 2 if seen else total
+
+    for limit in (-1.0, 5.0):
+        assert gc.compile(crossed)(X, limit) == crossed(X, limit)
+
+
+# ---- names ---------------------------------------------------------------------------------------
+
+
+def test_a_name_of_the_loop_alone_after_no_iteration():
+    def last(x, n):
+        for k in range(n):
+            y = x * k
+        return y
+
+    compiled = gc.compile(last)
+    np.testing.assert_allclose(compiled(X, 4), last(X, 4))
+    with pytest.raises(UnboundLocalError, match=r"'y': the loop at .*test_loops.py:\d+, which"):
+        compiled(X, 0)
+
+
+def test_a_name_of_the_loop_alone_that_nobody_reads():
+    def unread(x, n):
+        for k in range(n):
+            y = x * k
+            x = x + y
+        return x
+
+    np.testing.assert_allclose(gc.compile(unread)(X, 0), X)
+
+
+def test_arguments_are_updated_in_place():
+    def decay(w, n):
+        for _ in range(n):
+            w -= 0.1 * w
+            w[0] = 1.0
+
+    compiled, plain = X.copy(), X.copy()
+    gc.compile(decay)(compiled, 30)
+    decay(plain, 30)
+    np.testing.assert_allclose(compiled, plain)
+
+
+def test_attributes_and_entries_are_carried():
+    class Counter:
+        def __init__(self):
+            self.count = 0
+
+    def count(x):
+        counter = Counter()
+        seen = {"largest": x[0], "all": [x, 0.0]}
+        while x.sum() > 1.0:
+            x = x * 0.9
+            counter.count += 1
+            seen["largest"] = np.maximum(seen["largest"], x[1])
+            seen["all"][1] = seen["all"][1] + x[0]
+        return x, counter.count, seen["largest"], seen["all"][1]
+
+    for got, wanted in zip(gc.compile(count)(X), count(X), strict=True):
+        np.testing.assert_allclose(got, wanted)
+
+
+def test_swapped_arrays_may_not_be_assigned_to():
+    def swap(x, y, n):
+        for _ in range(n):
+            x, y = y, x
+        x += 1.0
+        return x
+
+    with pytest.raises(errors.ReadOnlyError, match="copy"):
+        gc.compile(swap)(X.copy(), X.copy(), 3)
 
 
 # ---- what is refused -----------------------------------------------------------------------------
 
-REFUSED: list[tuple[Callable[..., Any], type[Exception], str]] = [
-    (
-        lambda x: gc.while_loop(lambda s: s[0] < 3, lambda s: s[:1], (0, x)),
-        errors.CarriedTypeError,
-        "another structure",
-    ),
-    (
-        lambda x: gc.while_loop(lambda s: np.sum(s) < 3, lambda s: np.concatenate([s, s]), x),
-        errors.CarriedTypeError,
-        "f64[3] into f64[6]",
-    ),
-    (
-        lambda x: gc.while_loop(lambda s: s < 3, lambda s: s + 1, x),
-        errors.AmbiguousTruthError,
-        "",
-    ),
-    (lambda x: gc.scan(lambda s, v: (s, v), 0.0, x[0]), errors.ArgumentError, "holds a number"),
-    (lambda x: gc.scan(lambda s, v: (s, v), 0.0), errors.ArgumentError, "neither xs nor length"),
-    (lambda x: gc.scan(lambda s, v: (s, v), 0.0, x, length=2), errors.ArgumentError, "[2, 3]"),
-    (lambda x: gc.scan(lambda s, v: s + v, 0.0, x), errors.ArgumentError, "a pair (carry, y)"),
-]
+
+def grows(x):
+    while x.sum() < 100:
+        x = np.concatenate([x, x])
+    return x
 
 
-@pytest.mark.parametrize(("fn", "kind", "message"), REFUSED)
-def test_what_is_refused(fn: Any, kind: type[Exception], message: str) -> None:
-    with pytest.raises(kind) as caught:
-        gc.compile(fn)(np.ones(3))
-    assert message in str(caught.value)
-    assert "test_loops.py" in str(caught.value)
+def becomes_an_array(x):
+    total = 0
+    while np.sum(total) < x[0] * 10:
+        total = total + x
+    return total
 
 
-def test_a_body_may_not_assign_to_what_lies_around_it() -> None:
-    def wrong(x: Any) -> Any:
-        def body(i: Any) -> Any:
-            x[i] = 0.0
-            return i + 1
+def changes_its_dtype(x):
+    n = x.astype(np.int64)[0]
+    while n < 10:
+        n = n + 0.5
+    return n
 
-        return gc.while_loop(lambda i: i < 3, body, 0), x
 
-    with pytest.raises(errors.ArgumentError, match="make it part of the state"):
-        gc.compile(wrong)(np.ones(3))
+def appends(x):
+    parts = []
+    while x.sum() > 1:
+        parts.append(x)
+        x = x * 0.5
+    return parts[0]
+
+
+def changes_its_structure(x):
+    pair = (x, x)
+    while x.sum() > 1:
+        x = x * 0.5
+        pair = (x,)
+    return pair
+
+
+COUNT = 0
+
+
+def counts_in_a_global(x):
+    global COUNT
+    while x.sum() > 1:
+        COUNT += 1
+        x = x * 0.5
+    return x
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "message", "line"),
+    [
+        (grows, errors.CarriedTypeError, r"`x` is f64\[3\] before .* f64\[6\] after", 1),
+        (becomes_an_array, errors.CarriedTypeError, r"`total` is i64\[\] before .* f64\[3\]", 2),
+        (changes_its_dtype, errors.CarriedTypeError, r"`n` is i64\[\] before .* f64\[\]", 2),
+        (appends, errors.CarriedTypeError, "a list grows in every iteration", 2),
+        (changes_its_structure, errors.CarriedTypeError, r"`pair` is \(f64\[3\], f64\[3\]\)", 2),
+        (counts_in_a_global, errors.UnsupportedSyntaxError, "the global 'COUNT'", 2),
+    ],
+)
+def test_what_is_refused(function, kind, message, line):
+    with pytest.raises(kind, match=message) as raised:
+        gc.compile(function)(X)
+    assert raised.value.loc.line == function.__code__.co_firstlineno + line

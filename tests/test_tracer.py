@@ -22,7 +22,6 @@ LEAKS: list[Any] = []
         (lambda x: int(x[0]), r"int\(\) of a traced value f64\[\] .* use .astype\(int\)"),
         (lambda x: complex(x[0]), "no complex numbers"),
         (lambda x: bool(x[0]), "call gc.cond"),
-        (lambda x: range(x[0]), "Python int argument of its own"),
         (lambda x: np.zeros(x.astype(int)[0]), "Python int argument of its own"),
         (lambda x: [1, 2, 3][x.astype(int)[0]], "Python int argument of its own"),
         (lambda x: f"{x[0]:.2f}", "format the result"),

@@ -198,22 +198,25 @@ def _as_python_int(bound: Any) -> Any:
 
 
 def _length(start: Any, stop: Any, step: Any) -> Any:
-    if not isinstance(step, Tracer):
-        if step == 0:
-            raise ValueError("range() arg 3 must not be zero")
-        if step == 1 and type(start) is int and start == 0:
-            count = stop
-        elif step > 0:
-            count = (stop - start + (step - 1)) // step
-        else:
-            count = (start - stop + (-step - 1)) // -step
+    if _is_known(step) and step == 0:
+        raise ValueError("range() arg 3 must not be zero")
+    if _is_known(start) and _is_known(step) and (start, step) == (0, 1):
+        count = stop
     else:
-        forwards = (stop - start + (step - 1)) // step
-        count = np.where(step > 0, forwards, (start - stop - (step + 1)) // -step)
-    if isinstance(count, Tracer):
+        upwards = (stop - start + (step - 1)) // step
+        downwards = (start - stop - (step + 1)) // -step
+        if _is_known(step):
+            count = upwards if step > 0 else downwards
+        else:
+            count = np.where(step > 0, upwards, downwards)
+    if not _is_known(count):
         count = np.maximum(count, 0)
         count.weak = True
     return count
+
+
+def _is_known(number: Any) -> bool:
+    return not isinstance(number, Tracer)
 
 
 def enumerate_(iterable: Any, start: Any = 0) -> Any:

@@ -223,7 +223,7 @@ class LoopState:
         self.watched.expect_globals_unchanged()
         now: dict[Key, Any] = {key: self._before(key) for key in heads}
         now.update(zip(self.site.names, self.get_state(), strict=True))
-        now.update(self.watched.changes(UNDEFINED))
+        now.update(self.watched.changes(UNDEFINED).items())
         return {
             key: value if _is_no_value(value) else _Left.of(value, scope)
             for key, value in now.items()

@@ -283,7 +283,7 @@ def _trace_items(
         if sliced:
             return Items(index, tuple(values), tuple(slices)), stopped
         again = conditionals.not_(stopped, loop.loc)
-        inside = operator.lt(number + 1, length)
+        inside = operator.lt(operator.add(number, 1), length)
         return Items(index, (), (), operator.and_(inside, again)), stopped
 
     try:
@@ -304,7 +304,7 @@ def _needs(error: Exception) -> str:
 def _cut(array: Tracer, length: Any) -> Tracer:
     """The first `length` rows, where that is known."""
     cut = type(length) is int and length != array.shape[0]
-    return array[:length] if cut else array  # type: ignore[no-any-return]
+    return array[:length] if cut else array
 
 
 def _emit_counted(state: LoopState, body: Body, go: Any, items: Items) -> None:

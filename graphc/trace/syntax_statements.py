@@ -200,8 +200,9 @@ class FunctionRewriter(ExpressionRewriter):
                 self.generic_visit(node)
             node.test = self.test(node.test, "a `while` loop" + self.place())
             return node
-        assigned = self.assigned([node.test, *node.body])
-        test = self.define("test", [at(ast.Return(node.test), node.test)], None)
+        assigned = self.assigned([ast.Expr(node.test), *node.body])
+        answer: ast.stmt = at(ast.Return(node.test), node.test)
+        test = self.define("test", [answer], None)
         body = self.branch("body", node.body, None)
         return self.loop("while_statement", node, load(test), body, assigned)
 

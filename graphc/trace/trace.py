@@ -13,6 +13,7 @@ from graphc.build import Value
 from graphc.ir import DTYPE_NAMES, NUMPY_DTYPES, Atom, Graph, Type
 from graphc.trace import control, tree
 from graphc.trace.scope import (
+    LoopNote,
     Scope,
     Session,
     Specialisation,
@@ -126,6 +127,7 @@ class Traced:
     structure: tree.Structure
     specialisations: tuple[tuple[int, Specialisation], ...]
     """The arguments (by position among the leaves) whose values the trace depends on."""
+    loops: tuple[LoopNote, ...] = ()
 
 
 def trace(
@@ -224,7 +226,8 @@ def _finish(scope: Scope, session: Session, tracers: list[Tracer], returned: Any
             updates.append((i, len(outs)))
             outs.append(atom)
     graph = scope.builder.finish(outs, updates)
-    return Traced(graph, tuple(results), structure, tuple(session.specialisations.items()))
+    specialised = tuple(session.specialisations.items())
+    return Traced(graph, tuple(results), structure, specialised, tuple(session.loops.values()))
 
 
 def _returned_argument(leaf: Any, tracers: list[Tracer], storages: dict[int, int]) -> int | None:
