@@ -110,17 +110,26 @@ def make_report(entry: Specialised) -> Report:
 
 
 def _kernel_names(calls: Sequence[tuple[str, Eqn | None, Any]]) -> Iterator[tuple[Eqn, str]]:
+    """Each kernel and its name: that of its first nest, and how many more there are."""
+    names: dict[Eqn, list[str]] = {}
     for name, eqn, _ in calls:
         if eqn is not None:
-            yield eqn, name
+            names.setdefault(eqn, []).append(name)
+    for eqn, parts in names.items():
+        yield eqn, parts[0] if len(parts) == 1 else f"{parts[0]} and {len(parts) - 1} more"
 
 
 def _kernel_reports(
     graph: Graph, calls: Sequence[tuple[str, Eqn | None, Any]]
 ) -> Iterator[KernelReport]:
     repeated = {e.out: e.ins[0] for e in all_eqns(graph) if e.op is broadcast}
+    names = dict(_kernel_names(calls))
     for name, eqn, parts in _whole_kernels(calls):
-        report = _copy_report(name, parts[0]) if eqn is None else _fused_report(name, eqn, repeated)
+        report = (
+            _copy_report(name, parts[0])
+            if eqn is None
+            else _fused_report(names[eqn], eqn, repeated)
+        )
         shares = {part.kernel.division.shares for part in parts if part.kernel.division is not None}
         reasons = dict.fromkeys(part.because for part in parts if part.because)
         yield replace(report, threads=max(shares, default=1), because=", ".join(reasons))
@@ -129,14 +138,16 @@ def _kernel_reports(
 def _whole_kernels(
     calls: Sequence[tuple[str, Eqn | None, Any]],
 ) -> Iterator[tuple[str, Eqn | None, list[Any]]]:
-    """The calls of each equation: a kernel may be taken apart to be divided."""
-    parts: list[Any] = []
-    for i, (name, eqn, call) in enumerate(calls):
-        parts = [*parts, call]
-        following = calls[i + 1][1] if i + 1 < len(calls) else None
-        if eqn is None or following is not eqn:
-            yield name, eqn, parts
-            parts = []
+    """The calls of each equation: a kernel may have several nests, each called for itself."""
+    nests: dict[Eqn, list[Any]] = {}
+    for _, eqn, call in calls:
+        if eqn is not None:
+            nests.setdefault(eqn, []).append(call)
+    for name, eqn, call in calls:
+        if eqn is None:
+            yield name, eqn, [call]
+        elif eqn in nests:
+            yield name, eqn, nests.pop(eqn)
 
 
 def _copy_report(name: str, call: Any) -> KernelReport:

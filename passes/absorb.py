@@ -115,6 +115,7 @@ class _Search:
     readers: list[list[int]]
     result: Absorption = field(default_factory=Absorption)
     absorbed: set[int] = field(default_factory=set)
+    uniform: frozenset[int] = frozenset()
     work: dict[int, float] = field(default_factory=dict)
     copies: dict[int, int] = field(default_factory=dict)
     burden: dict[int, float] = field(default_factory=dict)
@@ -124,6 +125,9 @@ class _Search:
         users = self.readers[position]
         if eqn.op in ASSEMBLERS and self._is_pulled(eqn, users):
             self.result.pulled.add(position)
+        if position in self.uniform:
+            self._visit_uniform(position, users)
+            return
         parts = [r for r in users if r in self.absorbed]
         roots = [r for r in users if self._moves(r, position)]
         is_needed = any(self._keeps(r, position) for r in users)
@@ -133,6 +137,18 @@ class _Search:
             parts = roots = []
         if is_needed or parts or roots or not users:
             self.result.regular.add(position)
+
+    def _visit_uniform(self, position: int, users: Sequence[int]) -> None:
+        """A number for the whole step is made again in each nest that reads it."""
+        loops = [r for r in users if r != GRAPH and self._is_in_loops(r)]
+        if loops:
+            self.absorbed.add(position)
+        if any(r not in loops for r in users) or not users:
+            self.result.regular.add(position)
+
+    def _is_in_loops(self, reader: int) -> bool:
+        is_loop = _is_loop_reader(self.graph.eqns[reader]) and not self._assembles(reader)
+        return is_loop and (reader in self.absorbed or reader in self.result.regular)
 
     def _moves(self, reader: int, position: int) -> bool:
         """Whether a regular mover computes what it reads of this equation elsewhere."""
@@ -199,7 +215,8 @@ class _Search:
         moved = set(moved_operands(eqn)) if is_mover(eqn) else set()
         for i, atom in enumerate(eqn.ins):
             if isinstance(atom, Var):
-                if moves and i in moved:
+                is_made_again = made.get(atom) in self.uniform & self.absorbed
+                if (moves and i in moved) or (is_made_again and self._is_in_loops(position)):
                     waiting.append(atom)
                 else:
                     reads[Read(atom, i in moved)] = None
@@ -224,6 +241,27 @@ class _Search:
         return eqn.op is index.take or (is_view_mover(eqn) and self._is_read_by_loops(position))
 
 
+UNIFORM_COST = 200
+"""Up to this many additions a number for the whole step is made again in each kernel."""
+
+
+def _uniform(graph: Graph) -> frozenset[int]:
+    """Equations for a single number that depends on parameters alone, and takes little time."""
+    spent: dict[Var, int] = {param: 0 for param in graph.params if param.type.size == 1}
+    found = set()
+    for position, eqn in enumerate(graph.eqns):
+        is_one = len(eqn.outs) == 1 and eqn.outs[0].type.size == 1
+        inputs = [atom for atom in eqn.ins if isinstance(atom, Var)]
+        if not (is_one and inputs and (eqn.op.elementwise or is_soft(eqn))):
+            continue
+        if all(atom in spent for atom in inputs):
+            total = move_cost(eqn) + sum(spent[atom] for atom in inputs)
+            if total <= UNIFORM_COST:
+                spent[eqn.out] = total
+                found.add(position)
+    return frozenset(found)
+
+
 def absorb(graph: Graph) -> Absorption:
     """Which equations of a graph its movers absorb; readers are decided before what they read."""
     positions = {out: i for i, eqn in enumerate(graph.eqns) for out in eqn.outs}
@@ -235,7 +273,7 @@ def absorb(graph: Graph) -> Absorption:
     for atom in dict.fromkeys(graph.outs):
         if isinstance(atom, Var) and atom in positions:
             readers[positions[atom]].append(GRAPH)
-    search = _Search(graph, readers)
+    search = _Search(graph, readers, uniform=_uniform(graph))
     for position in reversed(range(len(graph.eqns))):
         search.visit(position)
     return search.finish()

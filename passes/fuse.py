@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from graphc.axis_maps import AxisMap
 from graphc.build import rename
 from graphc.ir import Atom, Eqn, Graph, Lit, Var, has_effect, map_subgraphs
 from graphc.ops import control
 from graphc.passes.absorb import is_soft
-from graphc.passes.groups import Group, Grouping, find_groups
+from graphc.passes.groups import PARTS, Group, Grouping, find_groups
 
 Unit = tuple[Group | None, list[int]]
 """The equations of a kernel, or one equation that is none."""
@@ -101,14 +102,24 @@ def _peel(
         changed = False
         for i in list(inside):
             eqn = eqns[i]
-            if not is_soft(eqn):
+            if not is_soft(eqn) or i in grouping.absorption.closure:
                 continue
             source = eqn.ins[0]
             from_outside = isinstance(source, Lit) or made.get(source) not in inside
-            if from_outside or inside.isdisjoint(readers.get(eqn.out, ())):
+            if from_outside or _is_for_others(grouping, readers.get(eqn.out, set()), inside):
                 inside.discard(i)
                 changed = True
     return set(members) - inside
+
+
+def _is_for_others(grouping: Grouping, readers: set[int], inside: set[int]) -> bool:
+    """Whether only others read a value, and not as a part that the kernel can write to its place.
+
+    A value that is a part of another in memory is best made in the shape in which it goes there.
+    """
+    kinds = {grouping.groups[grouping.group_of[r]].kind for r in readers if r >= 0}
+    is_part = bool(kinds) and kinds <= PARTS and -1 not in readers
+    return inside.isdisjoint(readers) and not is_part
 
 
 def _as_eqn(graph: Graph, grouping: Grouping, unit: Unit, readers: dict[Var, set[int]]) -> Eqn:
@@ -133,7 +144,17 @@ def outline(
     results: Sequence[Var],
 ) -> Eqn:
     """The equations at `members` as one `fused` equation over a closed body."""
-    eqns = [graph.eqns[i] for i in members]
+    attrs = {
+        "kind": group.kind,
+        "domain": group.domain,
+        "reduce": tuple(sorted(group.reduce)),
+        "maps": maps,
+    }
+    return enclosed([graph.eqns[i] for i in members], results, attrs)
+
+
+def enclosed(eqns: Sequence[Eqn], results: Sequence[Var], attrs: Mapping[str, Any]) -> Eqn:
+    """A `fused` equation that holds `eqns` and gives `results`."""
     made = {out for eqn in eqns for out in eqn.outs}
     operands = list(
         dict.fromkeys(
@@ -153,15 +174,9 @@ def outline(
         ),
         tuple(names[out] for out in results),
     )
-    attrs = {
-        "body": body,
-        "kind": group.kind,
-        "domain": group.domain,
-        "reduce": tuple(sorted(group.reduce)),
-        "maps": maps,
-    }
     loc = next((eqn.loc for eqn in reversed(eqns) if eqn.loc is not None), None)
-    return Eqn(control.fused, tuple(operands), tuple(results), MappingProxyType(attrs), loc)
+    held = MappingProxyType({"body": body, **attrs})
+    return Eqn(control.fused, tuple(operands), tuple(results), held, loc)
 
 
 def _var(names: dict[Var, Atom], var: Var) -> Var:

@@ -25,7 +25,10 @@ from graphc.ops import index, linalg, shape
 from graphc.ops.reduce import REDUCTIONS
 from graphc.passes.absorb import ASSEMBLERS, absorb, is_soft, is_view_mover
 
-STANDALONE = {"concatenate", "pad", "update_slice", "scatter_add", "native"}
+PARTS = {"concatenate", "pad", "update_slice"}
+"""Ops whose result, in memory, has parts that other kernels may write where they belong."""
+
+STANDALONE = {*PARTS, "scatter_add", "native"}
 """Ops with loop nests of their own; the first three only where their result is in memory."""
 
 

@@ -20,6 +20,7 @@ from graphc.passes.cse import eliminate_common
 from graphc.passes.dce import eliminate_dead
 from graphc.passes.fold import fold_constants
 from graphc.passes.fuse import fuse
+from graphc.passes.join import join
 from graphc.passes.lower import lower
 from graphc.passes.row_blocks import fuse_rows
 from graphc.passes.simplify import simplify
@@ -50,6 +51,7 @@ FUSE: tuple[Pass, ...] = (
     Pass("dead: lowered", eliminate_dead),
     Pass("fuse", fuse),  # the passes above do not see kernels
     Pass("rows", fuse_rows),
+    Pass("join", join),
 )
 
 PIPELINE = OPTIMIZE + FUSE

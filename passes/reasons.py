@@ -21,6 +21,8 @@ def why_apart(graph: Graph, first: Eqn, second: Eqn, value: Atom) -> str:
         reason = _why_not_by_rows(first, second, value)
         if reason:
             return reason
+    if "nests" in kinds:
+        return "one of them is several nests, of which another waits for more"
     domains = first.attrs["domain"], second.attrs["domain"]
     if domains[0] != domains[1]:
         return f"they loop over different domains, {domains[0]} and {domains[1]}"

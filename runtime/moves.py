@@ -121,6 +121,31 @@ def schedule_copy(name: str, source: Source, dtype: str, into: Layout) -> Kernel
     return moves.kernel(name, moves.copy(source, buffer, into, out, dtype))
 
 
+def schedule_copies(
+    name: str, copies: Sequence[tuple[int, Source, Layout]], dtype: str
+) -> tuple[Kernel, list[int]]:
+    """Several parts of one array; the kernel's buffers are the operands that are returned, and it.
+
+    Each copy is of an operand (its number, its layout) or of a number (-1) to a place.
+    """
+    moves = _Moves()
+    buffers: dict[int, int] = {}
+    for operand, source, _ in copies:
+        if isinstance(source, Layout):
+            size = extent(source)
+            if operand not in buffers:
+                buffers[operand] = moves.buffer(source, dtype, "in")
+            known = moves.buffers[buffers[operand]]
+            moves.buffers[buffers[operand]] = known._replace(size=max(known.size, size))
+    out = len(moves.buffers)
+    size = max(extent(place) for _, _, place in copies)
+    moves.buffers.append(Buffer(f"y{out}", dtype, size, "out"))
+    body: list[Statement] = []
+    for operand, source, place in copies:
+        body += moves.copy(source, buffers.get(operand), place, out, dtype)
+    return moves.kernel(name, body), list(buffers)
+
+
 IN_PLACE = -1
 """In place of a buffer: the operand lies where the result goes."""
 

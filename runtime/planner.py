@@ -8,16 +8,20 @@ the difference (`in_place.py`), and copied at the end otherwise.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from graphc.ir import Atom, Dense, Eqn, Graph, Lit, Type, Var
 from graphc.ops import control, index, shape
+from graphc.runtime import parts
+from graphc.runtime.flatten import flattened, uses
+from graphc.runtime.homes import Homes
 from graphc.runtime.in_place import is_in_place, lies_at, may_overwrite, may_replace, may_touch
 from graphc.runtime.kernel import Kernel
 from graphc.runtime.layout import Layout, contiguous, view
 from graphc.runtime.loop_planning import plan_loop
-from graphc.runtime.moves import schedule_copy, schedule_move
+from graphc.runtime.moves import schedule_copies, schedule_copy, schedule_move
 from graphc.runtime.orders import Axes, ordered, preferred_orders, seen_through
 from graphc.runtime.program import Branch, Call, Choice, Fail, Item, Place, Program, Root, Source
 from graphc.runtime.schedule import schedule_loop
@@ -34,12 +38,16 @@ Updates = dict[int, list[int]]
 
 def make_program(graph: Graph) -> Program:
     """Plan a fused graph."""
-    return _Planner(graph).plan()
+    flat, origins = flattened(graph)
+    return replace(_Planner(flat, origins, uses(flat)).plan(), graph=graph)
 
 
 @dataclass
 class _Planner:
     graph: Graph
+    origins: dict[Eqn, Eqn]
+    """The kernel that a nest belongs to, where it has several."""
+    uses: Counter[Atom]
     items: list[Item] = field(default_factory=list)
     places: dict[Var, Source] = field(default_factory=dict)
     constants: list[Dense] = field(default_factory=list)
@@ -48,6 +56,10 @@ class _Planner:
     guarded: set[Root] = field(default_factory=set)
     """Memory with an old value in it that is not to be lost before its last reader has run."""
     orders: Mapping[Var, Axes] = field(default_factory=dict)
+    homes: Homes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.homes = Homes(self)
 
     def plan(self) -> Program:
         graph = self.graph
@@ -123,6 +135,7 @@ class _Planner:
     # ---- equations -------------------------------------------------------------------------------
 
     def equations(self, eqns: Sequence[Eqn], targets: dict[Var, Root]) -> None:
+        self.homes.settle(eqns, targets)
         for eqn in eqns:
             if eqn.op is control.fused:
                 self._kernel(eqn, targets)
@@ -195,12 +208,17 @@ class _Planner:
         outs = [self._out(out, targets) for out in eqn.outs]
         if eqn.attrs["kind"] in NESTS:
             self._nest(eqn, outs)
+        elif eqn.attrs["kind"] in parts.KINDS and self.homes.is_begun(eqn, outs[0]):
+            self._rest(eqn, outs[0])
         elif eqn.attrs["kind"] == "native":
             self._routine(eqn, outs)
         else:
             self._move(eqn, outs)
 
     def _out(self, out: Var, targets: dict[Var, Root]) -> Place:
+        home = self.homes.of(out)
+        if home is not None:
+            return home
         layout = ordered(out.type, self.orders.get(out))
         root = targets[out] if out in targets else self.arena(out.type).root
         return Place(root, layout)
@@ -208,21 +226,27 @@ class _Planner:
     def _nest(self, eqn: Eqn, outs: list[Place]) -> None:
         ins = [self.in_memory(self.source(atom), atom.type) for atom in eqn.ins]
         schedule = NESTS[eqn.attrs["kind"]]
-        kernel = schedule("kernel", eqn, [p.layout for p in ins], [p.layout for p in outs])
+        layouts = [p.layout for p in ins]
+        kernel = schedule("kernel", eqn, layouts, [p.layout for p in outs])
         roots = [p.root for p in (*ins, *outs)]
-        for i, place in enumerate(outs):
-            if place.root in self.guarded and not is_in_place(kernel, roots, len(ins) + i):
-                outs[i] = self.arena(eqn.outs[i].type)
+        moved = False
+        for i, (out, place) in enumerate(zip(eqn.outs, outs, strict=True)):
+            is_read = any(place.root in p.root.memories() for p in ins)
+            is_shared = place.root in self.guarded or (out in self.homes.places and is_read)
+            if is_shared and not is_in_place(kernel, roots, len(ins) + i):
+                outs[i] = self.arena(out.type)
                 roots[len(ins) + i] = outs[i].root
+                moved = moved or place.layout != outs[i].layout
+        if moved:
+            kernel = schedule("kernel", eqn, layouts, [p.layout for p in outs])
         self._call(eqn, kernel, roots, outs)
 
     def _call(self, eqn: Eqn, kernel: Kernel, roots: list[Root], outs: list[Place]) -> None:
         scratch = tuple(
-            self.arena(Type(b.dtype, (b.size,))).root
-            for b in kernel.buffers
-            if b.role == "scratch"
+            self.arena(Type(b.dtype, (b.size,))).root for b in kernel.buffers if b.role == "scratch"
         )
-        self.items.append(Call(kernel, (*roots, *scratch), eqn, scratch))
+        origin = self.origins.get(eqn, eqn)
+        self.items.append(Call(kernel, (*roots, *scratch), origin, scratch))
         for out, place in zip(eqn.outs, outs, strict=True):
             self.places[out] = place
 
@@ -263,6 +287,20 @@ class _Planner:
             if isinstance(source, Place) and not (in_place and i == 0):
                 roots.setdefault(atom, source.root)
         self._call(eqn, kernel, [*roots.values(), out.root], outs)
+
+    def _rest(self, eqn: Eqn, out: Place) -> None:
+        """Write what is not in its place yet."""
+        (inner,) = eqn.attrs["body"].eqns
+        sources = [self.source(atom) for atom in parts.operands(eqn)]
+        layouts = [s if isinstance(s, Lit) else s.layout for s in sources]
+        copies = parts.remaining(inner, layouts, out.layout, self.homes.there(eqn, out))
+        copies = [copy for copy in copies if 0 not in copy[2].shape]
+        self.places[eqn.out] = out
+        if not copies:
+            return
+        kernel, numbers = schedule_copies("move", copies, eqn.out.type.dtype)
+        roots = [sources[i].root for i in numbers]  # type: ignore[union-attr]
+        self._call(eqn, kernel, [*roots, out.root], [out])
 
     # ---- conditionals ----------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from graphc.build import Builder, Value
 from graphc.equal import structurally_equal
 from graphc.ir import OPS, Eqn, Graph, Type, subgraphs
 from graphc.passes.fuse import fuse
+from graphc.passes.join import join
 from graphc.passes.lower import lower
 from graphc.passes.row_blocks import fuse_rows
 from graphc.runtime.reference import evaluate
@@ -53,7 +54,7 @@ def cond(
 
 def fused(graph: Graph) -> Graph:
     """The graph as the runtime gets it, with the text round trip and every rule checked."""
-    result = fuse_rows(fuse(lower(graph)))
+    result = join(fuse_rows(fuse(lower(graph))))
     verify(result)
     assert structurally_equal(parse(str(result)), result)
     return result

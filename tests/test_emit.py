@@ -12,7 +12,7 @@ from specs import subsets
 
 from graphc.build import Builder, Value
 from graphc.ir import Type
-from graphc.ops.elementwise import exp, sin
+from graphc.ops.elementwise import cast, exp, sin
 from graphc.runtime.llvm.emit import identity
 from graphc.runtime.llvm.emit_step import emit_step, work_bytes
 from graphc.runtime.llvm.jit import host_target
@@ -139,3 +139,13 @@ def test_stages_over_rows(shape: tuple[int, ...]) -> None:
         x = np.random.default_rng(3).normal(size=shape)
         (expected,) = interpret(graph, [x])
         assert_within(compiled(graph)(x)[0], expected, 1e-14 * expected)
+
+
+@pytest.mark.parametrize("extra", [1, 2])
+def test_narrowed_values_at_the_end_of_a_row_stay_within_it(extra: int) -> None:
+    """One masked lane of a narrowed integer was once stored with its whole width."""
+    type = Type("i64", (2, 16 + extra))
+    graph = build([type], lambda x: (cast(x, dtype="i32"), op("sum")(x, axes=(0,))))
+    x = np.arange(2 * type.shape[1]).reshape(type.shape)
+    for got, expected in zip(compiled(graph)(x), interpret(graph, [x]), strict=True):
+        assert_same(got, expected)

@@ -65,7 +65,7 @@ COUNTS: list[tuple[str, list[Type], Callable, int]] = [
     ("siblings", [X], mean_and_variance, 1),
     ("siblings without reductions", [X], lambda x: (exp(x), sin(x)), 1),
     ("bias gradient", [X, X, X], bias_gradient, 1),
-    ("different reductions", [X], lambda x: [op("sum")(x, axes=(i,)) for i in (0, 1)], 2),
+    ("different reductions", [X], lambda x: [op("sum")(x, axes=(i,)) for i in (0, 1)], 1),
     ("dense layer", [X, W, B], dense, 1),
     ("product with softmax", [X, W], lambda x, w: softmax(OPS["matmul"](x, w)), 1),
     ("two products", [SQUARE, SQUARE], lambda a, b: OPS["matmul"](OPS["matmul"](a, b), b), 2),
@@ -88,7 +88,8 @@ def test_backward_of_a_dense_layer() -> None:
     kinds = sorted(eqn.attrs["kind"] for eqn in kernels(fused(graph)))
     # The forward product with the loss' squares and the masked cotangent; the products for x and
     # w; and two sums over a product, which is made tile by tile: of the loss, and for the bias.
-    assert kinds == ["loop", "loop", "matmul", "matmul", "matmul"]
+    # Nothing waits for these two: they are nests of one kernel.
+    assert kinds == ["matmul", "matmul", "matmul", "nests"]
 
 
 @pytest.mark.parametrize(("name", "types", "make", "count"), COUNTS, ids=[c[0] for c in COUNTS])
