@@ -24,6 +24,7 @@ from graphc.runtime.calling import MISS
 from graphc.runtime.llvm.entry import prepare
 from graphc.runtime.step import Step
 from graphc.runtime.threads import allowed_threads
+from graphc.trace import numpy_api as _numpy_api  # noqa: F401 - the first trace needs it
 from graphc.trace import tree
 from graphc.trace.control import converted
 from graphc.trace.scope import is_tracing, user_loc
@@ -76,19 +77,19 @@ class Specialised:
     compile_ms: float = 0.0
     step: Step | None = None
     fast: Callable[..., Any] | None = None
-    """The native call, where there is one; it gives `MISS` for other arguments."""
+    """The native call, from the second call on, where there is one; it gives `MISS` for arguments
+    that are not for it."""
+    has_fast: bool = False
+    """Whether `fast` is set; it may be set to None."""
 
     def ready(self) -> Step:
         """The step, compiled on first use, by one thread."""
         with self.lock:
             if self.step is None:
                 start = time.perf_counter()
-                calling = None if self.native is None else self.native.calling
                 threads = self.options.threads or allowed_threads()
-                step = Step(self.graphs["fused"], self.options.fastmath, calling, threads)
+                self.step = Step(self.graphs["fused"], self.options.fastmath, threads)
                 self.compile_ms = (time.perf_counter() - start) * 1e3
-                self.fast = self._native_call(step)
-                self.step = step
             return self.step
 
     def leaves_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[Any] | None:
@@ -115,9 +116,19 @@ class Specialised:
         is_short = work_of(self.graphs["fused"]) < SHORT_STEP
         return native_call(self.structure, self.kinds, self.sharing, self.traced, is_short)
 
+    def make_fast(self) -> None:
+        """Set `fast`; done on the second call, so that the first need not wait for the code of the
+        entry point, nor a function that is called once for anything."""
+        step = self.ready()
+        with self.lock:
+            if not self.has_fast:
+                self.fast = self._native_call(step)
+                self.has_fast = True
+
     def _native_call(self, step: Step) -> Callable[..., Any] | None:
         """The entry point, with what Python has to do before and after it."""
-        fast, native, returned = step.fast, self.native, self.traced.structure
+        native, returned = self.native, self.traced.structure
+        fast = None if native is None else step.native(native.calling)
         if fast is None or native is None or not (native.gathers or native.scatters):
             return fast
         by_leaves, structure = fast, self.structure
@@ -156,10 +167,13 @@ class Compiled:
         if is_tracing():
             return converted(self._function)(*args, **kwargs)
         entry = self._latest
-        if entry is not None and entry.fast is not None:
-            returned = entry.fast(*args, **kwargs)
-            if returned is not MISS:
-                return returned
+        if entry is not None:
+            if not entry.has_fast:
+                entry.make_fast()
+            if entry.fast is not None:
+                returned = entry.fast(*args, **kwargs)
+                if returned is not MISS:
+                    return returned
         leaves = None if entry is None else entry.leaves_of(args, kwargs)
         if entry is None or leaves is None:
             prepare()

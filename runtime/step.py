@@ -33,15 +33,13 @@ class Step:
 
     Calling it with the arguments in order gives the results that are not updates, in order, as
     fresh arrays; updated arguments are written in place.  Several threads may call it at once, and
-    the GIL is released while it runs.  `fast`, if `calling` was given and this Python allows it, is
-    the native entry point: see `graphc.runtime.llvm.entry`.
+    the GIL is released while it runs.
     """
 
     def __init__(
         self,
         graph: Graph,
         fastmath: bool = False,
-        calling: Calling | None = None,
         threads: int = 1,
         thresholds: Thresholds = USUAL,
     ):
@@ -61,15 +59,11 @@ class Step:
         self.from_disk = self._code.from_disk
         self.nbytes = self.arena.nbytes + divided.shares * work_bytes(self.program, target)
         self._constants = [dense.array for dense in self.program.constants]
-        types = [graph.outs[r.number].type for r in self.program.results if r is not None]
-        self._outs = [(type.shape, type.numpy_dtype) for type in types]
-        address = self._code.address(STEP)
-        self._native = _Native(address)
+        self._types = [graph.outs[r.number].type for r in self.program.results if r is not None]
+        self._outs = [(type.shape, type.numpy_dtype) for type in self._types]
+        self._address = self._code.address(STEP)
+        self._native = _Native(self._address)
         self._idle: list[np.ndarray] = []
-        self.fast: Callable[..., Any] | None = None
-        if calling is not None:
-            arena = self._take_arena()
-            self.fast = native_step(calling, types, self._constants, address, arena, self._code)
 
     def __call__(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Run the step on contiguous arrays of the graph's types (of which nothing is checked)."""
@@ -84,6 +78,13 @@ class Step:
         if status:
             raise self._failure(status, value)
         return results
+
+    def native(self, calling: Calling) -> Callable[..., Any] | None:
+        """The step as a built-in function that is called as `calling` says, if this Python allows
+        one: see `graphc.runtime.llvm.entry`."""
+        return native_step(
+            calling, self._types, self._constants, self._address, self._take_arena(), self._code
+        )
 
     def kernel_names(self) -> list[tuple[str, Eqn | None, Call]]:
         """Each kernel that the step calls: its function's name, its equation, the call."""

@@ -25,11 +25,21 @@ def scale(x, factor):
 def fast_of(compiled, *args):
     """The native entry point of the step for these arguments."""
     compiled(*args)
-    return compiled._latest.fast
+    entry = compiled._latest
+    entry.make_fast()
+    return entry.fast
 
 
 def test_this_python_is_supported():
     assert entry.is_supported()
+
+
+def test_the_second_call_is_native():
+    compiled = gc.compile(lambda x: x + 1.0)
+    compiled(np.zeros(2))
+    assert compiled._latest.fast is None
+    compiled(np.zeros(2))
+    assert compiled._latest.fast(np.zeros(2))[0] == 1.0
 
 
 def test_takes_what_was_compiled_for():
@@ -68,8 +78,7 @@ def test_a_miss_takes_the_slow_path():
 @pytest.mark.parametrize("number", [2.5, np.float32(2.5), np.float64(2.5), 7, np.int32(7), -1])
 def test_numbers_are_read_from_their_objects(number):
     compiled = gc.compile(lambda n: n + n)
-    compiled(number)
-    assert compiled._latest.fast(number) == number + number
+    assert fast_of(compiled, number)(number) == number + number
 
 
 def test_an_int_beyond_64_bits_is_a_miss():
@@ -142,10 +151,11 @@ A, B = np.arange(3.0), np.arange(3.0) + 10
 )
 def test_containers_are_walked_in_native_code(arguments):
     compiled = gc.compile(lambda *tree: tree)
-    compiled(*arguments)
-    returned = compiled._latest.step.fast(*arguments)
-    assert returned is not MISS or any(isinstance(a, (Layer, defaultdict)) for a in arguments)
-    fast = compiled._latest.fast(*arguments)
+    fast = fast_of(compiled, *arguments)(*arguments)
+    native = compiled._latest.native
+    assert not native.gathers
+    python_makes = ("Layer", "Slotted", "defaultdict")
+    assert native.scatters == any(name in repr(arguments) for name in python_makes)
     assert repr(fast) == repr(arguments) and type(fast) is tuple
     assert [type(part) for part in fast] == [type(part) for part in arguments]
 
@@ -183,16 +193,17 @@ def test_other_containers_are_misses(compiled_for, given):
 
 def test_equal_strings_and_keys_need_not_be_the_same_object():
     compiled = gc.compile(lambda tree, mode: (tree["weights of layer"] * 2.0, mode))
-    compiled({"weights of layer": A}, "a mode")
+    fast = fast_of(compiled, {"weights of layer": A}, "a mode")
     key, mode = "".join(["weights of ", "layer"]), "".join(["a ", "mode"])
-    doubled, returned = compiled._latest.fast({key: A}, mode)
+    doubled, returned = fast({key: A}, mode)
     np.testing.assert_array_equal(doubled, A * 2)
     assert returned == mode
 
 
 def test_keywords_have_names_and_an_order():
     compiled = gc.compile(lambda x, *, y, z=1.0: x * y + z)
-    compiled(A, y=2.0, z=3.0)
+    for _ in range(2):
+        compiled(A, y=2.0, z=3.0)
     fast = compiled._latest.fast
     np.testing.assert_array_equal(fast(A, y=2.0, z=3.0), A * 2 + 3)
     assert fast(A, z=3.0, y=2.0) is MISS
