@@ -6,7 +6,9 @@ the difference: no later reader, no reader inside the kernel that writes, no fai
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from graphc.ir import Eqn, Graph, Var, has_effect, subgraphs
 from graphc.ops import control, shape
@@ -24,16 +26,40 @@ from graphc.runtime.kernel import (
 from graphc.runtime.program import Place, Root, Source
 
 
+class _Uses(NamedTuple):
+    """Where the values of a graph are made and read, as positions among its equations."""
+
+    makers: dict[Var, int]
+    readers: dict[Var, list[int]]
+    returned: frozenset[Var]
+    last_effect: int
+
+
+@functools.lru_cache(maxsize=16)  # many questions are asked of few graphs
+def _uses(graph: Graph) -> _Uses:
+    makers: dict[Var, int] = {}
+    readers: dict[Var, list[int]] = {}
+    last_effect = -1
+    for i, eqn in enumerate(graph.eqns):
+        for var in _variables(eqn):
+            readers.setdefault(var, []).append(i)
+        makers.update(dict.fromkeys(eqn.outs, i))
+        if has_effect(eqn):
+            last_effect = i
+    returned = frozenset(out for out in graph.outs if isinstance(out, Var))
+    return _Uses(makers, readers, returned, last_effect)
+
+
 def may_overwrite(graph: Graph, new: Var, param: Var) -> bool:
     """Whether `new` may be written over the argument `param` as soon as it is made.
 
     Nothing may read the old value afterwards, and no check may fail afterwards: a step that
     fails leaves its arguments as they were.
     """
-    at = _maker(graph, new)
+    at = _uses(graph).makers.get(new)
     if at is None or graph.eqns[at].op is not control.fused:
         return False
-    return _is_unseen(graph, at, param, new) and not any(map(has_effect, graph.eqns[at + 1 :]))
+    return _uses(graph).last_effect <= at and _is_unseen(graph, at, param, new)
 
 
 def may_replace(graph: Graph, new: Var, param: Var) -> bool:
@@ -42,59 +68,57 @@ def may_replace(graph: Graph, new: Var, param: Var) -> bool:
     What a loop carries, and what reaches it through conditionals and other loops: these may have
     `param` itself as an operand, once, and no view of it.
     """
-    at = _maker(graph, new)
+    at = _uses(graph).makers.get(new)
     if at is None or not _is_unseen(graph, at, param, new):
         return False
     eqn = graph.eqns[at]
     if eqn.op is control.fused:
         return True
-    aliases = _aliases(graph.eqns, {param}, new)
+    aliases = _aliases(graph, {param}, new)
     touching = [atom for atom in eqn.ins if atom in aliases]
     if eqn.op in (control.while_, control.scan):
         return touching in ([], [param]) and eqn.ins[eqn.outs.index(new)] is param
     return eqn.op is control.cond and touching in ([], [param])
 
 
-def _maker(graph: Graph, new: Var) -> int | None:
-    """The position of the equation that makes `new`."""
-    return next((i for i, eqn in enumerate(graph.eqns) if new in eqn.outs), None)
-
-
 def _is_unseen(graph: Graph, at: int, param: Var, new: Var) -> bool:
     """Whether no equation after `at` reads `param`, and no result but `new` may be it."""
-    aliases = _aliases(graph.eqns, {param}, new)
-    read_later = any(not aliases.isdisjoint(_variables(eqn)) for eqn in graph.eqns[at + 1 :])
-    returned = not aliases.isdisjoint(out for out in graph.outs if isinstance(out, Var))
-    return not (read_later or returned)
+    uses, aliases = _uses(graph), _aliases(graph, {param}, new)
+    read_later = any(uses.readers.get(var, [-1])[-1] > at for var in aliases)
+    return not read_later and aliases.isdisjoint(uses.returned)
 
 
 def _variables(eqn: Eqn) -> list[Var]:
     return [atom for atom in eqn.ins if isinstance(atom, Var)]
 
 
-def _aliases(eqns: Sequence[Eqn], sources: set[Var], new: Var | None = None) -> set[Var]:
+def _aliases(graph: Graph, sources: set[Var], new: Var | None = None) -> set[Var]:
     """The values that may lie in the memory of `sources`: views, and what conditionals choose.
 
     Not `new` and what is seen through it: they are meant to be there.
     """
-    aliases = set(sources)
-    for eqn in eqns:
-        if aliases.isdisjoint(_variables(eqn)):
+    readers = _uses(graph).readers
+    aliases: set[Var] = set()
+    waiting = list(sources)
+    while waiting:
+        var = waiting.pop()
+        if var is new or var in aliases:
             continue
-        if eqn.op in shape.VIEWS:
-            aliases.update(eqn.outs)
-        elif eqn.op is control.cond:
-            aliases.update(_chosen(eqn, aliases))
-        if new is not None:
-            aliases.discard(new)
+        aliases.add(var)
+        for i in readers.get(var, ()):
+            eqn = graph.eqns[i]
+            if eqn.op in shape.VIEWS:
+                waiting += eqn.outs
+            elif eqn.op is control.cond:
+                waiting += _chosen(eqn, var)
     return aliases
 
 
-def _chosen(eqn: Eqn, aliases: set[Var]) -> Iterator[Var]:
-    """The results of a conditional that may be one of `aliases`."""
+def _chosen(eqn: Eqn, operand: Var) -> Iterator[Var]:
+    """The results of a conditional that may be its operand."""
     for _, branch in subgraphs(eqn):
         pairs = zip(branch.params, eqn.ins[1:], strict=True)
-        inside = _aliases(branch.eqns, {param for param, atom in pairs if atom in aliases})
+        inside = _aliases(branch, {param for param, atom in pairs if atom is operand})
         yield from (
             out for out, inner in zip(eqn.outs, branch.outs, strict=True) if inner in inside
         )

@@ -6,6 +6,7 @@ branches of a conditional are laid one after the other in time.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -27,26 +28,30 @@ def plan_arena(program: Program) -> Arena:
     """Lay out a program's temporaries, first come, lowest offset first."""
     spans = _lifetimes(program)
     offsets: dict[Root, int] = {}
-    alive: list[tuple[int, int, int]] = []
-    size = peak = 0
+    alive: list[tuple[int, int, int]] = []  # start, end and last use, in the order of memory
+    size = used = peak = 0
     for root, (first, last) in sorted(spans.items(), key=lambda item: item[1][0]):
+        for start, end, until in alive:
+            if until < first:
+                used -= end - start
         alive = [span for span in alive if span[2] >= first]
         need = -(-max(root.nbytes, 1) // ALIGNMENT) * ALIGNMENT
         offset = _gap(alive, need)
         offsets[root] = offset
-        alive.append((offset, offset + need, last))
+        insort(alive, (offset, offset + need, last))
+        used += need
         size = max(size, offset + need)
-        peak = max(peak, sum(end - start for start, end, _ in alive))
+        peak = max(peak, used)
     return Arena(offsets, size, peak)
 
 
 def _gap(alive: Sequence[tuple[int, int, int]], need: int) -> int:
-    """The lowest offset at which `need` bytes are free."""
+    """The lowest offset at which `need` bytes are free beside spans in the order of memory."""
     offset = 0
-    for start, end, _ in sorted(alive):
+    for start, end, _ in alive:
         if start - offset >= need:
             break
-        offset = max(offset, end)
+        offset = end  # spans that are alive at once do not overlap
     return offset
 
 

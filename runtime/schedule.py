@@ -195,9 +195,10 @@ def _needed_later(nest: Nest, stage: int) -> list[NestValue]:
             waiting.append((result, ready))
     found: dict[int, NestValue] = {}
     seen: set[int] = set()
+    kept = frozenset(nest.keep)
     while waiting:
         value, reader = waiting.popleft()
-        inside = not value.support <= frozenset(nest.keep) and not value.is_total
+        inside = not value.support <= kept and not value.is_total
         if inside and value.saved is None and value.stage <= stage < reader:
             found.setdefault(value.name.number, value)
         elif not value.is_total and value.name.number not in seen:
