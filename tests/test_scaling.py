@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -20,25 +21,21 @@ from graphc.text import parse
 
 X = np.ones(8)
 SMALL, LARGE = 60, 240
-"""Repetitions of each function below."""
+"""Repetitions of each function below.  By `reduce`: a `for` would be traced once, as a loop."""
 
 Made = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 def chain(n: int) -> Made:
     def f(x: Any, w: Any) -> Any:
-        for _ in range(n):
-            x = np.tanh(x * 1.5 + w) - x
-        return x
+        return reduce(lambda x, _: np.tanh(x * 1.5 + w) - x, range(n), x)
 
     return f, (X, X)
 
 
 def layers(n: int) -> Made:
     def f(x: Any, weights: Any) -> Any:
-        for w in weights:
-            x = np.tanh(x @ w)
-        return x
+        return reduce(lambda x, w: np.tanh(x @ w), weights, x)
 
     return f, (np.ones((4, 4)), [np.ones((4, 4)) for _ in range(n)])
 
@@ -49,9 +46,10 @@ def side_by_side(n: int) -> Made:
 
 def conditionals(n: int) -> Made:
     def f(x: Any, s: Any) -> Any:
-        for i in range(n):
-            x = gc.cond(s > i, lambda x: x * 2.0, lambda x: x + 1.0, x)
-        return x
+        def step(x: Any, i: int) -> Any:
+            return gc.cond(s > i, lambda x: x * 2.0, lambda x: x + 1.0, x)
+
+        return reduce(step, range(n), x)
 
     return f, (X, 3.0)
 
@@ -66,9 +64,7 @@ def updates(n: int) -> Made:
 
 def gradient(n: int) -> Made:
     def loss(x: Any, w: Any) -> Any:
-        for _ in range(n):
-            x = np.tanh(x * 1.5 + w) - x
-        return x.sum()
+        return reduce(lambda x, _: np.tanh(x * 1.5 + w) - x, range(n), x).sum()
 
     return gc.grad(loss), (X, X)
 
