@@ -4,6 +4,7 @@ from graphc import _clone as _clone
 from graphc import errors, ops, random
 from graphc.api import cache_dir, compile, evaluate, parse, trace
 from graphc.derivatives import hessian, hvp, jacobian, jvp, vjp
+from graphc.external import call, elementwise
 from graphc.ir import Graph
 from graphc.loops import scan, while_loop
 from graphc.trace.trace import Spec
@@ -16,8 +17,10 @@ __all__ = [
     "Graph",
     "Spec",
     "cache_dir",
+    "call",
     "compile",
     "cond",
+    "elementwise",
     "errors",
     "evaluate",
     "grad",

@@ -462,7 +462,7 @@ def _call_names(step: Step) -> dict[int, str]:
 
 def _item_lines(items: Sequence[Item], names: dict[int, str]) -> Iterator[str]:
     """The kernels in the order in which they run, and the conditionals around them."""
-    from graphc.runtime.program import Branch, Call, Fail
+    from graphc.runtime.program import Branch, Call, Fail, Foreign
 
     for item in items:
         match item:
@@ -474,5 +474,7 @@ def _item_lines(items: Sequence[Item], names: dict[int, str]) -> Iterator[str]:
                 yield "} else {"
                 yield from (textwrap.indent(line, "  ") for line in _item_lines(otherwise, names))
                 yield "}"
+            case Foreign(function=function):
+                yield f"call {function}"
             case Fail(failed=failed, number=number):
                 yield f"fail with check {number} if {failed.root.kind} {failed.root.number}"

@@ -16,7 +16,7 @@ import numpy as np
 from graphc import errors
 from graphc.bound import BoundMethod, global_name
 from graphc.calling import NativeCall, native_call
-from graphc.ir import Graph, subgraphs
+from graphc.ir import Graph, all_eqns, subgraphs
 from graphc.ops.control import while_
 from graphc.ops.linalg import matmul
 from graphc.passes import pipeline
@@ -113,6 +113,8 @@ class Specialised:
     @functools.cached_property
     def native(self) -> NativeCall | None:
         """What the native entry point takes and gives; None where there is none."""
+        if any(eqn.op.effect == "call" for eqn in all_eqns(self.graphs["fused"])):
+            return None  # it would run a step that failed once more, to explain why
         is_short = work_of(self.graphs["fused"]) < SHORT_STEP
         return native_call(self.structure, self.kinds, self.sharing, self.traced, is_short)
 

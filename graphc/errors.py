@@ -65,6 +65,10 @@ class UnboundNameError(GraphcError, UnboundLocalError):
     """A variable was read that only a loop assigns which ran no iteration."""
 
 
+class ExternalError(GraphcError, RuntimeError):
+    """A function from outside of graphc that failed, or that cannot be called."""
+
+
 # ---- tracing -------------------------------------------------------------------------------------
 
 

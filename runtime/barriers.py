@@ -23,6 +23,7 @@ from graphc.runtime.program import (
     Branch,
     Call,
     Fail,
+    Foreign,
     Item,
     Place,
     Program,
@@ -105,10 +106,20 @@ class _Placer(NamedTuple):
             case Fail(failed=failed, value=value):
                 yield from self.by_all(failed)
                 yield from self.by_all(value)
+            case Foreign(operands=operands, results=results):
+                for place in operands:
+                    yield from self.by_first(place, writes=False)
+                for place in results:
+                    yield from self.by_first(place, writes=True)
 
     def by_all(self, place: Place) -> Iterator[Touch]:
         for memory, _, whole, _ in self.memories(place.root):
             yield Touch(memory, False, (whole,) * self.shares)
+
+    def by_first(self, place: Place, writes: bool) -> Iterator[Touch]:
+        """What only the first share touches."""
+        for memory, _, whole, _ in self.memories(place.root):
+            yield Touch(memory, writes, (whole, *(None,) * (self.shares - 1)))
 
     def of_call(self, call: Call) -> Iterator[Touch]:
         kernel = call.kernel

@@ -10,7 +10,7 @@ from bisect import insort
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from graphc.runtime.program import Branch, Call, Fail, Item, Program, Repeat, Root
+from graphc.runtime.program import Branch, Call, Fail, Foreign, Item, Program, Repeat, Root
 
 ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector."""
@@ -85,6 +85,8 @@ class _Lifetimes:
                     self.use(*roots)
                 case Fail(failed=failed, value=value):
                     self.use(failed.root, value.root)
+                case Foreign(operands=operands, results=results):
+                    self.use(*(place.root for place in (*operands, *results)))
                 case Branch():
                     self.branch(item)
                 case Repeat():

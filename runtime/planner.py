@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from graphc.ir import Atom, Dense, Eqn, Graph, Lit, Type, Var
-from graphc.ops import control, index, shape
+from graphc.ops import control, external, index, shape
 from graphc.runtime import parts
 from graphc.runtime.flatten import flattened, uses
 from graphc.runtime.homes import Homes
@@ -23,7 +23,18 @@ from graphc.runtime.layout import Layout, contiguous, view
 from graphc.runtime.loop_planning import plan_loop
 from graphc.runtime.moves import schedule_copies, schedule_copy, schedule_move
 from graphc.runtime.orders import Axes, ordered, preferred_orders, seen_through
-from graphc.runtime.program import Branch, Call, Choice, Fail, Item, Place, Program, Root, Source
+from graphc.runtime.program import (
+    Branch,
+    Call,
+    Choice,
+    Fail,
+    Foreign,
+    Item,
+    Place,
+    Program,
+    Root,
+    Source,
+)
 from graphc.runtime.schedule import schedule_loop
 from graphc.runtime.schedule_matmul import schedule_matmul
 from graphc.runtime.schedule_native import schedule_native
@@ -145,6 +156,8 @@ class _Planner:
                 plan_loop(self, eqn, targets)
             elif eqn.op is index.fail_if:
                 self._fail(eqn)
+            elif eqn.op in external.CALLS:
+                self._foreign(eqn)
             elif eqn.op is shape.constant:
                 self._constant(eqn)
             elif eqn.op in shape.VIEWS:
@@ -201,6 +214,17 @@ class _Planner:
         failed, value = (self.in_memory(self.source(a), a.type) for a in eqn.ins)
         self.items.append(Fail(failed, value, len(self.checks)))
         self.checks.append(eqn)
+
+    def _foreign(self, eqn: Eqn) -> None:
+        """Operands and results are contiguous: all that an external function is told."""
+        operands = [self._contiguous(self.source(atom), atom.type) for atom in eqn.ins]
+        results = [self.arena(out.type) for out in eqn.outs]
+        name = eqn.attrs["function"]
+        checked = external.known(name).checked
+        number = len(self.checks)
+        self.items.append(Foreign(name, tuple(operands), tuple(results), checked, number))
+        self.checks.append(eqn)
+        self.places.update(zip(eqn.outs, results, strict=True))
 
     # ---- kernels ---------------------------------------------------------------------------------
 

@@ -119,7 +119,20 @@ class Barrier(NamedTuple):
     """Wait until all threads have come here."""
 
 
-Item = Call | Branch | Repeat | Fail | Barrier
+class Foreign(NamedTuple):
+    """Call the external function `function` on the addresses of contiguous values.
+
+    A `checked` function gives a status; where that is not 0, the step stops with failure `number`.
+    """
+
+    function: str
+    operands: tuple[Place, ...]
+    results: tuple[Place, ...]
+    checked: bool
+    number: int
+
+
+Item = Call | Branch | Repeat | Fail | Barrier | Foreign
 
 
 def parts(item: Item) -> tuple[tuple[Item, ...], ...]:

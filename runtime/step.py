@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.ir import Eqn, Graph
+from graphc.ir import Eqn, Graph, all_eqns
+from graphc.ops import external
 from graphc.ops.index import check_error
 from graphc.runtime.barriers import place_barriers
 from graphc.runtime.calling import Calling
 from graphc.runtime.llvm.emit_step import OVERLAP, emit_step, work_bytes
 from graphc.runtime.llvm.entry import RESERVED, native_step
-from graphc.runtime.llvm.jit import compile_text, host_target
+from graphc.runtime.llvm.jit import add_symbols, compile_text, host_target
 from graphc.runtime.plan import ALIGNMENT, Arena, plan_arena
 from graphc.runtime.planner import make_program
 from graphc.runtime.program import Call, Program
@@ -55,6 +56,7 @@ class Step:
         emitted = emit_step(self.program, self.arena, target, STEP, flags)
         self.text = emitted.text
         self._calls = emitted.names
+        add_symbols(_external_addresses(graph))
         self._code = compile_text(self.text)
         self.from_disk = self._code.from_disk
         self.nbytes = self.arena.nbytes + divided.shares * work_bytes(self.program, target)
@@ -106,4 +108,15 @@ class Step:
                 " pass a copy of one of them"
             )
         eqn = self.program.checks[status - 1]
+        if eqn.op in external.CALLS:
+            return errors.ExternalError(
+                f"{eqn.attrs['function']} raised an exception; call it on its own to see which",
+                eqn.loc,
+            )
         return check_error(eqn.attrs["error"], eqn.attrs["message"], value, eqn.loc)
+
+
+def _external_addresses(graph: Graph) -> dict[str, int]:
+    """Where the machine code of each external function is that the graph calls."""
+    names = {eqn.attrs["function"] for eqn in all_eqns(graph) if eqn.op in external.EXTERNAL}
+    return {name: external.known(name).address() for name in names}

@@ -516,7 +516,9 @@ GROUPS: Mapping[str, Sequence[Case]] = {
 }
 CASES = tuple(case for group in GROUPS.values() for case in group)
 
-HELD = frozenset({"cond", "while", "scan", "fused", "fail_if"})
+FOREIGN = ("call", "pure_call", "scalar_call")
+"""Ops that name functions of one process: `test_external` is theirs."""
+HELD = frozenset({"cond", "while", "scan", "fused", "fail_if", *FOREIGN})
 """Ops that hold graphs, or that only lowering makes: `test_step` and `test_fuse` are theirs."""
 
 
@@ -558,6 +560,8 @@ SMOOTH_CASES = (*_smooth_elementwise(), *_smooth_structured())
 """In f64, small and away from kinks: for finite differences."""
 
 NO_GRADIENT = {
+    "call": "gc.custom_vjp gives it one",
+    "pure_call": "gc.custom_vjp gives it one",
     "stop_gradient": "is a constant for differentiation",
     "constant": "has no operands",
     "iota": "has no operands",

@@ -19,7 +19,7 @@ from graphc.runtime.llvm.gemm_kernels import when
 from graphc.runtime.llvm.jit import HostTarget
 from graphc.runtime.llvm.pool import BARRIER, RUN, SPIN_NS
 from graphc.runtime.plan import Arena
-from graphc.runtime.program import Call, Fail, Program
+from graphc.runtime.program import Call, Fail, Foreign, Program
 
 _ARGUMENTS, _ARENA, _FAILING, _STATUS = range(4)
 """The fields of a job, eight bytes each."""
@@ -141,3 +141,25 @@ class SharesEmitter(StepEmitter):
             status = constant(fail.number + 1, "i64")
             f.store(status, _field(f, f.parameters[0], _STATUS))
         f.line("ret void")
+
+    def foreign(self, foreign: Foreign) -> None:
+        """The first member calls; where that may fail, all wait for the outcome."""
+        with when(self.f, self.is_first):
+            super().foreign(foreign)
+        if foreign.checked:
+            f = self.f
+            self.barrier()
+            failed, passed = f.name_of("failed"), f.name_of("passed")
+            status = f.load(_field(f, f.parameters[0], _STATUS), "i64")
+            f.branch_if(f.icmp("ne", status, f.const(0, status)), failed, passed)
+            f.label(failed)
+            f.line("ret void")
+            f.label(passed)
+
+    def leave_if_failed(self, foreign: Foreign, status: Reg) -> None:
+        """Not yet: the others have to hear of it first."""
+        f = self.f
+        with when(f, f.icmp("ne", status, f.const(0, status))):
+            f.store(status, self.frame.failing)
+            number = constant(foreign.number + 1, "i64")
+            f.store(number, _field(f, f.parameters[0], _STATUS))

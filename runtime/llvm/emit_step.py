@@ -24,6 +24,7 @@ from graphc.runtime.program import (
     Branch,
     Call,
     Fail,
+    Foreign,
     Item,
     Place,
     Program,
@@ -201,6 +202,8 @@ class StepEmitter:
                     self.fail(item)
                 case Barrier():
                     self.barrier()
+                case Foreign():
+                    self.foreign(item)
 
     def call(self, call: Call) -> None:
         name = self.kernel(call.kernel)
@@ -259,3 +262,22 @@ class StepEmitter:
 
     def barrier(self) -> None:
         raise AssertionError("a barrier in a program for one thread")
+
+    def foreign(self, foreign: Foreign) -> None:
+        """A call by symbol: the linker is told its address, and the text holds none."""
+        f = self.f
+        pointers = [self.place(place) for place in (*foreign.operands, *foreign.results)]
+        result = "i64" if foreign.checked else "void"
+        f.module.declare(foreign.function, result, ["ptr"] * len(pointers))
+        status = f.call(foreign.function, pointers, result)
+        if foreign.checked:
+            self.leave_if_failed(foreign, status)
+
+    def leave_if_failed(self, foreign: Foreign, status: Reg) -> None:
+        f = self.f
+        failed, passed = f.name_of("failed"), f.name_of("passed")
+        f.branch_if(f.icmp("ne", status, f.const(0, status)), failed, passed)
+        f.label(failed)
+        f.store(status, self.frame.failing)
+        f.line(f"ret i64 {foreign.number + 1}")
+        f.label(passed)

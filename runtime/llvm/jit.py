@@ -8,6 +8,7 @@ may compile, run and drop code at once, and two texts may use the same names.
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -85,6 +86,8 @@ class Machine:
         self._engine.finalize_object()
 
     def __del__(self) -> None:
+        if sys.is_finalizing():
+            return  # what closes an engine may be gone already
         # The engine owns the module, which lives in the context: the order matters.
         if hasattr(self, "_engine"):
             self._engine.close()
