@@ -13,6 +13,8 @@ import pytest
 import graphc as gc
 from graphc import errors
 from graphc.ir import all_eqns
+from graphc.runtime.shares import ALWAYS
+from graphc.runtime.step import Step
 
 X = np.array([0.3, -1.2, 2.5])
 
@@ -284,3 +286,21 @@ def test_equations() -> None:
     assert [eqn.op.name for eqn in all_eqns(graph)] == ["scalar_call"]
     assert str(gc.parse(str(graph))) == str(graph)
     np.testing.assert_allclose(gc.evaluate(graph, X)[0], leaky(X))
+
+
+# ---- several threads -----------------------------------------------------------------------------
+
+
+def test_a_step_of_several_threads_calls_once_and_all_hear_of_a_failure() -> None:
+    def model(x: Any) -> Any:
+        y = np.exp(x)
+        total = np.sum(y)
+        return y * gc.call(refuse_negative, 0.0, total - 10.0)
+
+    graph = gc.compile(model).graph(gc.Spec((64, 64), "f64"), stage="fused")
+    step = Step(graph, threads=3, thresholds=ALWAYS)
+    x = np.zeros((64, 64))
+    for _ in range(20):
+        np.testing.assert_allclose(step([x])[0], np.sqrt(4096.0 - 10.0))
+        with pytest.raises(errors.ExternalError, match="refuse_negative"):
+            step([x - 100.0])
