@@ -16,6 +16,7 @@ from graphc.ir import Eqn, Graph, Lit, Var
 from graphc.ops.reduce import REDUCTIONS
 from graphc.runtime.collapse import collapse
 from graphc.runtime.coordinates import along
+from graphc.runtime.distribute import distribute
 from graphc.runtime.kernel import Access, Accumulator, Kernel, Load, Loop, Name, Statement, Store
 from graphc.runtime.layout import Layout, contiguous
 from graphc.runtime.nest import Nest, NestValue, Value, extent, operand, strides_along
@@ -31,7 +32,7 @@ def schedule_loop(
     name: str, eqn: Eqn, operands: Sequence[Layout], results: Sequence[Layout]
 ) -> Kernel:
     """The kernel of a `fused` equation of kind "loop"."""
-    return collapse(schedule_nest(name, eqn, operands, results))
+    return distribute(collapse(schedule_nest(name, eqn, operands, results)))
 
 
 def schedule_nest(
