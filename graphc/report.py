@@ -248,7 +248,7 @@ def _lines(report: Report) -> Iterator[str]:
     for pair in report.not_fused:
         yield f"  {pair.first} and {pair.second} are apart ({pair.value}): {pair.reason}"
     for loop in report.loops:
-        yield f"  loop {loop}"
+        yield f"  control flow: {loop}"
     for fixed in report.specialisations:
         yield f"  holds only for {fixed}"
     yield f"  memory: {_bytes(report.arena_bytes)} arena, {_bytes(report.peak_bytes)} in all"

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
+from graphc.ir import Loc
 from graphc.trace import control, tree
-from graphc.trace.scope import current, user_loc
+from graphc.trace.scope import LoopNote, current, user_loc
 from graphc.trace.trace import Inner, trace_inner
 from graphc.trace.tracer import Tracer, lift, wrap
 from graphc.transforms import Transform
@@ -84,11 +85,17 @@ def _run_batched(inner: Inner, fronted: Sequence[Tracer], size: int) -> list[Tra
     flags = [i < len(fronted) for i in range(len(inner.operands))]
     from graphc.passes.vmap import batch  # lazily: `import graphc` is quick
 
-    graph, batched = batch(inner.graph, flags, size)
+    graph, batched = batch(inner.graph, flags, size, _remember)
     given = [x.value().atom for x in fronted] + [v.atom for v in inner.operands[len(fronted) :]]
     builder = current().builder
     outs = [wrap(builder.value(atom)) for atom in builder.inline(graph, given)]
     return [x if flag else _repeated(x, size) for x, flag in zip(outs, batched, strict=True)]
+
+
+def _remember(loc: Loc | None, form: str, reason: str) -> None:
+    """For `explain`."""
+    if loc is not None:
+        current().session.loops[loc] = LoopNote(loc, form, reason)
 
 
 def _repeated(x: Any, size: int) -> Tracer:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from graphc.build import Builder, Value, rename
-from graphc.ir import Atom, Eqn, Graph, Lit, Op, Type, Var, all_eqns, has_effect
+from graphc.ir import Atom, Eqn, Graph, Lit, Loc, Op, Type, Var, all_eqns, has_effect
 from graphc.ops import (
     control,
     cumulative,
@@ -35,33 +35,25 @@ Flags = tuple[bool, ...]
 """Which values have the axis of the batch."""
 
 
-def batch(graph: Graph, batched: Sequence[bool], size: int) -> tuple[Graph, Flags]:
+Note = Callable[[Loc | None, str, str], None]
+"""Is told of control flow that differs between examples: the line, what became of it, and why."""
+
+
+def batch(
+    graph: Graph, batched: Sequence[bool], size: int, note: Note | None = None
+) -> tuple[Graph, Flags]:
     """`graph` for `size` examples at once, and which of its results have the new first axis.
 
     `batched` says which parameters have it.
     """
-    return _batch(graph, tuple(batched), size, None)
+    return Batching(graph.name, size, note).of(graph, tuple(batched), None)
 
 
-def _batch(graph: Graph, batched: Flags, size: int, wanted: Flags | None) -> tuple[Graph, Flags]:
-    """With `wanted`, those results have the axis in any case."""
-    at = Batching(graph.name, size)
-    for param, is_batched in zip(graph.params, batched, strict=True):
-        type = _with_batch(param.type, size) if is_batched else param.type
-        at.names[param] = at.builder.param(type, param.hint).atom
-        if is_batched:
-            at.batched.add(param)
-    for eqn in graph.eqns:
-        at.visit(eqn)
-    flags = tuple(out in at.batched for out in graph.outs)
-    outs = [rename(out, at.names) for out in graph.outs]
-    if wanted is not None:
-        outs = [
-            at.repeated(out) if want and not flag else out
-            for out, want, flag in zip(outs, wanted, flags, strict=True)
-        ]
-        flags = tuple(a or b for a, b in zip(wanted, flags, strict=True))
-    return at.builder.finish(outs), flags
+def _batch(
+    outer: Batching, graph: Graph, batched: Flags, wanted: Flags | None
+) -> tuple[Graph, Flags]:
+    """A held graph for the batch; with `wanted`, those results have the axis in any case."""
+    return Batching(graph.name, outer.size, outer.note).of(graph, batched, wanted)
 
 
 def _with_batch(type: Type, size: int) -> Type:
@@ -71,12 +63,32 @@ def _with_batch(type: Type, size: int) -> Type:
 class Batching:
     """A batched graph under construction."""
 
-    def __init__(self, name: str, size: int):
+    def __init__(self, name: str, size: int, note: Note | None = None):
         self.builder = Builder(name)
         self.size = size
+        self.note = note
         self.names: dict[Var, Atom] = {}
         self.batched: set[Atom] = set()
         """The variables of the old graph whose new values have the axis."""
+
+    def of(self, graph: Graph, batched: Flags, wanted: Flags | None) -> tuple[Graph, Flags]:
+        """`graph` for the batch, and which results have the axis: those `wanted` in any case."""
+        for param, is_batched in zip(graph.params, batched, strict=True):
+            type = _with_batch(param.type, self.size) if is_batched else param.type
+            self.names[param] = self.builder.param(type, param.hint).atom
+            if is_batched:
+                self.batched.add(param)
+        for eqn in graph.eqns:
+            self.visit(eqn)
+        flags = tuple(out in self.batched for out in graph.outs)
+        outs = [rename(out, self.names) for out in graph.outs]
+        if wanted is not None:
+            outs = [
+                self.repeated(out) if want and not flag else out
+                for out, want, flag in zip(outs, wanted, flags, strict=True)
+            ]
+            flags = tuple(a or b for a, b in zip(wanted, flags, strict=True))
+        return self.builder.finish(outs), flags
 
     def visit(self, eqn: Eqn) -> None:
         flags = tuple(atom in self.batched for atom in eqn.ins)
@@ -89,6 +101,10 @@ class Batching:
         outs = rule(self, eqn, ins, flags)
         self.names.update(zip(eqn.outs, outs, strict=True))
         self.batched.update(eqn.outs)
+
+    def tell(self, eqn: Eqn, form: str, reason: str) -> None:
+        if self.note is not None:
+            self.note(eqn.loc, form, reason)
 
     def repeated(self, atom: Atom) -> Atom:
         """A value without the axis, the same for all examples."""
@@ -277,10 +293,12 @@ def _cond(at: Batching, eqn: Eqn, ins: list[Atom], flags: Flags) -> Sequence[Ato
     if not flags[0]:
         return _common_branch(at, branches, ins, flags)
     if any(_runs_alone(branch) for branch in branches):
+        at.tell(eqn, "one by one", "its condition differs between examples, and a branch is costly")
         return one_by_one(at, eqn, ins, flags)
+    at.tell(eqn, "selected", "its condition differs between examples, and both branches are cheap")
     sides = []
     for branch in branches:
-        graph, _ = _batch(branch, flags[1:], at.size, (True,) * len(branch.outs))
+        graph, _ = _batch(at, branch, flags[1:], (True,) * len(branch.outs))
         sides.append([at.value(atom) for atom in at.builder.inline(graph, ins[1:])])
     return [_chosen(at.value(ins[0]), *pair).atom for pair in zip(*sides, strict=True)]
 
@@ -289,7 +307,7 @@ def _common_branch(
     at: Batching, branches: Sequence[Graph], ins: list[Atom], flags: Flags
 ) -> Sequence[Atom]:
     all_outs = (True,) * len(branches[0].outs)
-    then, otherwise = (_batch(branch, flags[1:], at.size, all_outs)[0] for branch in branches)
+    then, otherwise = (_batch(at, branch, flags[1:], all_outs)[0] for branch in branches)
     return at.emit(control.cond, ins, {"then": then, "else": otherwise})
 
 
@@ -310,12 +328,13 @@ def _chosen(predicate: Value, first: Value, second: Value) -> Value:
 def _while(at: Batching, eqn: Eqn, ins: list[Atom], flags: Flags) -> Sequence[Atom]:
     """One loop for all examples where its test does not depend on them."""
     count: int = eqn.attrs["carried"]
-    carried = _stable_flags(eqn.attrs["body"], flags, 0, count, at.size)
+    carried = _stable_flags(at, eqn.attrs["body"], flags, 0, count)
     inside = (*carried, *flags[count:])
-    test, (is_batched,) = _batch(eqn.attrs["test"], inside, at.size, None)
+    test, (is_batched,) = _batch(at, eqn.attrs["test"], inside, None)
     if is_batched:
+        at.tell(eqn, "one by one", "the number of its iterations differs between examples")
         return one_by_one(at, eqn, ins, flags)
-    body, _ = _batch(eqn.attrs["body"], inside, at.size, carried)
+    body, _ = _batch(at, eqn.attrs["body"], inside, carried)
     given = _repeat_where(at, ins, flags, carried)
     outs = at.emit(eqn.op, given, {"carried": count, "test": test, "body": body})
     return _repeat_where(at, outs, carried, (True,) * count)
@@ -324,11 +343,11 @@ def _while(at: Batching, eqn: Eqn, ins: list[Atom], flags: Flags) -> Sequence[At
 def _scan(at: Batching, eqn: Eqn, ins: list[Atom], flags: Flags) -> Sequence[Atom]:
     """The same loop over slices of all examples: the axis of the batch follows that of the loop."""
     count, sequences = eqn.attrs["carried"], eqn.attrs["sequences"]
-    carried = _stable_flags(eqn.attrs["body"], (False, *flags), 1, count, at.size)
+    carried = _stable_flags(at, eqn.attrs["body"], (False, *flags), 1, count)
     outs = len(eqn.attrs["body"].outs)
     wanted = (*carried, *(True,) * (outs - count))
     inside = (False, *carried, *flags[count:])
-    body, _ = _batch(eqn.attrs["body"], inside, at.size, wanted)
+    body, _ = _batch(at, eqn.attrs["body"], inside, wanted)
     given = _repeat_where(at, ins, flags, carried)
     for i in range(count, count + sequences):
         if flags[i]:
@@ -338,12 +357,12 @@ def _scan(at: Batching, eqn: Eqn, ins: list[Atom], flags: Flags) -> Sequence[Ato
     return [*last, *(_swap_first_two(at, stacked) for stacked in results[count:])]
 
 
-def _stable_flags(body: Graph, flags: Flags, first: int, count: int, size: int) -> Flags:
+def _stable_flags(at: Batching, body: Graph, flags: Flags, first: int, count: int) -> Flags:
     """Which carried values have the axis: those that start with it or get it in an iteration."""
     carried = flags[first : first + count]
     while True:
         inside = (*flags[:first], *carried, *flags[first + count :])
-        _, after = _batch(body, inside, size, None)
+        _, after = _batch(at, body, inside, None)
         grown = tuple(a or b for a, b in zip(carried, after[:count], strict=True))
         if grown == carried:
             return carried

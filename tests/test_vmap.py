@@ -202,6 +202,44 @@ def test_a_common_condition_stays_one_and_a_differing_cheap_one_is_a_choice() ->
     assert "cond" not in names and "where" in names
 
 
+def costly(x: Any) -> Any:
+    if x[0] > 0:
+        y = np.outer(x, x) @ x
+    else:
+        y = x
+    return y
+
+
+def halvings(x: Any) -> Any:
+    n = 0
+    while np.abs(x[0]) > 0.1:
+        x = x / 2
+        n += 1
+    return x, n
+
+
+def test_explain_says_what_became_of_a_condition_and_of_a_loop() -> None:
+    for fn, form in ((branching, "selected"), (costly, "one by one"), (halvings, "one by one")):
+        (note,) = gc.compile(gc.vmap(fn)).explain(X).loops
+        assert f": {form} (" in note and "differs between examples" in note
+
+
+def test_costly_branches_and_loops_run_for_the_examples_that_take_them() -> None:
+    np.testing.assert_allclose(gc.compile(gc.vmap(costly))(X), loop(costly, 0, (X,)), rtol=1e-12)
+    got, counts = gc.compile(gc.vmap(halvings))(X)
+    for i in range(4):
+        expected, count = halvings(X[i])
+        np.testing.assert_allclose(got[i], expected)
+        assert counts[i] == count
+
+
+def test_gradients_through_them() -> None:
+    each = gc.vmap(gc.grad(lambda x: np.sum(costly(x) ** 2)))(X)
+    for i in range(4):
+        expected = gc.grad(lambda x: np.sum(costly(x) ** 2))(X[i])
+        np.testing.assert_allclose(each[i], expected, rtol=1e-12)
+
+
 def test_assignment_to_a_mapped_argument_reaches_it() -> None:
     def fill(x: Any) -> None:
         x[0] = x[1] + x[2]

@@ -41,7 +41,10 @@ class Specialisation:
 
 @dataclass(frozen=True)
 class LoopNote:
-    """What became of a loop: `form` is "unrolled", "scan" or "while", `reason` says why."""
+    """What became of a loop, or of control flow that `vmap` applies to a batch, and why.
+
+    `form` is "unrolled", "scan" or "while"; under `vmap` also "selected" or "one by one".
+    """
 
     loc: Loc
     form: str
