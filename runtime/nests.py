@@ -11,11 +11,10 @@ said (a total that another nest reads) stays whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from graphc.runtime.kernel import (
-    Access,
     AddAt,
     Blocks,
     Compute,
@@ -24,7 +23,6 @@ from graphc.runtime.kernel import (
     Load,
     Loop,
     Name,
-    Native,
     Product,
     Statement,
     Store,
@@ -33,6 +31,7 @@ from graphc.runtime.kernel import (
     loop_axes,
 )
 from graphc.runtime.program import Root
+from graphc.runtime.renaming import Renaming
 
 
 class Nest(NamedTuple):
@@ -136,9 +135,11 @@ def _nest(kernel: Kernel, body: Sequence[Statement]) -> Nest:
     """
     axes = sorted({axis for statement in inner(body) for axis in loop_axes(statement)})
     buffers = sorted({access.buffer for access in accesses(tuple(body))})
-    values: dict[int, int] = {}
-    renaming = _Renaming(
-        {axis: i for i, axis in enumerate(axes)}, {b: i for i, b in enumerate(buffers)}, values
+    renaming = Renaming(
+        {axis: i for i, axis in enumerate(axes)},
+        {b: i for i, b in enumerate(buffers)},
+        rank=len(axes),
+        values={},
     )
     part = Kernel(
         kernel.name,
@@ -147,70 +148,3 @@ def _nest(kernel: Kernel, body: Sequence[Statement]) -> Nest:
         renaming.statements(body),
     )
     return Nest(part, tuple(buffers))
-
-
-class _Renaming(NamedTuple):
-    """New numbers for axes, buffers and values."""
-
-    axes: Mapping[int, int]
-    buffers: Mapping[int, int]
-    values: dict[int, int]
-
-    def statements(self, statements: Sequence[Statement]) -> tuple[Statement, ...]:
-        return tuple(self.statement(statement) for statement in statements)
-
-    def statement(self, statement: Statement) -> Statement:
-        match statement:
-            case Load(out, access, position, step, guard):
-                at, where = self.operand(position), self.operand(guard)
-                return Load(self.name(out), self.access(access), at, step, where)
-            case Compute(out, op, ins, attrs):
-                return Compute(self.name(out), op, tuple(map(self.operand, ins)), attrs)
-            case Index(out, axis):
-                return Index(self.name(out), self.axes[axis])
-            case Store(access, value):
-                return Store(self.access(access), self.operand(value))
-            case AddAt(access, position, step, value):
-                at = self.operand(position)
-                return AddAt(self.access(access), at, step, self.operand(value))
-            case Loop():
-                return self.loop(statement)
-            case Blocks(axis, size, body):
-                return Blocks(self.axes[axis], size, self.statements(body))
-            case Native(routine, dtype, arguments):
-                own = (self.access(a) if isinstance(a, Access) else a for a in arguments)
-                return Native(routine, dtype, tuple(own))
-            case Product():
-                return self.product(statement)
-        raise TypeError(statement)
-
-    def loop(self, loop: Loop) -> Loop:
-        return loop._replace(
-            axes=tuple(self.axes[axis] for axis in loop.axes),
-            body=self.statements(loop.body),
-            accumulators=tuple(
-                a._replace(out=self.name(a.out), value=self.operand(a.value))
-                for a in loop.accumulators
-            ),
-        )
-
-    def product(self, product: Product) -> Product:
-        rows, columns = product.row_axis, product.column_axis
-        return product._replace(
-            out=self.name(product.out),
-            left=self.access(product.left),
-            right=self.access(product.right),
-            row_axis=None if rows is None else self.axes[rows],
-            column_axis=None if columns is None else self.axes[columns],
-            epilogue=self.statements(product.epilogue),
-        )
-
-    def access(self, access: Access) -> Access:
-        strides = tuple(access.strides[axis] for axis in self.axes)
-        return Access(self.buffers[access.buffer], access.offset, strides)
-
-    def name(self, name: Name) -> Name:
-        return name._replace(number=self.values.setdefault(name.number, len(self.values)))
-
-    def operand(self, operand: Any) -> Any:
-        return self.name(operand) if isinstance(operand, Name) else operand

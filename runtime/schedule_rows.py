@@ -19,25 +19,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from graphc.ir import Eqn, Graph, Lit, Type, Var
+from graphc.ir import Eqn, Graph, Type, Var
 from graphc.ops import control
 from graphc.runtime.kernel import (
-    Access,
-    Accumulator,
     Blocks,
-    Compute,
-    Index,
     Kernel,
-    Load,
     Loop,
-    Name,
-    Operand,
     Product,
     Statement,
-    Store,
 )
 from graphc.runtime.layout import Layout, view
 from graphc.runtime.nest import Buffers, extent
+from graphc.runtime.renaming import Renaming
 from graphc.runtime.schedule import schedule_nest
 from graphc.runtime.schedule_matmul import schedule_product
 
@@ -160,11 +153,12 @@ class _Rows:
         for kernel, buffers in self.parts:
             count = len(kernel.domain) - self.rank
             axes = (*range(self.rank), *range(next_axis, next_axis + count))
-            moved = _Moved(buffers, axes, len(domain), names)
+            own = dict(enumerate(axes)), dict(enumerate(buffers))
+            moved = Renaming(*own, rank=len(domain), values={}, first=names)
             between_loops, rows = _without_batch(kernel.body, row)
             outer += moved.statements(between_loops)
             block += [_blockwise(s, row, size) for s in moved.statements(rows)]
-            next_axis, names = next_axis + count, moved.highest
+            next_axis, names = next_axis + count, names + len(moved.values)
         statements: tuple[Statement, ...] = (*outer, Blocks(row, size, tuple(block)))
         if row:
             statements = (Loop(tuple(range(row)), False, statements),)
@@ -189,66 +183,3 @@ def _blockwise(statement: Statement, row: int, size: int) -> Statement:
     strides = [*statement.left.strides]
     strides[row] = statement.left_strides[0]
     return statement._replace(left=statement.left._replace(strides=tuple(strides)), rows=size)
-
-
-class _Moved:
-    """Statements of a part as statements of the whole: other buffers, axes and names."""
-
-    def __init__(self, buffers: Sequence[int], axes: Sequence[int], rank: int, names: int):
-        self.buffers = buffers
-        self.axes = axes
-        self.rank = rank
-        self.names = names
-        self.highest = names
-
-    def statements(self, statements: Sequence[Statement]) -> tuple[Statement, ...]:
-        return tuple(map(self.statement, statements))
-
-    def statement(self, statement: Statement) -> Statement:
-        match statement:
-            case Load(out, access, position, step, guard):
-                at = None if position is None else self.operand(position)
-                held = None if guard is None else self.name(guard)
-                return Load(self.name(out), self.access(access), at, step, held)
-            case Compute(out, op, ins, attrs):
-                return Compute(self.name(out), op, tuple(map(self.operand, ins)), attrs)
-            case Index(out, axis):
-                return Index(self.name(out), self.axes[axis])
-            case Store(access, value):
-                return Store(self.access(access), self.operand(value))
-            case Loop(axes, vector, body, accumulators):
-                own = tuple(self.axes[axis] for axis in axes)
-                return Loop(
-                    own, vector, self.statements(body), tuple(map(self.accumulator, accumulators))
-                )
-            case Product():
-                return statement._replace(
-                    out=self.name(statement.out),
-                    left=self.access(statement.left),
-                    right=self.access(statement.right),
-                    row_axis=self.axis(statement.row_axis),
-                    column_axis=self.axis(statement.column_axis),
-                    epilogue=self.statements(statement.epilogue),
-                )
-        raise TypeError(statement)
-
-    def axis(self, axis: int | None) -> int | None:
-        return None if axis is None else self.axes[axis]
-
-    def access(self, access: Access) -> Access:
-        strides = [0] * self.rank
-        for axis, stride in zip(self.axes, access.strides, strict=True):
-            strides[axis] = stride
-        return Access(self.buffers[access.buffer], access.offset, tuple(strides))
-
-    def name(self, name: Name) -> Name:
-        number = self.names + name.number
-        self.highest = max(self.highest, number)
-        return name._replace(number=number)
-
-    def operand(self, operand: Operand) -> Operand:
-        return operand if isinstance(operand, Lit) else self.name(operand)
-
-    def accumulator(self, accumulator: Accumulator) -> Accumulator:
-        out, value = self.name(accumulator.out), self.operand(accumulator.value)
-        return accumulator._replace(out=out, value=value)
