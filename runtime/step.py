@@ -16,7 +16,8 @@ from graphc.runtime.barriers import place_barriers
 from graphc.runtime.calling import Calling
 from graphc.runtime.llvm.emit_step import OVERLAP, emit_step, work_bytes
 from graphc.runtime.llvm.entry import RESERVED, native_step
-from graphc.runtime.llvm.jit import add_symbols, compile_text, host_target
+from graphc.runtime.llvm.jit import add_symbols, compile_text
+from graphc.runtime.llvm.target import HostTarget, host_target
 from graphc.runtime.plan import ALIGNMENT, Arena, plan_arena
 from graphc.runtime.planner import make_program
 from graphc.runtime.program import Call, Program
@@ -34,7 +35,8 @@ class Step:
 
     Calling it with the arguments in order gives the results that are not updates, in order, as
     fresh arrays; updated arguments are written in place.  Several threads may call it at once, and
-    the GIL is released while it runs.
+    the GIL is released while it runs.  `target` is this machine, or an older one whose code it can
+    run.
     """
 
     def __init__(
@@ -43,8 +45,9 @@ class Step:
         fastmath: bool = False,
         threads: int = 1,
         thresholds: Thresholds = USUAL,
+        target: HostTarget | None = None,
     ):
-        target = host_target()
+        target = target or host_target()
         shares = min(threads, MOST) if has_pool() else 1
         divided = divide(make_program(graph), shares, target.vector_bytes, thresholds)
         self.arena: Arena = plan_arena(divided)
@@ -57,7 +60,7 @@ class Step:
         self.text = emitted.text
         self._calls = emitted.names
         add_symbols(_external_addresses(graph))
-        self._code = compile_text(self.text)
+        self._code = compile_text(self.text, target=target)
         self.from_disk = self._code.from_disk
         self.nbytes = self.arena.nbytes + divided.shares * work_bytes(self.program, target)
         self._constants = [dense.array for dense in self.program.constants]

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from graphc.runtime.llvm import pool
-from graphc.runtime.llvm.jit import Machine, add_symbol, compile_text, host_target
+from graphc.runtime.llvm.jit import Machine, add_symbol, compile_text
+from graphc.runtime.llvm.target import host_target
 
 MOST = pool.MOST_THREADS
 

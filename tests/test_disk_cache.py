@@ -16,7 +16,7 @@ import pytest
 import graphc as gc
 from graphc.runtime import disk_cache
 from graphc.runtime.disk_cache import DiskCache, default_folder, key_of
-from graphc.runtime.llvm import jit
+from graphc.runtime.llvm import jit, target
 
 X = np.arange(6.0)
 
@@ -58,9 +58,9 @@ def test_another_graph_or_option_is_another_entry(folder):
 
 def test_code_for_another_machine_is_not_taken(folder, monkeypatch):
     run_once()
-    host = jit.host_target()
+    host = target.host_target()
     other = host._replace(features=host.features + ",-sse4a")
-    monkeypatch.setattr(jit, "_host_target", lambda: other)
+    monkeypatch.setattr(target, "_host_target", lambda: other)
     assert not run_once()
 
 

@@ -15,7 +15,7 @@ from graphc.ir import Type
 from graphc.ops.elementwise import cast, exp, sin
 from graphc.runtime.llvm.emit import identity
 from graphc.runtime.llvm.emit_step import emit_step, work_bytes
-from graphc.runtime.llvm.jit import host_target
+from graphc.runtime.llvm.target import host_target
 from graphc.runtime.plan import plan_arena
 from graphc.runtime.planner import make_program
 from graphc.runtime.step import Step

@@ -11,9 +11,11 @@ from numpy.lib.array_utils import byte_bounds
 
 from graphc.runtime.llvm import gemm_tiling
 from graphc.runtime.llvm.builder import Function, Module, Reg, constant, type_name
+from graphc.runtime.llvm.emulated import emulations
 from graphc.runtime.llvm.gemm import MatmulShape, Tile, emit_matmul, workspace_bytes
 from graphc.runtime.llvm.gemm_kernels import counted
-from graphc.runtime.llvm.jit import HostTarget, Machine, compile_text, host_target
+from graphc.runtime.llvm.jit import Machine, compile_text
+from graphc.runtime.llvm.target import HostTarget, host_target
 
 DTYPES = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64}
 
@@ -165,10 +167,9 @@ def check(got: np.ndarray, before: np.ndarray, left: np.ndarray, right: np.ndarr
     assert (abs(got - (before - a @ b)) <= bound).all()
 
 
-def check_products(sizes, layouts, dtype: str, vector_bytes: int, at_end: bool) -> None:
+def check_products(sizes, layouts, dtype: str, target: HostTarget, at_end: bool) -> None:
     rng = np.random.default_rng(0)
-    target = host_target()._replace(vector_bytes=vector_bytes)
-    module, cases = Module(), []
+    module, cases = Module(emulations(target)), []
     for size in sizes:
         for layout in layouts:
             if "B" in layout and 0 in size:
@@ -178,7 +179,7 @@ def check_products(sizes, layouts, dtype: str, vector_bytes: int, at_end: bool) 
             shape = shape_of(left, right, dtype)
             add_product(module, name, shape, target)
             cases.append((name, shape, left, right))
-    machine = compile_text(str(module))
+    machine = compile_text(str(module), target=target)
     for name, shape, left, right in cases:
         before = random_matrix(rng, shape.rows, shape.columns, dtype)
         out, work = fenced_copy(before, at_end), workspace_for(shape, target)
@@ -192,23 +193,24 @@ def check_products(sizes, layouts, dtype: str, vector_bytes: int, at_end: bool) 
 @pytest.mark.parametrize("at_end", [True, False])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_products_of_all_sizes_and_layouts(dtype: str, at_end: bool) -> None:
-    check_products(SMALL + MIDDLE + EMPTY, PLAIN, dtype, host_target().vector_bytes, at_end)
+    check_products(SMALL + MIDDLE + EMPTY, PLAIN, dtype, host_target(), at_end)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_odd_strides(dtype: str) -> None:
     sizes = [(3, 7, 2), (1, 9, 35), (33, 9, 1), (29, 31, 37)]
-    check_products(sizes, ODD, dtype, host_target().vector_bytes, at_end=True)
+    check_products(sizes, ODD, dtype, host_target(), at_end=True)
 
 
 @pytest.mark.parametrize("vector_bytes", [64, 32, 16])
 @pytest.mark.parametrize("dtype", ["f32", "i64"])
 def test_vector_widths(vector_bytes: int, dtype: str) -> None:
-    check_products([(1, 9, 35), (29, 31, 37)], PLAIN, dtype, vector_bytes, at_end=True)
+    target = host_target()._replace(vector_bytes=vector_bytes)
+    check_products([(1, 9, 35), (29, 31, 37)], PLAIN, dtype, target, at_end=True)
 
 
 def test_large_products() -> None:
-    check_products(LARGE, PLAIN, "f32", host_target().vector_bytes, at_end=True)
+    check_products(LARGE, PLAIN, "f32", host_target(), at_end=True)
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f64", "i32"])
@@ -220,7 +222,7 @@ def test_blocks_of_rows_and_of_k(
     monkeypatch.setattr(gemm_tiling, "SUMS_BYTES", 8192)
     monkeypatch.setattr(gemm_tiling, "LEFT_BLOCK_BYTES", 2 * 1024 * 16 * 4)
     sizes = [(40, 1024, 130), (67, 1024, 130), (50, 99, 40)]
-    check_products(sizes, PLAIN, dtype, host_target().vector_bytes, at_end=True)
+    check_products(sizes, PLAIN, dtype, host_target(), at_end=True)
 
 
 @pytest.mark.parametrize(

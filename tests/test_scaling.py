@@ -14,7 +14,7 @@ import graphc as gc
 from graphc.ir import Graph
 from graphc.passes import pipeline
 from graphc.runtime.llvm.emit_step import emit_step
-from graphc.runtime.llvm.jit import host_target
+from graphc.runtime.llvm.target import host_target
 from graphc.runtime.plan import plan_arena
 from graphc.runtime.planner import make_program
 from graphc.text import parse

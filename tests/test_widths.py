@@ -17,7 +17,7 @@ from graphc.runtime.kernel import (
     Name,
     Store,
 )
-from graphc.runtime.llvm.jit import host_target
+from graphc.runtime.llvm.target import host_target
 from graphc.runtime.llvm.widths import MANY_ELEMENTS, SIDE_BY_SIDE, lanes_for
 
 REGISTER = host_target().vector_bytes // 4

@@ -9,7 +9,7 @@ elements, and the same code serves both: with `lanes == 1` types and constants a
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -64,9 +64,13 @@ def lane_constants(values: Sequence[int], elem: str) -> Reg:
 
 
 class Module:
-    """LLVM IR text under construction: constant tables, declarations, functions."""
+    """LLVM IR text under construction: constant tables, declarations, functions.
 
-    def __init__(self) -> None:
+    `emulations` are what stands for intrinsics that the target has no instruction for.
+    """
+
+    def __init__(self, emulations: Mapping[str, Callable[..., Reg]] | None = None) -> None:
+        self.emulations = emulations or {}
         self.declarations: dict[str, str] = {}
         self.tables: dict[str, str] = {}
         self.functions: dict[str, str] = {}
@@ -258,6 +262,8 @@ class Function:
 
     def intrinsic(self, name: str, *args: Reg) -> Reg:
         """`llvm.NAME` overloaded on the type of the first argument, which is its result type."""
+        if name in self.module.emulations:
+            return self.module.emulations[name](self, *args)
         first = args[0]
         suffix = ("f" if first.elem in ("float", "double") else "i") + str(BITS[first.elem])
         if first.lanes != 1:

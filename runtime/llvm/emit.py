@@ -35,9 +35,9 @@ from graphc.runtime.llvm.builder import (
     lane_constants,
 )
 from graphc.runtime.llvm.gemm import MatmulShape, Tile, emit_matmul, workspace_bytes
-from graphc.runtime.llvm.jit import HostTarget
 from graphc.runtime.llvm.math import ELEMS, SCALARS
 from graphc.runtime.llvm.routines import call_routine
+from graphc.runtime.llvm.target import HostTarget
 from graphc.runtime.llvm.widths import lanes_for
 
 UNROLL = 4

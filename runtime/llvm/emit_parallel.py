@@ -16,8 +16,8 @@ from graphc.runtime.llvm.builder import Function, Reg, constant
 from graphc.runtime.llvm.emit import memory_elem
 from graphc.runtime.llvm.emit_step import Frame, StepEmitter, work_bytes
 from graphc.runtime.llvm.gemm_kernels import when
-from graphc.runtime.llvm.jit import HostTarget
 from graphc.runtime.llvm.pool import BARRIER, RUN, SPIN_NS
+from graphc.runtime.llvm.target import HostTarget
 from graphc.runtime.plan import Arena
 from graphc.runtime.program import Call, Fail, Foreign, Program
 

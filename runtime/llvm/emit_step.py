@@ -17,7 +17,8 @@ from graphc.runtime.kernel import Kernel
 from graphc.runtime.llvm.builder import Function, Module, Reg, constant
 from graphc.runtime.llvm.emit import emit_kernel, memory_elem, workspace_size
 from graphc.runtime.llvm.emit_loops import emit_repeat
-from graphc.runtime.llvm.jit import HostTarget
+from graphc.runtime.llvm.emulated import emulations
+from graphc.runtime.llvm.target import HostTarget
 from graphc.runtime.plan import Arena
 from graphc.runtime.program import (
     Barrier,
@@ -75,7 +76,7 @@ def emit_step(
     """LLVM IR text of the step, a function `name`."""
     from graphc.runtime.llvm.emit_parallel import emit_shares  # it builds on this module
 
-    module = Module()
+    module = Module(emulations(target))
     parameters = [Reg("%arguments", "ptr"), Reg("%arena", "ptr"), Reg("%failing", "ptr")]
     f = Function(module, name, parameters, "i64", linkage="")
     emitter = StepEmitter(f, program, arena, target, flags, Frame(*parameters))

@@ -34,7 +34,7 @@ from graphc.runtime.llvm.gemm_kernels import (
 )
 from graphc.runtime.llvm.gemm_packing import pack_kernel
 from graphc.runtime.llvm.gemm_tiling import WIDEST, Tiling, areas, plan, round_up, tile_bytes
-from graphc.runtime.llvm.jit import HostTarget
+from graphc.runtime.llvm.target import HostTarget
 
 __all__ = ["Epilogue", "MatmulShape", "Tile", "emit_matmul", "workspace_bytes"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from graphc.runtime.llvm.gemm_kernels import MatmulShape
-from graphc.runtime.llvm.jit import HostTarget
+from graphc.runtime.llvm.target import HostTarget
 
 HIGHEST = {32: 14, 16: 6}
 """By number of vector registers, the most rows in a tile two vectors wide."""
@@ -62,11 +62,11 @@ def choose_tiling(shape: MatmulShape, target: HostTarget, shares: int = 1) -> Ti
     lanes = target.vector_bytes // shape.size
     share = -(-shape.rows // shares)
     if uses_dots(shape):
-        return tile_of_dots(shape, lanes, share, vector_registers(target))
+        return tile_of_dots(shape, lanes, share, target.vector_registers)
     if shape.rows == 1 and not must_pack_right(shape, 2 * lanes):
         vectors = choose_row_vectors(shape.columns, lanes, ROW_BYTES // target.vector_bytes)
         return Tiling(1, vectors, vectors, lanes, 1, shape.inner, pack_right=False)
-    tiling = tile_in_registers(shape, lanes, share, vector_registers(target))
+    tiling = tile_in_registers(shape, lanes, share, target.vector_registers)
     panels = -(-shape.columns // tiling.width)
     packed = worth_packing_left(shape, panels, tiling.left_width)
     tiling = tiling._replace(pack_left=packed, inner_block=choose_inner_block(shape, tiling, share))
@@ -109,10 +109,6 @@ def choose_row_block(shape: MatmulShape, tiling: Tiling, share: int) -> int:
     if tiling.inner_block < shape.inner:
         tiles = min(tiles, SUMS_BYTES // tile_bytes(shape, tiling))
     return max(tiles, 1) * tiling.height
-
-
-def vector_registers(target: HostTarget) -> int:
-    return 32 if target.vector_bytes == 64 or target.triple.startswith(("aarch64", "arm64")) else 16
 
 
 def choose_height(rows: int, highest: int) -> int:

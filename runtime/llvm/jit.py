@@ -7,47 +7,13 @@ may compile, run and drop code at once, and two texts may use the same names.
 
 from __future__ import annotations
 
-import functools
 import sys
-import threading
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import llvmlite.binding as llvm
 
 from graphc.runtime.disk_cache import current_cache, key_of
-
-_initialising = threading.Lock()
-
-
-class HostTarget(NamedTuple):
-    """What code generation needs to know of this machine."""
-
-    triple: str
-    cpu: str
-    features: str
-    vector_bytes: int
-
-
-def host_target() -> HostTarget:
-    """This machine, asked of LLVM once in a process."""
-    with _initialising:
-        return _host_target()
-
-
-@functools.cache
-def _host_target() -> HostTarget:
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    features = llvm.get_host_cpu_features()
-    has = {name for name, on in features.items() if on}
-    vector_bytes = 64 if "avx512f" in has else 32 if "avx2" in has else 16
-    return HostTarget(
-        llvm.get_default_triple(),
-        llvm.get_host_cpu_name(),
-        features.flatten(),
-        vector_bytes,
-    )
+from graphc.runtime.llvm.target import HostTarget, host_target
 
 
 def add_symbol(name: str, address: int) -> None:
@@ -63,10 +29,10 @@ QUICK = 0
 _CODE_MODEL = "jitdefault"
 
 
-def make_target_machine(effort: int = FULL) -> llvm.TargetMachine:
-    host = host_target()
-    return llvm.Target.from_triple(host.triple).create_target_machine(
-        cpu=host.cpu, features=host.features, opt=effort, codemodel=_CODE_MODEL, jit=True
+def make_target_machine(effort: int = FULL, target: HostTarget | None = None) -> llvm.TargetMachine:
+    target = target or host_target()
+    return llvm.Target.from_triple(target.triple).create_target_machine(
+        cpu=target.cpu, features=target.features, opt=effort, codemodel=_CODE_MODEL, jit=True
     )
 
 
@@ -105,58 +71,60 @@ def add_symbols(addresses: Mapping[str, int]) -> None:
         llvm.add_symbol(name, address)
 
 
-def attributes() -> str:
+def attributes(target: HostTarget) -> str:
     """The attribute group `#0` that every generated function carries."""
-    host = host_target()
     return (
-        f'attributes #0 = {{ nounwind "target-cpu"="{host.cpu}" '
-        f'"prefer-vector-width"="{host.vector_bytes * 8}" }}\n'
+        f'attributes #0 = {{ nounwind "target-cpu"="{target.cpu}" '
+        f'"prefer-vector-width"="{target.vector_bytes * 8}" }}\n'
     )
 
 
-def compile_text(text: str, effort: int = FULL) -> Machine:
+def compile_text(text: str, effort: int = FULL, target: HostTarget | None = None) -> Machine:
     """Compile LLVM IR text; every non-internal function in it can be called by address.
 
     The text must not hold addresses of this process: another one may be given the same code.
+    `target` is this machine, or one whose code it can run.
     """
+    target = target or host_target()
     cache = current_cache()
     if cache is None:
-        return Machine(object_code(text, effort))
-    key = _key(text, effort)
+        return Machine(object_code(text, effort, target))
+    key = _key(text, effort, target)
     code = cache.load(key)
     if code is not None:
         return Machine(code, from_disk=True)
-    code = object_code(text, effort)
+    code = object_code(text, effort, target)
     cache.store(key, code)
     return Machine(code)
 
 
-def _key(text: str, effort: int) -> str:
+def _key(text: str, effort: int, target: HostTarget) -> str:
     """What object code depends on: the text, and for whom and by whom it is compiled."""
-    host = host_target()
     version = ".".join(map(str, llvm.llvm_version_info))
     settings = f"LLVM {version}, effort {effort}, code model {_CODE_MODEL}"
-    return key_of(text, attributes(), host.triple, host.cpu, host.features, settings)
+    return key_of(text, attributes(target), target.triple, target.cpu, target.features, settings)
 
 
-def object_code(text: str, effort: int = FULL) -> bytes:
-    """An object file for this machine.
+def object_code(text: str, effort: int = FULL, target: HostTarget | None = None) -> bytes:
+    """An object file for a machine, this one unless told otherwise.
 
     No LLVM pass runs before code generation: our text is vectorised and tidy as it is written, and
     passes were measured to cost compile time without changing the code.
     """
     context = llvm.create_context()
-    return bytes(make_target_machine(effort).emit_object(_module(text, context)))
+    module = _module(text, context, target or host_target())
+    return bytes(make_target_machine(effort, target).emit_object(module))
 
 
-def assembly(text: str) -> str:
-    """The assembly of this machine for LLVM IR text: what `compile_text` makes of it, to read."""
+def assembly(text: str, target: HostTarget | None = None) -> str:
+    """The assembly for LLVM IR text: what `compile_text` makes of it, to read."""
     context = llvm.create_context()
-    return str(make_target_machine().emit_assembly(_module(text, context)))
+    module = _module(text, context, target or host_target())
+    return str(make_target_machine(target=target).emit_assembly(module))
 
 
-def _module(text: str, context: llvm.ContextRef) -> llvm.ModuleRef:
-    module = llvm.parse_assembly(text + attributes(), context)
-    module.triple = host_target().triple
+def _module(text: str, context: llvm.ContextRef, target: HostTarget) -> llvm.ModuleRef:
+    module = llvm.parse_assembly(text + attributes(target), context)
+    module.triple = target.triple
     module.verify()
     return module

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from graphc.ops.costs import cost
 from graphc.runtime.kernel import Blocks, Compute, Kernel, Loop, Product, Statement
-from graphc.runtime.llvm.jit import HostTarget
+from graphc.runtime.llvm.target import HostTarget
 
 SIDE_BY_SIDE = 4
 """Registers that are worked on at once where one would leave the processor waiting."""
