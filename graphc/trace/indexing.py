@@ -141,7 +141,7 @@ def add_at(x: Tracer, index: Any, new: Any, sign: int = 1) -> None:
     items = _expand(x, index)
     if _is_mask_index(items):
         target, mask, before = _masked(x, items)
-        selection.assign(target, mask, np.add(target, sign * lift(new)), before)
+        selection.assign(target, mask, np.add(target, np.multiply(sign, new)), before)
         return
     basic, positions = _separate(items)
     target = _basic_view(x, basic)

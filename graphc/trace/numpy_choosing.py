@@ -77,7 +77,7 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> An
     def piece(of: Any) -> Any:
         return of(value, *args, **kw) if callable(of) else of
 
-    result = np.broadcast_to(lift(piece(default)).astype(value.dtype), value.shape)
+    result: Any = np.broadcast_to(lift(piece(default)).astype(value.dtype), value.shape)
     for condition, of in zip(conditions, pieces, strict=True):
         result = where(condition, lift(piece(of)).astype(value.dtype), result)
     return result

@@ -100,7 +100,7 @@ def _sizes(inputs: Sequence[str], arrays: Sequence[Tracer]) -> dict[str, int]:
     return sizes
 
 
-def _path(text: str, arrays: Sequence[Tracer], optimize: Any) -> list[tuple[int, ...]]:
+def _path(text: str, arrays: Sequence[Tracer], optimize: Any) -> Sequence[tuple[int, ...]]:
     if len(arrays) == 1:
         return [(0,)]
     if optimize is not False and len(arrays) > 2:
@@ -163,7 +163,8 @@ def _product(a: _Term, b: _Term, needed: set[str], sizes: dict[str, int]) -> _Te
         left = reshape(a.arranged(batch + rows), _shape(batch + rows, sizes) + (1,) * len(columns))
         right = b.arranged(batch + columns)
         shape = _shape(batch, sizes) + (1,) * len(rows) + _shape(columns, sizes)
-        return _Term(letters, np.multiply(left, reshape(right, shape)), {})
+        product: Any = np.multiply(left, reshape(right, shape))
+        return _Term(letters, product, {})
     counts = [math.prod(_shape(part, sizes)) for part in (rows, inner, columns)]
     lead = _shape(batch, sizes)
     left = reshape(a.arranged(batch + rows + inner), (*lead, counts[0], counts[1]))

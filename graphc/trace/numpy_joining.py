@@ -278,17 +278,18 @@ def delete(arr: Any, obj: Any, axis: Any = None) -> Tracer:
 
 def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Tracer:
     """The new values go behind the array, and every element is taken to its place."""
-    x, new = lift(arr), lift(values)
+    x: Any = lift(arr)
+    new: Any = lift(values)
     if axis is None:
         x, axis = ravel(x), 0
     along = normalise_axis(axis, x.ndim)
     new = reshape(new, (1,) * (x.ndim - new.ndim) + new.shape)
     places = np.asarray(obj) if not isinstance(obj, slice) else np.arange(x.shape[along])[obj]
     if places.ndim == 0:
-        new = np.moveaxis(new, 0, along)  # type: ignore[assignment]
+        new = np.moveaxis(new, 0, along)
         places = np.full(new.shape[along], places)
     shape = (*x.shape[:along], places.size, *x.shape[along + 1 :])
-    new = np.broadcast_to(new.astype(x.dtype), shape)  # type: ignore[assignment]
+    new = np.broadcast_to(new.astype(x.dtype), shape)
     size = x.shape[along]
     order = np.insert(np.arange(size), places, size + np.arange(places.size))
     joined = concatenate([x, new], along)

@@ -17,7 +17,7 @@ from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, lift
 
 
-def _floats(a: Any) -> Tracer:
+def _floats(a: Any) -> Any:
     x = lift(a)
     return x if x.dtype_name in FLOATS else x.astype(np.float64)
 
@@ -65,7 +65,7 @@ def matrix_norm(x: Any, *, keepdims: bool = False, ord: Any = "fro") -> Any:
     return _matrix_norm(_floats(x), ord, (-2, -1), keepdims)
 
 
-def _matrix_norm(x: Tracer, ord: Any, axes: tuple[int, int], keepdims: bool) -> Any:
+def _matrix_norm(x: Any, ord: Any, axes: tuple[int, int], keepdims: bool) -> Any:
     """Sums of columns or of rows, or of singular values."""
     rows, columns = (reductions.normalise_axis(a, x.ndim) for a in axes)
     if ord == "fro":
@@ -73,11 +73,11 @@ def _matrix_norm(x: Tracer, ord: Any, axes: tuple[int, int], keepdims: bool) -> 
     if ord in (1, -1, np.inf, -np.inf):
         summed, other = (rows, columns) if abs(ord) == 1 else (columns, rows)
         totals = reductions.sum(np.absolute(x), summed, None, True)
-        pick = reductions.max if ord > 0 else reductions.min
-        result = pick(totals, other, True)
+        largest = reductions.max if ord > 0 else reductions.min
+        result = largest(totals, other, True)
     elif ord in (2, -2, "nuc"):
         values = np.linalg.svd(np.moveaxis(x, (rows, columns), (-2, -1)), compute_uv=False)
-        pick = {2: reductions.max, -2: reductions.min, "nuc": reductions.sum}[ord]
+        pick: Any = {2: reductions.max, -2: reductions.min, "nuc": reductions.sum}[ord]
         result = np.expand_dims(pick(values, -1), tuple(sorted((rows, columns))))
     else:
         raise errors.AttributeValueError(f"Invalid norm order {ord!r} for matrices", user_loc())

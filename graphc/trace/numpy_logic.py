@@ -106,7 +106,8 @@ def modf(x: Any) -> tuple[Any, Any]:
 def frexp(x: Any) -> tuple[Any, Any]:
     """x = mantissa * 2**exponent, with a mantissa from 0.5 to 1."""
     value = _float(x).value()
+    number: Any = wrap(value)
     exponent = wrap(bit_ops.frexp_exponent(value))
-    finite = np.logical_and(np.isfinite(wrap(value)), wrap(value) != 0)
+    finite = np.logical_and(np.isfinite(number), number != 0)
     halved = wrap(bit_ops.ldexp(value, cast_to(-exponent.value(), value.dtype)))
-    return np.where(finite, halved, wrap(value)), exponent.astype(np.int32)
+    return np.where(finite, halved, number), exponent.astype(np.int32)

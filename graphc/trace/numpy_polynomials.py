@@ -13,7 +13,7 @@ from graphc.trace.numpy_making import vander
 from graphc.trace.numpy_shapes import ravel
 from graphc.trace.numpy_statistics import convolve
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import Tracer, lift
+from graphc.trace.tracer import lift
 
 
 def polyval(p: Any, x: Any) -> Any:
@@ -62,9 +62,9 @@ def polyfit(x: Any, y: Any, deg: Any, w: Any = None) -> Any:
         raise errors.ShapeError(
             f"polyfit: x is 1-d and y as long, not {points.type} and {values.type}", user_loc()
         )
-    columns: Tracer = vander(points, degree + 1)
+    columns: Any = vander(points, degree + 1)
     if w is not None:
-        weights = lift(w)
+        weights: Any = lift(w)
         columns = columns * weights[:, None]
         values = values * (weights[:, None] if values.ndim > 1 else weights)
     scale = np.sqrt(np.sum(columns * columns, 0))

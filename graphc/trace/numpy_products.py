@@ -179,7 +179,7 @@ def _in_best_order(parts: list[Tracer]) -> Tracer:
 
 
 def matrix_power(a: Any, n: Any) -> Any:
-    x = lift(a)
+    x: Any = lift(a)
     power = operator.index(n)
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise errors.ShapeError(f"matrix_power: square matrices, not {x.type}", user_loc())

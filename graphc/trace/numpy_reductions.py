@@ -64,13 +64,13 @@ def _given(initial: Any, where: Any) -> bool:
     return initial is not None or where is not None
 
 
-def _selected(a: Any, where: Any, instead: Any) -> Tracer:
+def _selected(a: Any, where: Any, instead: Any) -> Any:
     """`a` where the mask holds, elsewhere what changes no result."""
     x = lift(a)
     if where is None:
         return x
     fill = x.dtype.type(instead) if x.dtype_name != "bool" else bool(instead)
-    return np.where(where, x, fill)  # type: ignore[return-value]
+    return np.where(where, x, fill)
 
 
 def sum(
@@ -115,7 +115,7 @@ def _extremum(
     op: Any, better: Any, a: Any, axis: Any, keepdims: bool, initial: Any, where: Any
 ) -> Any:
     """An initial value takes part like an element; of no element it is the result."""
-    x = lift(a)
+    x: Any = lift(a)
     if not _given(initial, where):
         return _reduce(op, x, axis, keepdims)
     if initial is None:
@@ -141,7 +141,7 @@ def all(a: Any, axis: Any = None, keepdims: bool = False, where: Any = None) -> 
     return _reduce(reduce_ops.all, _selected(a, where, True), axis, keepdims, "bool")
 
 
-def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Tracer:
+def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
     return sum(wrap(cast_to(lift(a).value(), "bool")), axis, np.int64, keepdims)
 
 
@@ -236,7 +236,7 @@ def std(
     return np.sqrt(var(a, axis, dtype, ddof, keepdims, where, mean=mean, correction=correction))
 
 
-def nansum(a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Tracer:
+def nansum(a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
     return sum(np.where(np.isnan(a), 0, a), axis, dtype, keepdims)
 
 

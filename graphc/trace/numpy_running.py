@@ -137,7 +137,7 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
     return parts[0] if len(axes) == 1 else tuple(parts)
 
 
-def _derivative(x: Tracer, spacing: Any, axis: int, order: int) -> Any:
+def _derivative(x: Any, spacing: Any, axis: int, order: int) -> Any:
     size = x.shape[axis]
     if size < order + 1:
         raise errors.ShapeError(

@@ -172,10 +172,10 @@ def atleast_2d(x: Any) -> Tracer:
 
 
 def atleast_3d(x: Any) -> Tracer:
-    x = lift(x)
-    if x.ndim >= 3:
-        return x
-    return expand_dims(reshape(x, (1, -1)), -1) if x.ndim < 2 else expand_dims(x, -1)
+    array = lift(x)
+    if array.ndim >= 3:
+        return array
+    return expand_dims(reshape(array, (1, -1)) if array.ndim < 2 else array, -1)
 
 
 def each(function: Any) -> Any:

@@ -234,7 +234,7 @@ def _between(below: Any, above: Any, fraction: Any) -> Any:
 # ---- searching -----------------------------------------------------------------------------------
 
 
-def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Tracer:
+def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
     table, wanted = lift(a), lift(v)
     if table.ndim != 1:
         raise errors.ShapeError(f"searchsorted: a sorted 1-d array, not {table.type}", user_loc())
@@ -354,7 +354,7 @@ def histogram(
     x = ravel(a)
     edges = lift(histogram_bin_edges(x, bins, range))
     count = edges.shape[0] - 1
-    added = lift(np.ones(x.shape, np.int64)) if weights is None else ravel(weights)
+    added: Any = lift(np.ones(x.shape, np.int64)) if weights is None else ravel(weights)
     bin_of = searchsorted(edges, x, "right") - 1
     bin_of = np.where(np.equal(x, edges[-1]), count - 1, bin_of)
     inside = np.logical_and(bin_of >= 0, bin_of < count)

@@ -19,7 +19,7 @@ from graphc.trace.tracer import Tracer, lift, promoted_dtype
 # ---- what skips NaN ------------------------------------------------------------------------------
 
 
-def _replaced(a: Any, instead: Any) -> tuple[Tracer, Any]:
+def _replaced(a: Any, instead: Any) -> tuple[Any, Any]:
     """`a` with `instead` for NaN, and where there was NaN (None for what cannot hold any)."""
     x = lift(a)
     if x.dtype_name not in FLOATS:

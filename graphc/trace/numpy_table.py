@@ -52,7 +52,7 @@ _REDUCTIONS = _named(
     reductions,
     "sum prod max min any all mean average var std ptp count_nonzero nansum nanmean argmax argmin",
 )
-_SHAPES = {
+_SHAPES: dict[Any, Entry] = {
     **_named(
         shapes,
         "reshape ravel transpose matrix_transpose swapaxes moveaxis rollaxis expand_dims squeeze"
@@ -73,7 +73,7 @@ _JOINING = _named(
     "concatenate stack vstack hstack dstack column_stack block append split array_split hsplit"
     " vsplit dsplit pad tile repeat roll diff insert delete resize",
 )
-_PRODUCTS = {
+_PRODUCTS: dict[Any, Entry] = {
     **_named(products, "dot inner outer vdot tensordot kron cross"),
     np.einsum: einsums.einsum,
 }
@@ -99,7 +99,7 @@ _LOGIC = _named(
     "isposinf isneginf fix sinc angle imag real_if_close iscomplex isreal iscomplexobj isrealobj"
     " array_equiv unwrap",
 )
-_MAKING = {
+_MAKING: dict[Any, Entry] = {
     **_named(making, "full_like linspace logspace geomspace meshgrid vander copy copyto astype"),
     np.zeros_like: making.like(0),
     np.ones_like: making.like(1),
