@@ -7,6 +7,8 @@ that existing `except IndexError` clauses keep their meaning.
 
 from __future__ import annotations
 
+import numpy as np
+
 
 class GraphcError(Exception):
     """The base of all of graphc's errors.
@@ -51,6 +53,14 @@ class OverlapError(GraphcError, ValueError):
 
 class CheckFailedError(GraphcError, ValueError):
     """A run-time check other than an index failed inside a compiled step."""
+
+
+class LinAlgError(GraphcError, np.linalg.LinAlgError):
+    """A matrix has no such decomposition: it is singular, or not positive definite."""
+
+
+class MissingLibraryError(GraphcError, ImportError):
+    """An operation runs in a library that is not installed."""
 
 
 class DivisionByZeroError(GraphcError, ZeroDivisionError):

@@ -42,9 +42,7 @@ def everywhere(
     """
     if written is None:
         written = {graph.outs[result] for _, result in graph.updates}
-    eqns = tuple(
-        eqn if eqn.op is control.fused else _with_held(change, eqn) for eqn in graph.eqns
-    )
+    eqns = tuple(eqn if eqn.op is control.fused else _with_held(change, eqn) for eqn in graph.eqns)
     return change(graph.replace(eqns=eqns), written)
 
 
@@ -87,9 +85,7 @@ def _readers(graph: Graph, grouping: Grouping) -> dict[Var, set[int]]:
     return readers
 
 
-def _peel(
-    grouping: Grouping, members: Sequence[int], readers: dict[Var, set[int]]
-) -> set[int]:
+def _peel(grouping: Grouping, members: Sequence[int], readers: dict[Var, set[int]]) -> set[int]:
     """Broadcasts and unit reshapes at the rim of a group: outside of it they are free views.
 
     A view whose result the group does not read, or whose operand it does not make.

@@ -73,9 +73,7 @@ def _scaled(terms: Terms, factor: int) -> Terms:
 
 def along(axes: AxisMap) -> Coordinates:
     """The coordinates of a value whose axis i runs along domain axis axes[i]."""
-    return tuple(
-        ORIGIN if axis is None else Coordinate(steps=((axis, 1),)) for axis in axes
-    )
+    return tuple(ORIGIN if axis is None else Coordinate(steps=((axis, 1),)) for axis in axes)
 
 
 def axes_of(coordinate: Coordinate | Digit) -> frozenset[int]:
@@ -103,9 +101,7 @@ def bounds(
 # ---- reshape -------------------------------------------------------------------------------------
 
 
-def unreshaped(
-    at: Sequence[Coordinate], new: Sequence[int], old: Sequence[int]
-) -> Coordinates:
+def unreshaped(at: Sequence[Coordinate], new: Sequence[int], old: Sequence[int]) -> Coordinates:
     """The coordinates in shape `old` of element `at` of the reshaped value, of shape `new`.
 
     Both shapes fall into runs of axes with equal products, which stand for the same elements.

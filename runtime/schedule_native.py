@@ -11,53 +11,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphc.ir import Eqn, Type
-from graphc.runtime.kernel import Access, Buffer, Kernel, Loop, Native, Statement
-
-Argument = Access | int | str
-
-
-class _Calls:
-    """A kernel under construction: buffers, and one loop over `count` independent parts."""
-
-    def __init__(self, eqn: Eqn, offsets: Sequence[int]):
-        (self.eqn,) = eqn.attrs["body"].eqns
-        params = eqn.attrs["body"].params
-        self.count = 1
-        self.offsets = offsets
-        self.buffers = [
-            Buffer(f"x{i}", param.type.dtype, param.type.size, "in")
-            for i, param in enumerate(params)
-        ]
-        self.position = {param: i for i, param in enumerate(params)}
-        self.outs = len(params)
-        self.buffers += [
-            Buffer(f"y{i}", out.type.dtype, out.type.size, "out")
-            for i, out in enumerate(self.eqn.outs)
-        ]
-
-    def operand(self, i: int, step: int) -> Access:
-        """Operand i, `step` elements further on for each part."""
-        return self._access(self.position[self.eqn.ins[i]], step)
-
-    def result(self, step: int, i: int = 0) -> Access:
-        return self._access(self.outs + i, step)
-
-    def scratch(self, dtype: str, size: int) -> Access:
-        self.buffers.append(Buffer(f"work{len(self.buffers)}", dtype, max(size, 1), "scratch"))
-        return Access(len(self.buffers) - 1, 0, (0,))
-
-    def _access(self, buffer: int, step: int) -> Access:
-        return Access(buffer, self.offsets[buffer], (step,))
-
-    def kernel(self, name: str, statements: Sequence[Statement]) -> Kernel:
-        loop = Loop((0,), False, tuple(statements))
-        return Kernel(name, (self.count,), tuple(self.buffers), (loop,))
+from graphc.runtime import schedule_lapack
+from graphc.runtime.kernel import Kernel, Native, Statement
+from graphc.runtime.routine_calls import Calls
 
 
 def schedule_native(name: str, eqn: Eqn, offsets: Sequence[int]) -> Kernel:
     """The kernel of a `fused` equation of kind "native"; `offsets` are those of its operands and
     results in their memory."""
-    calls = _Calls(eqn, offsets)
+    calls = Calls(eqn, offsets)
     statements = _SCHEDULES[calls.eqn.op.name](calls)
     return calls.kernel(name, statements)
 
@@ -66,7 +28,7 @@ def _rows(x: Type) -> tuple[int, int]:
     return math.prod(x.shape[:-1]), x.shape[-1]
 
 
-def _along_axis(calls: _Calls) -> list[Statement]:
+def _along_axis(calls: Calls) -> list[Statement]:
     """Running operations: parts before the axis, rows along it, columns behind it."""
     eqn = calls.eqn
     shape, axis = eqn.out.type.shape, eqn.attrs["axis"]
@@ -79,7 +41,7 @@ def _along_axis(calls: _Calls) -> list[Statement]:
     return [Native(eqn.op.name, eqn.out.type.dtype, arguments)]
 
 
-def _sort(calls: _Calls) -> list[Statement]:
+def _sort(calls: Calls) -> list[Statement]:
     x = calls.eqn.ins[0].type
     rows, size = _rows(x)
     calls.count = rows if size else 0
@@ -88,7 +50,7 @@ def _sort(calls: _Calls) -> list[Statement]:
     return [Native(calls.eqn.op.name, x.dtype, arguments)]
 
 
-def _searchsorted(calls: _Calls) -> list[Statement]:
+def _searchsorted(calls: Calls) -> list[Statement]:
     table, x = (atom.type for atom in calls.eqn.ins)
     calls.count = x.size
     sizes = (table.size, int(calls.eqn.attrs["side"] == "right"))
@@ -96,7 +58,7 @@ def _searchsorted(calls: _Calls) -> list[Statement]:
     return [Native("searchsorted", table.dtype, arguments)]
 
 
-def _last_writer(calls: _Calls) -> list[Statement]:
+def _last_writer(calls: Calls) -> list[Statement]:
     (positions,) = (atom.type for atom in calls.eqn.ins)
     count = calls.eqn.attrs["count"]
     calls.count = int(count > 0)
@@ -104,10 +66,11 @@ def _last_writer(calls: _Calls) -> list[Statement]:
     return [Native("last_writer", "i64", arguments)]
 
 
-_SCHEDULES: dict[str, Callable[[_Calls], list[Any]]] = {
+_SCHEDULES: dict[str, Callable[[Calls], list[Any]]] = {
     **dict.fromkeys(("cumsum", "cumprod", "cummax", "cummin", "recurrence"), _along_axis),
     "sort": _sort,
     "argsort": _sort,
     "searchsorted": _searchsorted,
     "last_writer": _last_writer,
+    **schedule_lapack.SCHEDULES,
 }

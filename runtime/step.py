@@ -17,6 +17,7 @@ from graphc.runtime.calling import Calling
 from graphc.runtime.llvm.emit_step import OVERLAP, emit_step, work_bytes
 from graphc.runtime.llvm.entry import RESERVED, native_step
 from graphc.runtime.llvm.jit import add_symbols, compile_text
+from graphc.runtime.llvm.routines import lapack
 from graphc.runtime.llvm.target import HostTarget, host_target
 from graphc.runtime.plan import ALIGNMENT, Arena, plan_arena
 from graphc.runtime.planner import make_program
@@ -60,6 +61,7 @@ class Step:
         self.text = emitted.text
         self._calls = emitted.names
         add_symbols(_external_addresses(graph))
+        lapack.provide(self.text)
         self._code = compile_text(self.text, target=target)
         self.from_disk = self._code.from_disk
         self.nbytes = self.arena.nbytes + divided.shares * work_bytes(self.program, target)

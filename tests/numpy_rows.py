@@ -748,7 +748,140 @@ def _many_writes(x: Any, i: Any) -> Any:
     return [y, z]
 
 
+T = rng.standard_normal((5, 3))
+BATCH = rng.standard_normal((2, 3, 3)) + 3 * np.eye(3)
+
+
+def _symmetric(a: Any) -> Any:
+    return a + np.swapaxes(a, -1, -2)
+
+
+LINALG: dict[str, Row] = {
+    "solve~": (
+        lambda s, v, b: [
+            np.linalg.solve(s, v[:4]),
+            np.linalg.solve(s, np.eye(4)[:, :2] * v[0]),
+            np.linalg.solve(b, b[::-1]),
+            np.linalg.solve(b[0], b),
+            np.linalg.solve(b, v[:3, None]),
+        ],
+        (S, V, BATCH),
+    ),
+    "inv~": (
+        lambda s, b: [np.linalg.inv(s), np.linalg.inv(b), np.linalg.matrix_power(s, -2)],
+        (S, BATCH),
+    ),
+    "det~": (
+        lambda s, b: [np.linalg.det(s), np.linalg.det(b), *np.linalg.slogdet(s)],
+        (S, BATCH),
+    ),
+    "slogdet~": (lambda b: [np.linalg.slogdet(b).logabsdet, np.linalg.slogdet(-b)[0]], (BATCH,)),
+    "cholesky~": (
+        lambda s, b: [
+            np.linalg.cholesky(s @ s.T),
+            np.linalg.cholesky(b @ np.swapaxes(b, 1, 2)),
+            np.linalg.cholesky(s @ s.T, upper=True),
+        ],
+        (S, BATCH),
+    ),
+    "qr~": (
+        lambda s, t, b: [*np.linalg.qr(s), *np.linalg.qr(t), *np.linalg.qr(b, "complete")],
+        (S, T, BATCH),
+    ),
+    "qr modes": (
+        lambda t: [*np.linalg.qr(t, "complete"), np.linalg.qr(t, "r"), *np.linalg.qr(t.T)],
+        (T,),
+    ),
+    "eigh~": (
+        lambda s, b: [
+            np.linalg.eigh(_symmetric(s))[0],
+            np.linalg.eigh(_symmetric(s)).eigenvectors ** 2,
+            np.linalg.eigvalsh(_symmetric(b)),
+            np.linalg.eigvalsh(_symmetric(s), "U"),
+            np.abs(np.linalg.eigh(_symmetric(b))[1]),
+        ],
+        (S, BATCH),
+    ),
+    "svd~": (
+        lambda s, t, b: [
+            np.linalg.svd(s, compute_uv=False),
+            np.linalg.svd(t)[1],
+            np.linalg.svd(t, full_matrices=False).U ** 2,
+            np.linalg.svd(t.T, full_matrices=False)[2] ** 2,
+            np.linalg.svd(t.T, full_matrices=False)[0] ** 2,
+            np.linalg.svd(b)[0] ** 2,
+            np.linalg.svdvals(b),
+        ],
+        (S, T, BATCH),
+    ),
+    "svd full": (lambda t: [np.abs(part[:3, :3]) for part in np.linalg.svd(t)[::2]], (T,)),
+    "pinv~": (
+        lambda s, t, b: [np.linalg.pinv(s), np.linalg.pinv(t), np.linalg.pinv(t.T, 1e-3)],
+        (S, T, BATCH),
+    ),
+    "lstsq~": (
+        lambda t, v: [
+            *np.linalg.lstsq(t, v[:5])[:2],
+            *np.linalg.lstsq(t, v[:5, None] * v[:2]),
+            np.linalg.lstsq(t.T, v[:3])[0],
+        ],
+        (T, V),
+    ),
+    "matrix_rank": (
+        lambda s, t: [
+            np.linalg.matrix_rank(s),
+            np.linalg.matrix_rank(t @ t.T),
+            np.linalg.matrix_rank(t, tol=2.0),
+            np.linalg.matrix_rank(t[0]),
+        ],
+        (S, T),
+    ),
+    "cond~": (
+        lambda s, t: [
+            np.linalg.cond(s),
+            np.linalg.cond(t),
+            np.linalg.cond(s, 1),
+            np.linalg.cond(s, -2),
+        ],
+        (S, T),
+    ),
+    "norms by singular values~": (
+        lambda t, b: [
+            np.linalg.norm(t, 2),
+            np.linalg.norm(t, -2),
+            np.linalg.norm(t, "nuc"),
+            np.linalg.norm(b, 2, axis=(0, 2), keepdims=True),
+        ],
+        (T, BATCH),
+    ),
+    "tensors~": (
+        lambda x: [
+            np.linalg.tensorsolve(x.reshape(2, 3, 6), x[0].reshape(2, 3)),
+            np.linalg.tensorinv(x.reshape(2, 3, 6)),
+        ],
+        (rng.standard_normal((6, 6)) + 4 * np.eye(6),),
+    ),
+    "polyfit~": (
+        lambda w, v: [
+            np.polyfit(w, v, 2),
+            np.polyfit(w, v, 1, w=w),
+            np.polyfit(w, v[:, None] * w[:2], 1),
+        ],
+        (W, V),
+    ),
+    "types": (
+        lambda f, n: [
+            np.linalg.svd(f, compute_uv=False),
+            np.linalg.inv(f[:3, :3]),
+            np.linalg.det(n[:3, :3]),
+            np.linalg.solve(f[:3, :3], n[:3, 0]),
+        ],
+        (F, N),
+    ),
+}
+
 ALL = {
+    "linalg": LINALG,
     "indexing": INDEXING,
     "running": RUNNING,
     "sorting": SORTING,

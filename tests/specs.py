@@ -522,6 +522,12 @@ HELD = frozenset({"cond", "while", "scan", "fused", "fail_if", *FOREIGN})
 """Ops that hold graphs, or that only lowering makes: `test_step` and `test_fuse` are theirs."""
 
 
+DECOMPOSITIONS = frozenset(
+    "solve det slogdet lu_diagonal cholesky qr eigh svd singular_values pinv".split()
+)
+"""Ops of `test_decompositions`, whose results are compared up to rounding and to signs."""
+
+
 def cases(name: str) -> list[Case]:
     return [case for case in CASES if case.op == name]
 
@@ -571,6 +577,7 @@ NO_GRADIENT = {
     "round": "is constant between jumps",
     "trunc": "is constant between jumps",
     "sign": "is constant between jumps",
+    "lu_diagonal": "is what a determinant is lowered to",
     "argsort": "gives positions",
     "last_writer": "gives positions",
     "signbit": "gives truth values",

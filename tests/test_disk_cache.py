@@ -72,6 +72,7 @@ def test_another_version_of_llvm_is_another_entry(folder, monkeypatch):
 
 def test_constants_are_not_baked_into_the_code(folder):
     """Arrays that the function reads are data of the step: other values, the same code."""
+
     def scale_by(*values):
         weights = np.array(values)
         compiled = gc.compile(lambda x: x * weights)

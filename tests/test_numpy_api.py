@@ -405,11 +405,6 @@ def test_out_arguments() -> None:
 @pytest.mark.parametrize(
     ("function", "kind", "message"),
     [
-        (
-            lambda x: np.linalg.inv(x),
-            errors.UnsupportedFunctionError,
-            "np.linalg.inv cannot be traced",
-        ),
         (lambda x: np.exp(x, where=x > 0), errors.UnsupportedFunctionError, "give out="),
         (lambda x: np.pad(x, 1, mode="mean"), errors.UnsupportedFunctionError, "mode='constant'"),
         (lambda x: x.reshape(-1, order="X"), errors.AttributeValueError, "order is 'C' or 'F'"),

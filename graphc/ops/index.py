@@ -125,6 +125,7 @@ CHECK_ERRORS = {
     "ValueError": errors.CheckFailedError,
     "ZeroDivisionError": errors.DivisionByZeroError,
     "OverflowError": errors.IntegerRangeError,
+    "LinAlgError": errors.LinAlgError,
     "RuntimeError": errors.RaisedError,
     "UnboundLocalError": errors.UnboundNameError,
 }

@@ -324,7 +324,7 @@ def bincount(x: Any, weights: Any = None, minlength: Any = 0) -> Tracer:
     return _counts(wrap(value), lift(added), size)
 
 
-def _counts(positions: Tracer, added: Tracer, size: int) -> Tracer:
+def _counts(positions: Any, added: Any, size: int) -> Tracer:
     start = lift(np.zeros(size, added.dtype)).value()
     return wrap(index_ops.scatter_add(start, positions.value(), added.value(), axis=0))
 
@@ -359,7 +359,7 @@ def histogram(
     bin_of = np.where(np.equal(x, edges[-1]), count - 1, bin_of)
     inside = np.logical_and(bin_of >= 0, bin_of < count)
     added = np.where(inside, added, np.zeros((), added.dtype))
-    counts = _counts(np.clip(bin_of, 0, count - 1), added, count)
+    counts: Any = _counts(np.clip(bin_of, 0, count - 1), added, count)
     if density:
         return counts / np.diff(edges) / sum(counts), edges
     return counts, edges

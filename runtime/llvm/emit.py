@@ -268,9 +268,7 @@ class _Emitter:
     def _all_lanes(self) -> Reg:
         return self.mask if self.mask is not None else constant(1, "i1", self.lanes)
 
-    def _gather(
-        self, pointer: Reg, elem: str, steps: Reg, stride: int, guard: Reg | None
-    ) -> Reg:
+    def _gather(self, pointer: Reg, elem: str, steps: Reg, stride: int, guard: Reg | None) -> Reg:
         addresses = self._addresses(pointer, elem, steps, stride)
         return self.f.gather(addresses, elem, self._lanes_where(guard))
 

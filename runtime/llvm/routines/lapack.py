@@ -11,10 +11,9 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding as llvm
-
 from graphc import errors
 from graphc.runtime.llvm.builder import Function, Reg, constant
+from graphc.runtime.llvm.jit import add_symbols
 
 LETTERS = {"f32": "s", "f64": "d"}
 
@@ -32,16 +31,16 @@ def provide(text: str) -> None:
 
     Raises `errors.MissingLibraryError` if scipy is not installed.
     """
-    for dtype, letter in LETTERS.items():
-        for routine in NAMES:
-            if symbol(routine, dtype) in text:
-                llvm.add_symbol(symbol(routine, dtype), _address(letter + routine))
+    if "graphc_lapack_" not in text:
+        return
+    used = [(r, d) for r in NAMES for d in LETTERS if symbol(r, d) in text]
+    add_symbols({symbol(r, d): _address(LETTERS[d] + r) for r, d in used})
 
 
 @functools.cache
 def _address(name: str) -> int:
     try:
-        from scipy.linalg import cython_lapack
+        from scipy.linalg import cython_lapack  # type: ignore[import-untyped]
     except ImportError:
         raise errors.MissingLibraryError(
             f"LAPACK ({name}) comes with scipy, which is not installed;"
