@@ -47,7 +47,7 @@ def test_others_take_one_register() -> None:
         kernel("exp", MANY_ELEMENTS - 1),
         kernel("negative", MANY_ELEMENTS),
         kernel("exp", MANY_ELEMENTS, few_columns),
-        kernel("exp", MANY_ELEMENTS, combine="sum"),  # unrolled instead
+        kernel("exp", MANY_ELEMENTS, combine="sum"),  # unrolled, which does as well
     ):
         assert lanes_for(narrow, host_target()) == REGISTER
 
@@ -62,6 +62,18 @@ def test_values_do_not_depend_on_the_width(function, dtype: str) -> None:  # typ
         wide, narrow = gc.compile(function), gc.compile(function)
         parts = [narrow(part.copy()) for part in np.array_split(x, 8)]
         np.testing.assert_array_equal(wide(x), np.concatenate(parts))
+
+
+@pytest.mark.parametrize("columns", [64, 100, 1000])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_rows_with_totals(dtype: str, columns: int) -> None:
+    def softmax(x):  # type: ignore[no-untyped-def]
+        exps = np.exp(x - np.max(x, axis=1, keepdims=True))
+        return exps / np.sum(exps, axis=1, keepdims=True)
+
+    x = np.random.default_rng(2).normal(size=(67, columns)).astype(dtype)
+    tolerance = 1e-6 if dtype == "f4" else 1e-14
+    np.testing.assert_allclose(gc.compile(softmax)(x), softmax(x), rtol=tolerance)
 
 
 def test_rows_of_many_columns() -> None:

@@ -38,7 +38,7 @@ from graphc.runtime.llvm.gemm import MatmulShape, Tile, emit_matmul, workspace_b
 from graphc.runtime.llvm.math import ELEMS, SCALARS
 from graphc.runtime.llvm.routines import call_routine
 from graphc.runtime.llvm.target import HostTarget
-from graphc.runtime.llvm.widths import lanes_for
+from graphc.runtime.llvm.widths import lanes_for, lanes_of_register
 
 UNROLL = 4
 """Vectors that a reduction adds up side by side, so that additions need not wait for each other."""
@@ -150,6 +150,7 @@ class _Emitter:
         self.kernel = kernel
         self.target = target
         self.width = lanes_for(kernel, target)
+        self.unroll = max(1, UNROLL * lanes_of_register(kernel, target) // self.width)
         self.sizes = list(kernel.domain)  # of the axes; inside of blocks, of one block
         self.divided_axis = None if kernel.division is None else kernel.division.axis
         self.values: dict[int, Reg] = {}
@@ -385,7 +386,7 @@ class _Emitter:
 
     def vector_loop(self, loop: Loop, axis: int, totals: list[Reg]) -> list[Reg]:
         size, width = self.sizes[axis], self.width
-        unroll = UNROLL if loop.accumulators and size >= 2 * UNROLL * width else 1
+        unroll = self.unroll if loop.accumulators and size >= 2 * self.unroll * width else 1
         step = unroll * width
         if axis == self.divided_axis:
             return self.share_in_vectors(loop, axis, totals, unroll)

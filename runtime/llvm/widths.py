@@ -12,24 +12,29 @@ from graphc.runtime.llvm.target import HostTarget
 SIDE_BY_SIDE = 4
 """Registers that are worked on at once where one would leave the processor waiting."""
 
-LONG_COST, MANY_ELEMENTS = 15, 4096
-"""From one elementary function on a chain is long; fewer elements do not repay the larger code."""
+LONG_COST, LONG_COST_WITH_TOTALS, MANY_ELEMENTS = 15, 20, 4096
+"""From one elementary function on a chain is long, or a little more where totals are kept as well;
+fewer elements do not repay the larger code."""
 
 
 def lanes_for(kernel: Kernel, target: HostTarget) -> int:
     """One full register of the widest dtype that the kernel touches, or several side by side.
 
-    Several where columns are added up: each row is read in longer runs.  And in elementwise loops
-    with long chains of dependent operations: a processor looks only some hundred instructions
-    ahead, so that it finds independent ones only if they stand next to each other.  (Loops that
-    accumulate are unrolled instead.)
+    Several where columns are added up: each row is read in longer runs.  And in loops with long
+    chains of dependent operations: a processor looks only some hundred instructions ahead, so that
+    it finds independent ones only if they stand next to each other.
     """
-    widest = max((8 if b.dtype in ("f64", "i64") else 4 for b in kernel.buffers), default=4)
-    lanes = target.vector_bytes // widest
+    lanes = lanes_of_register(kernel, target)
     is_wide = bool(kernel.domain) and kernel.domain[-1] >= SIDE_BY_SIDE * lanes
     if is_wide and (_adds_columns(kernel.body, False) or _is_long_chain(kernel)):
         return SIDE_BY_SIDE * lanes
     return lanes
+
+
+def lanes_of_register(kernel: Kernel, target: HostTarget) -> int:
+    """How many elements of the widest dtype that the kernel touches one register holds."""
+    widest = max((8 if b.dtype in ("f64", "i64") else 4 for b in kernel.buffers), default=4)
+    return target.vector_bytes // widest
 
 
 def _adds_columns(statements: Sequence[Statement], inside: bool) -> bool:
@@ -43,10 +48,12 @@ def _adds_columns(statements: Sequence[Statement], inside: bool) -> bool:
 
 def _is_long_chain(kernel: Kernel) -> bool:
     statements = list(_below(kernel.body))
-    if any(isinstance(s, Product) or (isinstance(s, Loop) and s.accumulators) for s in statements):
+    if any(isinstance(s, Product) for s in statements):
         return False
+    has_totals = any(isinstance(s, Loop) and s.accumulators for s in statements)
+    long = LONG_COST_WITH_TOTALS if has_totals else LONG_COST
     spent = sum(cost(s.op) for s in statements if isinstance(s, Compute))
-    return spent >= LONG_COST and math.prod(kernel.domain) >= MANY_ELEMENTS
+    return spent >= long and math.prod(kernel.domain) >= MANY_ELEMENTS
 
 
 def _below(statements: Sequence[Statement]) -> Iterator[Statement]:
