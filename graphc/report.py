@@ -62,6 +62,7 @@ class Report:
     arena_bytes      the memory for temporaries; `peak_bytes` adds arguments, results and constants
     pass_ms          milliseconds for each pass of the pipeline, tracing included
     compile_ms       milliseconds from fused graph to machine code
+    stage_ms         the same by stage: plan (memory, threads), emit (LLVM's text), machine code
     from_disk        whether the machine code was found in the disk cache (`graphc.cache_dir`)
     threads          the most threads that run the step
 
@@ -77,6 +78,7 @@ class Report:
     peak_bytes: int
     pass_ms: dict[str, float]
     compile_ms: float
+    stage_ms: dict[str, float]
     from_disk: bool
     threads: int = 1
 
@@ -104,6 +106,7 @@ def make_report(entry: Specialised) -> Report:
         step.nbytes + sum(type.nbytes for type in outside),
         {"trace": entry.trace_ms, **entry.pass_ms},
         entry.compile_ms,
+        step.stage_ms,
         step.from_disk,
         program.shares,
     )
@@ -254,7 +257,8 @@ def _lines(report: Report) -> Iterator[str]:
     yield f"  memory: {_bytes(report.arena_bytes)} arena, {_bytes(report.peak_bytes)} in all"
     spent = ", ".join(f"{name} {ms:.1f}" for name, ms in report.pass_ms.items())
     origin = "from the disk cache" if report.from_disk else "compiled"
-    yield f"  time in ms: {spent}; machine code {report.compile_ms:.1f} ({origin})"
+    stages = ", ".join(f"{name} {ms:.1f}" for name, ms in report.stage_ms.items())
+    yield f"  time in ms: {spent}; {stages} ({origin})"
 
 
 def _shortened(ops: tuple[str, ...], limit: int = 12) -> str:

@@ -17,12 +17,12 @@ def why_apart(graph: Graph, first: Eqn, second: Eqn, value: Atom) -> str:
     for kind in kinds:
         if kind in STANDALONE:
             return f"{kind} has a loop nest of its own"
+    if "nests" in kinds:
+        return "one of them is several nests, of which another waits for more"
     if not {"matmul", "rows"}.isdisjoint(kinds):
         reason = _why_not_by_rows(first, second, value)
         if reason:
             return reason
-    if "nests" in kinds:
-        return "one of them is several nests, of which another waits for more"
     domains = first.attrs["domain"], second.attrs["domain"]
     if domains[0] != domains[1]:
         return f"they loop over different domains, {domains[0]} and {domains[1]}"

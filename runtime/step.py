@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,6 +32,19 @@ STEP = "step"
 _Native = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
 
+class _Clock:
+    """The milliseconds of each stage, one after the other."""
+
+    def __init__(self) -> None:
+        self.milliseconds: dict[str, float] = {}
+        self._start = time.perf_counter()
+
+    def end(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.milliseconds[stage] = 1e3 * (now - self._start)
+        self._start = now
+
+
 class Step:
     """Machine code for a fused graph, divided among at most `threads` where that pays.
 
@@ -48,6 +62,7 @@ class Step:
         thresholds: Thresholds = USUAL,
         target: HostTarget | None = None,
     ):
+        clock = _Clock()
         target = target or host_target()
         shares = min(threads, MOST) if has_pool() else 1
         divided = divide(make_program(graph), shares, target.vector_bytes, thresholds)
@@ -56,13 +71,17 @@ class Step:
         if divided.shares > 1:
             self.program = place_barriers(divided, self.arena)
             start_pool()
+        clock.end("plan")
         flags = FAST_MATH if fastmath else ""
         emitted = emit_step(self.program, self.arena, target, STEP, flags)
         self.text = emitted.text
         self._calls = emitted.names
         add_symbols(_external_addresses(graph))
         lapack.provide(self.text)
+        clock.end("emit")
         self._code = compile_text(self.text, target=target)
+        clock.end("machine code")
+        self.stage_ms = clock.milliseconds
         self.from_disk = self._code.from_disk
         self.nbytes = self.arena.nbytes + divided.shares * work_bytes(self.program, target)
         self._constants = [dense.array for dense in self.program.constants]
