@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from graphc.compiled import Compiled
     from graphc.ir import Graph
     from graphc.report import Report
+    from graphc.runtime.native_function import NativeFunction
 
 
 class BoundMethod:
@@ -29,6 +30,10 @@ class BoundMethod:
     def explain(self, *args: Any, **kwargs: Any) -> Report:
         """`Compiled.explain` for this instance."""
         return self.__func__.explain(self.__self__, *args, **kwargs)
+
+    def address(self, *args: Any, **kwargs: Any) -> NativeFunction:
+        """`Compiled.address` for this instance."""
+        return self.__func__.address(self.__self__, *args, **kwargs)
 
     def __eq__(self, other: object) -> bool:
         return (

@@ -22,6 +22,7 @@ from graphc.ops.linalg import matmul
 from graphc.passes import pipeline
 from graphc.runtime.calling import MISS
 from graphc.runtime.llvm.entry import prepare
+from graphc.runtime.native_function import NativeFunction
 from graphc.runtime.step import Step
 from graphc.runtime.threads import allowed_threads
 from graphc.trace import numpy_api as _numpy_api  # noqa: F401 - the first trace needs it
@@ -223,6 +224,19 @@ class Compiled:
         from graphc.report import make_report  # here, because graphc.report reads this module
 
         return make_report(self._entry(args, kwargs))
+
+    def address(self, *args: Any, **kwargs: Any) -> NativeFunction:
+        """The machine code for these arguments (arrays or `Spec`s), to be called from C, ctypes or
+        numba: see `NativeFunction`.
+
+        Compiles, but does not run.
+
+        >>> import graphc as gc
+        >>> native = gc.compile(lambda x, s: x * s).address(gc.Spec((3,), "f64"), 2.0)
+        >>> native.arguments, native.results
+        ((Type(f64[3]), Type(f64[])), (Type(f64[3]),))
+        """
+        return self._entry(args, kwargs).ready().native_function()
 
     def _entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Specialised:
         leaves, structure = tree.flatten((args, kwargs))

@@ -20,6 +20,7 @@ from graphc.runtime.llvm.entry import RESERVED, native_step
 from graphc.runtime.llvm.jit import add_symbols, compile_text
 from graphc.runtime.llvm.routines import lapack
 from graphc.runtime.llvm.target import HostTarget, host_target
+from graphc.runtime.native_function import NativeFunction, Prototype
 from graphc.runtime.plan import ALIGNMENT, Arena, plan_arena
 from graphc.runtime.planner import make_program
 from graphc.runtime.program import Call, Program
@@ -28,8 +29,6 @@ from graphc.runtime.threads import MOST, has_pool, start_pool
 
 FAST_MATH = "reassoc nsz arcp contract"
 STEP = "step"
-
-_Native = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
 
 class _Clock:
@@ -88,7 +87,7 @@ class Step:
         self._types = [graph.outs[r.number].type for r in self.program.results if r is not None]
         self._outs = [(type.shape, type.numpy_dtype) for type in self._types]
         self._address = self._code.address(STEP)
-        self._native = _Native(self._address)
+        self._native = Prototype(self._address)
         self._idle: list[np.ndarray] = []
 
     def __call__(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -110,6 +109,17 @@ class Step:
         one: see `graphc.runtime.llvm.entry`."""
         return native_step(
             calling, self._types, self._constants, self._address, self._take_arena(), self._code
+        )
+
+    def native_function(self) -> NativeFunction:
+        """The step as C sees it."""
+        return NativeFunction(
+            self._address,
+            self.program.graph.in_types,
+            tuple(self._types),
+            tuple(array.ctypes.data for array in self._constants),
+            self.nbytes,
+            (self._code, self._constants),
         )
 
     def kernel_names(self) -> list[tuple[str, Eqn | None, Call]]:
