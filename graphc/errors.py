@@ -138,6 +138,14 @@ class OneSidedNameError(GraphcError, NameError):
     """A name is read that only one branch of a traced conditional defined."""
 
 
+class TapeError(GraphcError, RuntimeError):
+    """A record read from a tape that has none of that kind: a graph that was written by hand."""
+
+
+class TapeMemoryError(GraphcError, MemoryError):
+    """No memory was left for what a loop has to keep for its gradient."""
+
+
 class GradientError(GraphcError, TypeError):
     """Something that has no gradient: not a scalar, not floating point."""
 
@@ -256,6 +264,10 @@ class UpdateTypeError(VerifyError):
 
 class DuplicateUpdateError(VerifyError):
     """A parameter that two results update."""
+
+
+class TapeBoundaryError(VerifyError):
+    """A graph that takes or returns a tape: they live inside of a graph."""
 
 
 class LiteralValueError(VerifyError):

@@ -34,6 +34,8 @@ NUMPY_DTYPES: Mapping[str, np.dtype] = MappingProxyType(
 DTYPE_NAMES: Mapping[np.dtype, str] = MappingProxyType({v: k for k, v in NUMPY_DTYPES.items()})
 
 FLOATS = frozenset({"f32", "f64"})
+DIFFERENTIABLE = FLOATS | {"tape"}
+"""The dtypes of values that have cotangents; that of a tape is a tape."""
 INTS = frozenset({"i32", "i64"})
 
 
@@ -55,7 +57,7 @@ class Type:
 
     @property
     def numpy_dtype(self) -> np.dtype:
-        return NUMPY_DTYPES[self.dtype]
+        return np.dtype(object) if self.dtype == "tape" else NUMPY_DTYPES[self.dtype]
 
     @property
     def nbytes(self) -> int:
@@ -69,6 +71,10 @@ class Type:
 
     def __str__(self) -> str:
         return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+
+
+TAPE = Type("tape")
+"""The type of tapes (`graphc.ops.tape`): a dtype that no array outside of a graph has."""
 
 
 @dataclass(frozen=True, slots=True)

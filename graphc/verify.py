@@ -23,6 +23,7 @@ from graphc.ir import (
     INTS,
     NUMPY_DTYPES,
     OPS,
+    TAPE,
     Atom,
     Dense,
     Eqn,
@@ -49,6 +50,11 @@ def verify(graph: Graph, checked: set[Eqn] | None = None) -> None:
     were, so that a pipeline that hands the same set on takes half the time to verify.
     """
     _Verifier(graph, set() if checked is None else checked).graph(graph)
+    for atom in (*graph.params, *graph.outs):
+        if atom.type.dtype == TAPE.dtype:
+            raise errors.TapeBoundaryError(
+                f"{graph.name} takes or returns a tape; tapes live inside of a graph"
+            )
 
 
 class _Fault(Exception):
@@ -166,7 +172,7 @@ class _Verifier:
 
 
 def _check_type(type: Type) -> None:
-    if type.dtype not in NUMPY_DTYPES:
+    if type.dtype not in NUMPY_DTYPES and type.dtype != TAPE.dtype:
         choices = ", ".join(NUMPY_DTYPES)
         raise _Fault(errors.UnknownDTypeError, f"{type} has no known dtype; choose from {choices}")
     for size in type.shape:
@@ -201,7 +207,7 @@ def holds(dtype: str, value: object) -> bool:
     if dtype in INTS:
         bound = 1 << (INT_BITS[dtype] - 1)
         return type(value) is int and -bound <= value < bound
-    return type(value) is bool
+    return dtype == "bool" and type(value) is bool
 
 
 def nearest_f32(value: float) -> float:

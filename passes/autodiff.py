@@ -19,9 +19,9 @@ from collections.abc import Sequence
 
 from graphc import errors
 from graphc.build import Builder, Value, literal, rename
-from graphc.ir import FLOATS, Atom, Eqn, Graph, Lit, Var
+from graphc.ir import DIFFERENTIABLE, FLOATS, TAPE, Atom, Eqn, Graph, Lit, Var
 from graphc.ops import control, elementwise, reduce, shape
-from graphc.passes.autodiff_control import Backward, backward_of
+from graphc.passes.autodiff_control import Backward, backward_of, zero_cotangent
 from graphc.passes.cse import eliminate_common
 from graphc.passes.residuals import Joint, without_effects
 from graphc.passes.stabilize import is_concerned, stabilize
@@ -45,9 +45,14 @@ class Cotangents:
 
     def add(self, atom: Atom, cotangent: Value, mask: Value | None = None) -> None:
         """Add to the cotangent of `atom`; of two that count in different places, all counts."""
-        if isinstance(atom, Lit) or atom.type.dtype not in FLOATS:
+        if isinstance(atom, Lit) or atom.type.dtype not in DIFFERENTIABLE:
             return
         known = self.values.get(atom)
+        if known is not None and atom.type == TAPE:
+            raise errors.GradientError(
+                "a derivative of this order through a loop of unknown length reads its tape twice;"
+                " give the loop a fixed number of iterations (gc.scan, range)"
+            )
         self.values[atom] = cotangent if known is None else known + cotangent
         if known is not None and not _same(self.masks[atom], mask):
             mask = None
@@ -129,7 +134,7 @@ def depending(eqns: Sequence[Eqn], sources: set[Var]) -> set[Var]:
     active = set(sources)
     for eqn in eqns:
         if not active.isdisjoint(_variables(eqn)):
-            active.update(out for out in eqn.outs if out.type.dtype in FLOATS)
+            active.update(out for out in eqn.outs if out.type.dtype in DIFFERENTIABLE)
     return active
 
 
@@ -143,13 +148,19 @@ def carry_backward(
     names: dict[Var, Atom],
     active: set[Var],
     cotangents: Cotangents,
+    forward: list[Eqn] | None = None,
 ) -> None:
-    """Carry cotangents through the equations in reverse."""
+    """Carry cotangents through the equations in reverse.
+
+    `forward` is the list in which the equations, under their new `names`, have been emitted: that
+    of the builder unless another is given.
+    """
+    forward = builder.eqns if forward is None else forward
     for eqn in reversed(eqns):
         if not any(out in cotangents and out in active for out in eqn.outs):
             continue
         builder.loc = eqn.loc
-        grads = _vjp(builder, eqn, names, active, cotangents)
+        grads = _vjp(builder, eqn, names, active, cotangents, forward)
         masks = _masks(builder, eqn, names, cotangents)
         for atom, cotangent, mask in zip(eqn.ins, grads, masks, strict=True):
             if cotangent is None or atom not in active:
@@ -196,10 +207,17 @@ def _vjp(
     names: dict[Var, Atom],
     active: set[Var],
     cotangents: Cotangents,
+    forward: list[Eqn],
 ) -> Sequence[Value | None]:
     ins = [builder.value(rename(atom, names)) for atom in eqn.ins]
     if eqn.op in control.HOLDING:
-        return _vjp_holding(builder, eqn, names, active, cotangents)
+        known = {
+            i: cotangents[out]
+            for i, out in enumerate(eqn.outs)
+            if out in cotangents and out in active
+        }
+        at = Backward(builder, forward, eqn, names, active.__contains__, depending, known, _joint)
+        return backward_of(at)
     if eqn.op.vjp is None:
         return [None] * len(ins)
     outs = tuple(builder.value(rename(out, names)) for out in eqn.outs)
@@ -212,28 +230,19 @@ def _vjp(
 
 
 def _zero(builder: Builder, out: Var) -> Value:
-    return builder.literal(0 if out.type.dtype not in FLOATS else 0.0, out.type)
-
-
-def _vjp_holding(
-    builder: Builder, eqn: Eqn, names: dict[Var, Atom], active: set[Var], cotangents: Cotangents
-) -> Sequence[Value | None]:
-    known = {
-        i: cotangents[out] for i, out in enumerate(eqn.outs) if out in cotangents and out in active
-    }
-    return backward_of(Backward(builder, eqn, names, active.__contains__, depending, known, _joint))
+    return builder.value(zero_cotangent(builder, out.type))
 
 
 def _joint(graph: Graph, wrt: Sequence[int], results: Sequence[int]) -> Joint:
-    """A held graph and, after it, its backward."""
-    builder, names = _copy_forward(graph)
-    count = len(builder.eqns)
+    """A held graph and its backward."""
+    forward, names = _copy_forward(graph)
+    after = Builder("backward")
     active = depending(graph.eqns, {graph.params[i] for i in wrt})
     cotangents = Cotangents()
     given = [Var(graph.outs[i].type) for i in results]
     for i, var in zip(results, given, strict=True):
-        cotangents.add(graph.outs[i], builder.value(var))
-    carry_backward(builder, graph.eqns, names, active, cotangents)
-    params = graph.params
-    grads = {i: cotangents[params[i]] for i in wrt if params[i] in cotangents}
-    return Joint(builder, names, count, given, grads)
+        cotangents.add(graph.outs[i], after.value(var))
+    carry_backward(after, graph.eqns, names, active, cotangents, forward.eqns)
+    grads = {i: cotangents[p] for i in wrt if (p := graph.params[i]) in cotangents}
+    outs = [rename(out, names) for out in graph.outs]
+    return Joint(forward.finish(outs), after.eqns, given, {i: g.atom for i, g in grads.items()})

@@ -14,8 +14,9 @@ from types import MappingProxyType
 from typing import Any
 
 from graphc.build import Builder, Value, literal, rename, zero_of
-from graphc.ir import Atom, Eqn, Graph, Op, Type, Var
-from graphc.ops import control
+from graphc.ir import TAPE, Atom, Eqn, Graph, Op, Type, Var
+from graphc.ops import control, tape
+from graphc.ops import elementwise as ew
 from graphc.passes.residuals import Differentiate, Split, split
 
 
@@ -24,6 +25,8 @@ class Backward:
     """One equation that holds graphs, and where its backward goes."""
 
     builder: Builder
+    forward: list[Eqn]
+    """Where the equation has been emitted under its new name."""
     eqn: Eqn
     names: dict[Var, Atom]
     is_active: Callable[[Atom], bool]
@@ -37,32 +40,44 @@ class Backward:
     ) -> Split:
         graph: Graph = self.eqn.attrs[label]
         joint = self.differentiate(graph, sorted(wrt), sorted(results))
-        return split(joint, graph, set(free))
+        return split(joint, set(free))
 
     def operand(self, i: int) -> Atom:
         return rename(self.eqn.ins[i], self.names)
 
     def cotangent(self, i: int) -> Atom:
         known = self.cotangents.get(i)
-        return literal(0.0, self.eqn.outs[i].type) if known is None else known.atom
+        if known is not None:
+            return known.atom
+        return zero_cotangent(self.builder, self.eqn.outs[i].type)
 
-    def extend(
-        self, attrs: dict[str, Any], types: Sequence[Type], ins: Sequence[Atom] = ()
-    ) -> list[Var]:
-        """Give the forward equation, which has been emitted already, further results."""
+    def replace_forward(self, change: Callable[[Eqn], Sequence[Eqn]]) -> None:
+        """Put others in the place of the equation that has been emitted."""
         first = rename(self.eqn.outs[0], self.names)
-        at = next(i for i, eqn in enumerate(self.builder.eqns) if first in eqn.outs)
-        eqn = self.builder.eqns[at]
+        at = next(i for i, eqn in enumerate(self.forward) if first in eqn.outs)
+        self.forward[at : at + 1] = change(self.forward[at])
+
+    def extend(self, attrs: dict[str, Any], types: Sequence[Type]) -> list[Var]:
+        """Give the forward equation further results."""
         further = [Var(type) for type in types]
-        self.builder.eqns[at] = eqn.replace(
-            ins=(*eqn.ins, *ins),
-            outs=(*eqn.outs, *further),
-            attrs=MappingProxyType({**eqn.attrs, **attrs}),
+        self.replace_forward(
+            lambda eqn: [
+                eqn.replace(
+                    outs=(*eqn.outs, *further), attrs=MappingProxyType({**eqn.attrs, **attrs})
+                )
+            ]
         )
         return further
 
     def no_gradients(self) -> list[Value | None]:
         return [None] * len(self.eqn.ins)
+
+
+def zero_cotangent(builder: Builder, type: Type) -> Atom:
+    """Nothing, of a type: zero, or the empty tape."""
+    if type == TAPE:
+        return builder.emit(tape.empty_tape, ())[0].atom
+    return literal(zero_of(type.dtype), type)
 
 
 def backward_of(at: Backward) -> Sequence[Value | None]:
@@ -138,11 +153,7 @@ def _with_slots(half: Split, own: Sequence[int], slots: Sequence[Type], results:
 def _anything(graph: Graph, type: Type, builder: Builder) -> Atom:
     """A value of this type which costs nothing, if there is one."""
     known = next((param for param in graph.params if param.type == type), None)
-    return known if known is not None else _nothing(type, builder)
-
-
-def _nothing(type: Type, builder: Builder) -> Atom:
-    return literal(zero_of(type.dtype), type)
+    return known if known is not None else zero_cotangent(builder, type)
 
 
 def _branch_backward(
@@ -158,7 +169,7 @@ def _branch_backward(
         zip(half.found, builder.inline(half.backward, [*read, *kept, *cotangents]), strict=True)
     )
     types = half.forward.in_types
-    return builder.finish([outs.get(i, literal(0.0, types[i])) for i in wrt])
+    return builder.finish([outs.get(i, zero_cotangent(builder, types[i])) for i in wrt])
 
 
 # ---- scans ---------------------------------------------------------------------------------------
@@ -217,7 +228,7 @@ def _scan(at: Backward) -> list[Value | None]:
     free = [0, *range(1 + count, 1 + len(eqn.ins))]
     carried, half = _carried_with_cotangents(at, "body", 1, wrt, stacked, free)
     kept = at.extend({"body": half.forward}, [Type(t.dtype, (length, *t.shape)) for t in half.kept])
-    parts = _Parts(half, carried, count, changing)
+    parts = _Parts(half, carried, 1, count, changing)
     sequences = [*(at.operand(i - 1) for i in parts.sequences), *kept, *map(at.cotangent, stacked)]
     initial = [at.cotangent(i) for i in carried]
     sums = [literal(0.0, eqn.ins[i - 1].type) for i in parts.summed]
@@ -242,12 +253,16 @@ class _Parts:
 
     half: Split
     carried: list[int]
+    first: int
+    """The position of the first carried value."""
     count: int
+    """How many are carried."""
     changing: int
+    """The position of the first constant."""
 
     @property
     def sequences(self) -> list[int]:
-        return [i for i in self.half.reads if 1 + self.count <= i < self.changing]
+        return [i for i in self.half.reads if self.first + self.count <= i < self.changing]
 
     @property
     def constants(self) -> list[int]:
@@ -261,7 +276,7 @@ class _Parts:
     @property
     def sliced(self) -> list[int]:
         """Sequences with a cotangent, made slice by slice."""
-        return [i for i in self.half.found if 1 + self.count <= i < self.changing]
+        return [i for i in self.half.found if self.first + self.count <= i < self.changing]
 
     def scan_body(self, eqn: Eqn, stacked: Sequence[int]) -> Graph:
         types = (Type("i64"), *(self.half.forward.in_types[1:]))
@@ -276,18 +291,108 @@ class _Parts:
         read = [given[i] for i in self.half.reads]
         return builder.finish(self.results(builder, [*read, *kept, *after, *slices], sums))
 
+    def while_body(self) -> Graph:
+        types = self.half.forward.in_types
+        builder = Builder("backward")
+        last = builder.param(TAPE)
+        after = [builder.param(types[i]).atom for i in self.carried]
+        sums = [builder.param(types[i]) for i in self.summed]
+        given = {i: builder.param(types[i]).atom for i in self.constants}
+        attrs = tape.record(self.half.kept)
+        below, *kept = (v.atom for v in builder.emit(tape.pop, [last.atom], attrs))
+        read = [given[i] for i in self.half.reads]
+        return builder.finish([below, *self.results(builder, [*read, *kept, *after], sums)])
+
     def results(self, builder: Builder, given: Sequence[Atom], sums: Sequence[Value]) -> list[Atom]:
         """The cotangents before the iteration, the sums with its share, and those of slices."""
         outs = builder.inline(self.half.backward, given)
         found = dict(zip(self.half.found, outs, strict=True))
         types = self.half.forward.in_types
-        carried = [found.get(1 + i, literal(0.0, types[1 + i])) for i in self.carried]
+        carried = [
+            found.get(self.first + i, zero_cotangent(builder, types[self.first + i]))
+            for i in self.carried
+        ]
         shares = [builder.value(found[i]) for i in self.summed]
         totals = [(total + share).atom for total, share in zip(sums, shares, strict=True)]
         return [*carried, *totals, *(found[i] for i in self.sliced)]
 
 
+# ---- while loops ---------------------------------------------------------------------------------
+
+
+def _while(at: Backward) -> list[Value | None]:
+    """A loop that pops from the tape what each iteration of the forward has pushed on it.
+
+    It carries the tape, the cotangents of the carried values, and the sums of those of constants.
+    """
+    eqn = at.eqn
+    count = eqn.attrs["carried"]
+    wrt = _active_parameters(at, 0)
+    free = range(count, len(eqn.ins))
+    carried, half = _carried_with_cotangents(at, "body", 0, wrt, [], free)
+    parts = _Parts(half, carried, 0, count, count)
+    left = Var(TAPE)
+    at.replace_forward(lambda emitted: _taping(emitted, half, left))
+    types = half.forward.in_types
+    initial = [left, *(at.cotangent(i) for i in carried)]
+    sums = [zero_cotangent(at.builder, types[i]) for i in parts.summed]
+    constants = [at.operand(i) for i in parts.constants]
+    operands = [*initial, *sums, *constants]
+    attrs = {
+        "carried": len(initial) + len(sums),
+        "test": _until_empty([atom.type for atom in operands]),
+        "body": parts.while_body(),
+    }
+    outs = at.builder.emit(control.while_, operands, attrs)[1:]
+    grads = at.no_gradients()
+    for i, out in zip([*carried, *parts.summed], outs, strict=True):
+        grads[i] = out
+    return grads
+
+
+def _taping(eqn: Eqn, half: Split, left: Var) -> list[Eqn]:
+    """The forward loop with a tape as its last carried value: it ends up as `left`."""
+    count = eqn.attrs["carried"]
+    builder = Builder()
+    builder.loc = eqn.loc
+    (start,) = builder.emit(tape.empty_tape, ())
+    attrs = {
+        "carried": count + 1,
+        "test": _with_tape(eqn.attrs["test"], count)[0],
+        "body": _pushing(half, count, eqn),
+    }
+    ins = (*eqn.ins[:count], start.atom, *eqn.ins[count:])
+    taped = eqn.replace(ins=ins, outs=(*eqn.outs, left), attrs=MappingProxyType(attrs))
+    return [*builder.eqns, taped]
+
+
+def _with_tape(graph: Graph, count: int) -> tuple[Graph, Var]:
+    """The graph with a tape as a parameter after the first `count`."""
+    param = Var(TAPE)
+    params = (*graph.params[:count], param, *graph.params[count:])
+    return graph.replace(params=params), param
+
+
+def _pushing(half: Split, count: int, eqn: Eqn) -> Graph:
+    """The forward body, which pushes what is kept."""
+    graph, param = _with_tape(half.forward, count)
+    builder = Builder()
+    builder.loc = eqn.loc
+    (pushed,) = builder.emit(tape.push, (param, *graph.outs[count:]))
+    return graph.replace(eqns=(*graph.eqns, *builder.eqns), outs=(*graph.outs[:count], pushed.atom))
+
+
+def _until_empty(types: Sequence[Type]) -> Graph:
+    """Whether the first of the parameters, a tape, still has a record."""
+    builder = Builder("test")
+    params = [builder.param(type) for type in types]
+    (empty,) = builder.emit(tape.is_empty, [params[0].atom])
+    more: Value = ew.logical_not(empty)
+    return builder.finish([more.atom])
+
+
 _RULES: dict[Op, Callable[[Backward], list[Value | None]]] = {
     control.cond: _cond,
     control.scan: _scan,
+    control.while_: _while,
 }

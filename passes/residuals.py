@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from graphc.build import Builder, Value, rename
+from graphc.build import Builder, rename
 from graphc.ir import Atom, Eqn, Graph, Type, Var, has_effect, map_subgraphs
 from graphc.ops import shape
 from graphc.passes.dce import eliminate_dead
@@ -34,15 +34,14 @@ CHEAP = frozenset(
 
 
 class Joint(NamedTuple):
-    """A graph and the backward of it in one builder: the first `forward` equations are its own."""
+    """A graph, and the equations of its backward, which read its variables."""
 
-    builder: Builder
-    names: dict[Var, Atom]
-    forward: int
+    forward: Graph
+    after: list[Eqn]
     given: list[Var]
-    """The cotangents of its results."""
-    grads: dict[int, Value]
-    """The cotangents of its parameters, by position, where there are any."""
+    """The cotangents of the results."""
+    grads: dict[int, Atom]
+    """The cotangents of the parameters, by position, where there are any."""
 
 
 Differentiate = Callable[[Graph, Sequence[int], Sequence[int]], Joint]
@@ -64,26 +63,25 @@ class Split(NamedTuple):
     found: list[int]
 
 
-def split(joint: Joint, graph: Graph, free: Collection[int]) -> Split:
-    """The two halves of the joint graph, with parameters at `free` read and not kept."""
-    builder = joint.builder
-    own, after = builder.eqns[: joint.forward], builder.eqns[joint.forward :]
+def split(joint: Joint, free: Collection[int]) -> Split:
+    """The two halves of a joint graph; the parameters at `free` are read and not kept."""
     found = sorted(joint.grads)
-    outs = [joint.grads[i].atom for i in found]
-    after = list(eliminate_dead(Graph("backward", (), tuple(after), tuple(outs))).eqns)
-    params = list(builder.params[: len(graph.params)])
-    free_vars = {params[i] for i in free}
-    needed = _reads(after, outs) - {out for eqn in after for out in eqn.outs} - set(joint.given)
-    again = _computed_again(own, needed, free_vars)
+    outs = tuple(joint.grads[i] for i in found)
+    after = eliminate_dead(Graph("backward", (), tuple(joint.after), outs)).eqns
+    own, params = joint.forward.eqns, joint.forward.params
+    at_hand = {params[i] for i in free}
+    made = {out for eqn in after for out in eqn.outs}
+    needed = _reads(after, outs) - made - set(joint.given)
+    again = _computed_again(own, needed, at_hand)
     inside = [eqn for eqn in own if eqn in again]
     needed |= _reads(inside, ())
     needed -= {out for eqn in inside for out in eqn.outs}
     reads = [i for i, param in enumerate(params) if param in needed and i in free]
-    made = [*params, *(out for eqn in own for out in eqn.outs)]
-    kept = [var for var in made if var in needed and var not in free_vars]
-    backward = _closed([*(params[i] for i in reads), *kept, *joint.given], [*inside, *after], outs)
-    results = [rename(out, joint.names) for out in graph.outs]
-    forward = Graph(graph.name, tuple(params), tuple(own), (*results, *kept))
+    every = (*params, *(out for eqn in own for out in eqn.outs))
+    kept = [var for var in every if var in needed and var not in at_hand]
+    given = [*(params[i] for i in reads), *kept, *joint.given]
+    backward = _closed(given, [*inside, *after], outs)
+    forward = joint.forward.replace(outs=(*joint.forward.outs, *kept))
     return Split(forward, backward, reads, [var.type for var in kept], found)
 
 

@@ -93,7 +93,7 @@ def _run_scan(eqn: Eqn, ins: list[np.ndarray]) -> Sequence[np.ndarray]:
     stacked = [np.empty(out.type.shape, out.type.numpy_dtype) for out in eqn.outs[count:]]
     steps = range(length)
     for i in reversed(steps) if eqn.attrs["reverse"] else steps:
-        slices = [sequence[i] for sequence in sequences]
+        slices = [sequence[i, ...] for sequence in sequences]
         outs = _run(eqn.attrs["body"], [np.asarray(i), *carried, *slices, *constants])
         carried = list(outs[:count])
         for whole, part in zip(stacked, outs[count:], strict=True):

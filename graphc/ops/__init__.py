@@ -16,6 +16,7 @@ from graphc.ops import (
     reduce,
     shape,
     sorting,
+    tape,
 )
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "reduce",
     "shape",
     "sorting",
+    "tape",
 ]
