@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from graphc.ir import Eqn, Graph, Var, has_effect, subgraphs
-from graphc.ops import control, shape
+from graphc.ops import control, shape, tape
 from graphc.runtime.kernel import (
     Access,
     Blocks,
@@ -72,7 +72,7 @@ def may_replace(graph: Graph, new: Var, param: Var) -> bool:
     if at is None or not _is_unseen(graph, at, param, new):
         return False
     eqn = graph.eqns[at]
-    if eqn.op is control.fused:
+    if eqn.op is control.fused or eqn.op in tape.TAPE_OPS:
         return True
     aliases = _aliases(graph, {param}, new)
     touching = [atom for atom in eqn.ins if atom in aliases]

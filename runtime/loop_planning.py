@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from graphc.ir import Atom, Dense, Eqn, Graph, Lit, Type, Var
+from graphc.ir import TAPE, Atom, Dense, Eqn, Graph, Lit, Type, Var
 from graphc.ops import control
 from graphc.runtime.in_place import lies_at, may_replace
 from graphc.runtime.layout import Layout, contiguous
-from graphc.runtime.program import Item, Place, Repeat, Root, Slice, Source
+from graphc.runtime.program import Item, Place, Repeat, Root, Slice, Source, has_tape
 
 
 class Planner(Protocol):
@@ -34,6 +34,7 @@ class Planner(Protocol):
     def root(self, kind: str, type: Type, *sources: Root) -> Root: ...
     def arena(self, type: Type) -> Place: ...
     def in_memory(self, source: Source, type: Type, fresh: bool = False) -> Place: ...
+    def contiguous(self, source: Source, type: Type) -> Place: ...
     def copy(self, source: Source, type: Type, into: Root) -> None: ...
 
 
@@ -129,6 +130,7 @@ class _Loop:
             eqn.attrs.get("reverse", False),
             index,
             tuple(self.slices),
+            has_tape(items) and not any(out.type.dtype == TAPE.dtype for out in eqn.outs),
         )
         planner.items.append(repeat)
         for out, whole in stacked:

@@ -10,7 +10,18 @@ from bisect import insort
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from graphc.runtime.program import Branch, Call, Fail, Foreign, Item, Program, Repeat, Root
+from graphc.runtime.program import (
+    Branch,
+    Call,
+    Fail,
+    Foreign,
+    Item,
+    Pop,
+    Program,
+    Push,
+    Repeat,
+    Root,
+)
 
 ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector."""
@@ -87,6 +98,10 @@ class _Lifetimes:
                     self.use(failed.root, value.root)
                 case Foreign(operands=operands, results=results):
                     self.use(*(place.root for place in (*operands, *results)))
+                case Push(tape=tape, values=values, out=out):
+                    self.use(tape.root, *(place.root for place in values), out)
+                case Pop(tape=tape, out=out):
+                    self.use(tape.root, out)
                 case Branch():
                     self.branch(item)
                 case Repeat():

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from graphc.ir import Atom, Dense, Eqn, Graph, Lit, Type, Var
-from graphc.ops import control, external, index, shape
+from graphc.ops import control, external, index, shape, tape
 from graphc.runtime import parts
 from graphc.runtime.flatten import flattened, uses
 from graphc.runtime.homes import Homes
@@ -39,6 +39,7 @@ from graphc.runtime.schedule import schedule_loop
 from graphc.runtime.schedule_matmul import schedule_matmul
 from graphc.runtime.schedule_native import schedule_native
 from graphc.runtime.schedule_rows import schedule_rows
+from graphc.runtime.tapes import plan_tape
 
 NESTS = {"loop": schedule_loop, "matmul": schedule_matmul, "rows": schedule_rows}
 """How kernels that are loop nests are scheduled, by kind."""
@@ -154,6 +155,8 @@ class _Planner:
                 self._branch(eqn, targets)
             elif eqn.op in (control.while_, control.scan):
                 plan_loop(self, eqn, targets)
+            elif eqn.op in tape.TAPE_OPS:
+                plan_tape(self, eqn, targets)
             elif eqn.op is index.fail_if:
                 self._fail(eqn)
             elif eqn.op in external.CALLS:
@@ -276,7 +279,7 @@ class _Planner:
 
     def _routine(self, eqn: Eqn, outs: list[Place]) -> None:
         """A routine reads and writes contiguous memory, and never in place."""
-        ins = [self._contiguous(self.source(atom), atom.type) for atom in eqn.ins]
+        ins = [self.contiguous(self.source(atom), atom.type) for atom in eqn.ins]
         outs = [
             self.arena(out.type) if place.root in self.guarded else place
             for out, place in zip(eqn.outs, outs, strict=True)
@@ -285,7 +288,7 @@ class _Planner:
         offsets = [place.layout.offset for place in (*ins, *outs)]
         self._call(eqn, schedule_native("native", eqn, offsets), roots, outs)
 
-    def _contiguous(self, source: Source, type: Type) -> Place:
+    def contiguous(self, source: Source, type: Type) -> Place:
         plain = isinstance(source, Place) and source.layout.same_strides_as(contiguous(type.shape))
         return self.in_memory(source, type, fresh=not plain)
 
@@ -360,7 +363,7 @@ class _Planner:
         self.equations(graph.eqns, self._side_targets(graph, wanted))
         places = []
         for out in graph.outs:
-            places.append(self._contiguous(self.source(out), out.type))
+            places.append(self.contiguous(self.source(out), out.type))
         items, self.items = self.items, outer
         return items, places
 

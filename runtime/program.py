@@ -6,7 +6,7 @@ This is what `planner.py` makes of a fused graph, what `plan.py` lays out in mem
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from graphc.runtime.layout import Layout
 @dataclass(frozen=True, eq=False)
 class Root:
     """Memory: an "argument", a "result", a "constant", "arena" space, a "choice" of several of
-    them, or a "slice" of one that changes from one iteration to the next."""
+    them, a "slice" of one that changes from one iteration to the next, or a value of a "record"."""
 
     kind: str
     number: int
@@ -105,6 +105,8 @@ class Repeat(NamedTuple):
     reverse: bool = False
     counter: Root | None = None
     slices: tuple[Slice, ...] = ()
+    is_forgetful: bool = False
+    """Whether no record that an iteration pushes is read after it."""
 
 
 class Fail(NamedTuple):
@@ -113,6 +115,27 @@ class Fail(NamedTuple):
     failed: Place
     value: Place
     number: int
+
+
+class Push(NamedTuple):
+    """`out` is the tape with a record of `values`, of as many bytes as `sizes` say, on top."""
+
+    tape: Place
+    values: tuple[Place, ...]
+    sizes: tuple[int, ...]
+    out: Root
+    kind: int
+    """A number that records of the same types have."""
+
+
+class Pop(NamedTuple):
+    """`values` are where the values of the last record lie, `out` the tape below it."""
+
+    tape: Place
+    values: tuple[Root, ...]
+    sizes: tuple[int, ...]
+    out: Root
+    kind: int
 
 
 class Barrier(NamedTuple):
@@ -132,7 +155,7 @@ class Foreign(NamedTuple):
     number: int
 
 
-Item = Call | Branch | Repeat | Fail | Barrier | Foreign
+Item = Call | Branch | Repeat | Fail | Push | Pop | Barrier | Foreign
 
 
 def parts(item: Item) -> tuple[tuple[Item, ...], ...]:
@@ -143,6 +166,11 @@ def parts(item: Item) -> tuple[tuple[Item, ...], ...]:
         case Repeat(test=test, body=body):
             return test, body
     return ()
+
+
+def has_tape(items: Sequence[Item]) -> bool:
+    """Whether something is pushed on a tape."""
+    return any(isinstance(item, Push) or any(map(has_tape, parts(item))) for item in items)
 
 
 @dataclass(frozen=True)
@@ -160,3 +188,7 @@ class Program:
     """Into how many shares kernels are divided; 1 is a program for one thread."""
     saved: float = 0.0
     """The nanoseconds that sharing is estimated to save."""
+
+    @property
+    def has_tape(self) -> bool:
+        return has_tape(self.items)

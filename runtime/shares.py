@@ -57,7 +57,7 @@ def divide(
     program: Program, shares: int, vector_bytes: int, thresholds: Thresholds = USUAL
 ) -> Program:
     """The program with its kernels divided; the program itself where that does not pay."""
-    if shares == 1:
+    if shares == 1 or program.has_tape:  # a tape has one writer
         return program
     divider = _Divider(shares, vector_bytes, thresholds)
     items = tuple(divider.items(program.items))

@@ -16,6 +16,7 @@ from graphc.ops.index import check_error
 from graphc.runtime.barriers import place_barriers
 from graphc.runtime.calling import Calling
 from graphc.runtime.llvm.emit_step import OVERLAP, emit_step, work_bytes
+from graphc.runtime.llvm.emit_tapes import NO_MEMORY, WRONG_RECORD
 from graphc.runtime.llvm.entry import RESERVED, native_step
 from graphc.runtime.llvm.jit import add_symbols, compile_text
 from graphc.runtime.llvm.routines import lapack
@@ -141,6 +142,13 @@ class Step:
                 "an argument that is assigned to in place shares memory with another argument;"
                 " pass a copy of one of them"
             )
+        if status == NO_MEMORY:
+            return errors.TapeMemoryError(
+                "no memory is left for what a loop keeps for its gradient, iteration by iteration;"
+                " gc.checkpoint has it computed again instead"
+            )
+        if status == WRONG_RECORD:
+            return errors.TapeError("pop: the tape is empty, or its last record has other types")
         eqn = self.program.checks[status - 1]
         if eqn.op in external.CALLS:
             return errors.ExternalError(

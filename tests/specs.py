@@ -518,8 +518,14 @@ CASES = tuple(case for group in GROUPS.values() for case in group)
 
 FOREIGN = ("call", "pure_call", "scalar_call")
 """Ops that name functions of one process: `test_external` is theirs."""
-HELD = frozenset({"cond", "while", "scan", "fused", "fail_if", *FOREIGN})
-"""Ops that hold graphs, or that only lowering makes: `test_step` and `test_fuse` are theirs."""
+HELD = frozenset(
+    {
+        *("cond", "while", "scan", "fused", "fail_if"),
+        *("empty_tape", "push", "pop", "is_empty"),
+        *FOREIGN,
+    }
+)
+"""Ops that hold graphs, or only lowering or differentiation makes: other files test them."""
 
 
 DECOMPOSITIONS = frozenset(
@@ -571,6 +577,8 @@ NO_GRADIENT = {
     "stop_gradient": "is a constant for differentiation",
     "constant": "has no operands",
     "iota": "has no operands",
+    "empty_tape": "has no operands",
+    "is_empty": "gives a bool",
     "floor_divide": "is constant between jumps",
     "floor": "is constant between jumps",
     "ceil": "is constant between jumps",

@@ -49,7 +49,18 @@ def backwards(inner: Step) -> Step:
     return step
 
 
-KINDS = {"cond": chosen, "scan": repeated, "reverse": backwards}
+def until(inner: Step) -> Step:
+    """Three iterations, which only the data knows."""
+
+    def step(s: Any, w: Any) -> Any:
+        more = lambda state: state[1] < np.sum(state[0] > -100.0)
+        body = lambda state: (0.5 * inner(state[0], w) + s, state[1] + 1)
+        return gc.while_loop(more, body, (s, 0))[0]
+
+    return step
+
+
+KINDS = {"cond": chosen, "scan": repeated, "reverse": backwards, "while": until}
 STEPS: dict[str, Step] = {outer: KINDS[outer](straight) for outer in KINDS} | {
     f"{outer} of {inner}": KINDS[outer](KINDS[inner](straight))
     for outer in KINDS
@@ -116,6 +127,15 @@ def test_a_carried_value_that_depends_on_another_later() -> None:
         return c
 
     check_gradient(fn, np.array(0.8))
+
+
+def test_a_while_loop_whose_length_the_data_decides() -> None:
+    def fn(x: Any, w: Any) -> Any:
+        last = gc.while_loop(lambda s: np.sum(s) < 10.0, lambda s: s * w + 0.1 * np.sin(s), x)
+        return np.sum(last**2)
+
+    check_gradient(fn, np.array([0.3, 0.2, 0.5]), np.array([1.5, 1.2, 1.3]))
+    np.testing.assert_array_equal(gc.grad(fn)(np.full(3, 9.0), W), np.full(3, 18.0))
 
 
 def test_no_iterations() -> None:

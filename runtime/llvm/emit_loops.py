@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from graphc.runtime.llvm.builder import Function, Reg, constant
 from graphc.runtime.llvm.emit import memory_elem
+from graphc.runtime.llvm.emit_tapes import Mark
 from graphc.runtime.program import Item, Place, Repeat, Root
+
+if TYPE_CHECKING:
+    from graphc.runtime.llvm.emit_step import Frame
 
 
 class StepEmitter(Protocol):
     """What a loop needs of the emitter of the step around it."""
 
     f: Function
+    frame: Frame
     pointers: dict[Root, Reg]
 
     def pointer(self, root: Root) -> Reg: ...
@@ -36,7 +41,10 @@ def emit_repeat(step: StepEmitter, repeat: Repeat) -> None:
             _enter(step, repeat, index)
         else:
             state.go_on_if(_holds(step, repeat))
+        mark = Mark(step) if repeat.is_forgetful else None
         step.items(repeat.body)
+        if mark is not None:
+            mark.release()
         state.next = [step.pointer(root) for root in repeat.following]
         if counts:
             one = constant(-1 if repeat.reverse else 1, "i64")

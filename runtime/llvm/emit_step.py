@@ -17,6 +17,7 @@ from graphc.runtime.kernel import Kernel
 from graphc.runtime.llvm.builder import Function, Module, Reg, constant
 from graphc.runtime.llvm.emit import emit_kernel, memory_elem, workspace_size
 from graphc.runtime.llvm.emit_loops import emit_repeat
+from graphc.runtime.llvm.emit_tapes import emit_around, emit_pop, emit_push
 from graphc.runtime.llvm.emulated import emulations
 from graphc.runtime.llvm.target import HostTarget
 from graphc.runtime.plan import Arena
@@ -28,7 +29,9 @@ from graphc.runtime.program import (
     Foreign,
     Item,
     Place,
+    Pop,
     Program,
+    Push,
     Repeat,
     Root,
     parts,
@@ -78,7 +81,9 @@ def emit_step(
 
     module = Module(emulations(target))
     parameters = [Reg("%arguments", "ptr"), Reg("%arena", "ptr"), Reg("%failing", "ptr")]
-    f = Function(module, name, parameters, "i64", linkage="")
+    body = f"{name}_body" if program.has_tape else name
+    linkage = "internal" if program.has_tape else ""
+    f = Function(module, body, parameters, "i64", linkage=linkage)
     emitter = StepEmitter(f, program, arena, target, flags, Frame(*parameters))
     emitter.refuse_overlap()
     if program.shares == 1:
@@ -88,6 +93,8 @@ def emit_step(
     else:
         calls = emit_shares(f, program, arena, target, flags)
     module.add(f)
+    if program.has_tape:
+        emit_around(module, name, body)
     return StepText(str(module), tuple(calls))
 
 
@@ -199,6 +206,10 @@ class StepEmitter:
                     self.branch(item)
                 case Repeat():
                     emit_repeat(self, item)
+                case Push():
+                    emit_push(self, item)
+                case Pop():
+                    emit_pop(self, item)
                 case Fail():
                     self.fail(item)
                 case Barrier():

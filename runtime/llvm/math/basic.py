@@ -140,7 +140,14 @@ def right_shift(f: Function, x: Reg, count: Reg) -> Reg:
 
 # ---- conversion ----------------------------------------------------------------------------------
 
-ELEMS = {"f32": "float", "f64": "double", "i32": "i32", "i64": "i64", "bool": "i1"}
+ELEMS = {
+    "f32": "float",
+    "f64": "double",
+    "i32": "i32",
+    "i64": "i64",
+    "bool": "i1",
+    "tape": "i64",  # the address of its last record
+}
 
 
 def cast(f: Function, x: Reg, *, dtype: str) -> Reg:
