@@ -220,7 +220,7 @@ class _Planner:
 
     def _foreign(self, eqn: Eqn) -> None:
         """Operands and results are contiguous: all that an external function is told."""
-        operands = [self._contiguous(self.source(atom), atom.type) for atom in eqn.ins]
+        operands = [self.contiguous(self.source(atom), atom.type) for atom in eqn.ins]
         results = [self.arena(out.type) for out in eqn.outs]
         name = eqn.attrs["function"]
         checked = external.known(name).checked
