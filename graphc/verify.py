@@ -50,11 +50,6 @@ def verify(graph: Graph, checked: set[Eqn] | None = None) -> None:
     were, so that a pipeline that hands the same set on takes half the time to verify.
     """
     _Verifier(graph, set() if checked is None else checked).graph(graph)
-    for atom in (*graph.params, *graph.outs):
-        if atom.type.dtype == TAPE.dtype:
-            raise errors.TapeBoundaryError(
-                f"{graph.name} takes or returns a tape; tapes live inside of a graph"
-            )
 
 
 class _Fault(Exception):
@@ -80,6 +75,8 @@ class _Verifier:
             for param in graph.params:
                 _check_type(param.type)
             self.bind(graph.params, known)
+            if graph is self.root:
+                _check_boundary(graph)
             for step, eqn in enumerate(graph.eqns, start=1):  # noqa: B007 - read in the report
                 self.eqn(eqn, graph, known)
             step = len(graph.eqns) + 1
@@ -166,6 +163,12 @@ class _Verifier:
         ]
         loc = graph.eqns[step - 1].loc if 0 < step <= len(graph.eqns) else None
         return fault.kind(message, loc, lines[step], "".join(shown))
+
+
+def _check_boundary(graph: Graph) -> None:
+    if any(atom.type.dtype == TAPE.dtype for atom in (*graph.params, *graph.outs)):
+        text = "a graph takes or returns a tape; tapes live inside of one"
+        raise _Fault(errors.TapeBoundaryError, text)
 
 
 # ---- types and literals --------------------------------------------------------------------------

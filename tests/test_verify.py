@@ -369,6 +369,11 @@ RULES: list[tuple[Callable[[], Graph], type[errors.VerifyError], str]] = [
         errors.DimensionError,
         "f32[2.0] has the dimension 2.0; a dimension is an int from 0 upwards",
     ),
+    (
+        lambda: graph_of(params=(Var(Type("tape"), "x"),)),
+        errors.TapeBoundaryError,
+        "a graph takes or returns a tape; tapes live inside of one",
+    ),
 ]
 
 
