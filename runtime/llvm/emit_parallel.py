@@ -28,7 +28,7 @@ _ARGUMENTS, _ARENA, _FAILING, _STATUS = range(4)
 PATIENCE = 0.5
 """How long to wait for workers, as a part of the time that they save."""
 MOST_PATIENCE = 100_000
-"""Looks at the door, about a millisecond of them: a worker that takes longer has no core."""
+"""Looks at the door, for two milliseconds: a worker that takes longer has no core."""
 
 
 class Member(NamedTuple):

@@ -20,7 +20,7 @@ How a region starts: its round is counted up, and workers that see it come in th
 word with the round and the number of those inside.  Who opened it waits until all are in, but not
 longer than its patience: a worker that sleeps, or whose core is busy with something else, is not
 worth waiting for.  Then the door is closed, and who is inside is the team.  Where nobody came, the
-next few regions do not try.
+next few regions do not try, unless they are long.
 
 How nobody sleeps through a change: a sleeper first counts itself and then looks at the word again;
 who changes the word looks at the count afterwards.
@@ -35,8 +35,11 @@ RUN, BARRIER, LIMIT, RESET = "graphc_run", "graphc_barrier", "graphc_limit", "gr
 SPINS = 4000
 """Looks at a word before sleeping; waking a sleeper takes half as long."""
 
-SPIN_NS = 12.5
+SPIN_NS = 20.0
 """What one look takes, about."""
+
+PATIENT = 10_000
+"""Looks; a region that waits longer for workers always tries."""
 
 MOST_SKIPS = 31
 """Regions run alone, at most, before workers that did not come are called again."""
@@ -60,6 +63,7 @@ def pool_text(triple: str) -> str:
         spins=SPINS,
         most=MOST_THREADS,
         skips=MOST_SKIPS,
+        patient=PATIENT,
         set_mask=int(signal.SIG_SETMASK),
     )
     return f"{text}declare void @{name}({parameter})\n"
@@ -259,7 +263,9 @@ try:
   br i1 %free, label %mood, label %alone
 mood:
   %skips = load i64, ptr @skips
-  %is_willing = icmp eq i64 %skips, 0
+  %no_skips = icmp eq i64 %skips, 0
+  %is_patient = icmp sgt i64 %patience, {patient}
+  %is_willing = or i1 %no_skips, %is_patient
   br i1 %is_willing, label %count, label %skip
 skip:
   %fewer = sub i64 %skips, 1
