@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from graphc.ir import Type
 from graphc.runtime.footprints import footprints
+from graphc.runtime.kernel import Buffer
 from graphc.runtime.plan import Arena
 from graphc.runtime.program import (
     Barrier,
@@ -146,9 +147,9 @@ class _Placer(NamedTuple):
         if low == high:
             return
         for buffer, writes, start, stop in footprints(kernel, division.axis, (low, high)):
-            if kernel.buffers[buffer].role == "scratch":
-                step = scratch_step(kernel.buffers[buffer].size, kernel.buffers[buffer].dtype)
-                start, stop = share * step, (share + 1) * step
+            own = share_step(kernel.buffers[buffer])
+            if own:
+                start, stop = share * own, (share + 1) * own
             yield buffer, writes, start, stop
 
     def memories(self, root: Root) -> Iterator[tuple[Hashable, int, Span, bool]]:
@@ -172,6 +173,13 @@ def scratch_step(size: int, dtype: str) -> int:
     """Elements from one share's part of a scratch buffer to the next: whole cache lines."""
     each = SCRATCH_ALIGNMENT // Type(dtype).nbytes
     return -(-max(size, 1) // each) * each
+
+
+def share_step(buffer: Buffer) -> int:
+    """Elements from what one share has of a buffer to the next share's, 0 if all have the same."""
+    if buffer.role == "scratch":
+        return scratch_step(buffer.size, buffer.dtype)
+    return buffer.size if buffer.role == "partial" else 0
 
 
 def _meet(a: Touch, b: Touch) -> bool:

@@ -71,15 +71,20 @@ def _touched(
 
 
 def _operands(product: Product, ranges: Sequence[Range]) -> Iterator[tuple[int, bool, Range]]:
-    rows = (0, 1) if product.row_axis is None else ranges[product.row_axis]
-    columns = (0, 1) if product.column_axis is None else ranges[product.column_axis]
     inner = (0, product.inner)
+    rows = _extent(product.left, product.row_axis, ranges)
+    columns = _extent(product.right, product.column_axis, ranges)
     for access, strides, matrix in (
         (product.left, product.left_strides, (rows, inner)),
         (product.right, product.right_strides, (inner, columns)),
     ):
         both = Access(access.buffer, access.offset, (*access.strides, *strides))
         yield access.buffer, False, _hull(both, (*ranges, *matrix))
+
+
+def _extent(access: Access, axis: int | None, ranges: Sequence[Range]) -> Range:
+    """The rows or columns of an operand, unless it moves along their axis itself: in blocks."""
+    return (0, 1) if axis is None or access.strides[axis] else ranges[axis]
 
 
 def _hull(access: Access, ranges: Sequence[Range]) -> Range:

@@ -1,23 +1,29 @@
-"""Along which axes a kernel can be divided: those along which no share sees what another does.
+"""Whether a kernel can be divided along an axis: whether no share sees what another does.
 
-  - every store lies in a loop over the axis and moves along it, so that shares write apart;
-  - no reduction runs over it, and scratch memory, of which each share has its own, is only used
-    within a loop over it;
-  - memory that is written is touched at one element in each turn, so that nobody reads elsewhere.
+  - what a store writes moves along the axis, so that shares write apart, or the value does not
+    vary along it, so that all write the same;
+  - no reduction runs over the axis;
+  - scratch memory, of which each share has its own, is only used within loops over it;
+  - of memory that is written, each turn touches one element only, or shares touch it apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
+from graphc.runtime.footprints import footprints
 from graphc.runtime.kernel import (
     Access,
     AddAt,
     Blocks,
     Buffer,
+    Compute,
+    Index,
     Kernel,
     Load,
     Loop,
+    Name,
     Native,
     Product,
     Statement,
@@ -31,32 +37,50 @@ from graphc.runtime.program import Root
 
 def is_private(buffer: Buffer) -> bool:
     """Whether each share has a buffer of this kind for itself."""
-    return buffer.role == "scratch"
+    return buffer.role in ("scratch", "partial")
 
 
-def independent_axes(kernel: Kernel, roots: Sequence[Root]) -> list[int]:
-    """The axes that the kernel, on this memory, can be divided along; outermost first."""
-    if not _reads_own(kernel, roots):
-        return []
-    candidates = dict.fromkeys(
+def looped_axes(kernel: Kernel) -> list[int]:
+    """The axes that a kernel runs over, outermost first."""
+    return [
         axis
-        for statement in inner(kernel.body)
-        for axis in loop_axes(statement)
+        for axis in dict.fromkeys(a for s in inner(kernel.body) for a in loop_axes(s))
         if kernel.domain[axis] > 1
-    )
-    return [axis for axis in candidates if _is_apart(kernel, axis)]
+    ]
 
 
-def _is_apart(kernel: Kernel, axis: int) -> bool:
-    reduced = any(
+def is_independent(
+    kernel: Kernel, roots: Sequence[Root], axis: int, cuts: Sequence[int], reduces: bool = False
+) -> bool:
+    """Whether the kernel, on this memory, can be divided along `axis` at `cuts`.
+
+    With `reduces` the reductions over the axis are meant to give partial totals.
+    """
+    if not reduces and _is_reduced(kernel, axis):
+        return False
+    return _writes_apart(kernel, axis) and _reads_own(kernel, roots, axis, cuts)
+
+
+def _is_reduced(kernel: Kernel, axis: int) -> bool:
+    return any(
         isinstance(s, Loop) and s.accumulators and axis in s.axes for s in inner(kernel.body)
     )
+
+
+# ---- writing -------------------------------------------------------------------------------------
+
+
+def _writes_apart(kernel: Kernel, axis: int) -> bool:
     around = list(_outside_of(kernel.body, axis))
-    written = [a for s in inner(kernel.body) for a in _written(kernel, s)]
-    return (
-        not reduced
-        and all(access.strides[axis] for access in written)
-        and all(kernel.buffers[access.buffer].role == "in" for access in around)
+    if any(kernel.buffers[access.buffer].role == "scratch" for access in around):
+        return False
+    varying = _varying(kernel, axis)
+    return all(
+        access.strides[axis]
+        if access not in around and access.strides[axis]
+        else isinstance(statement, Store) and not _names(statement) & varying
+        for statement in inner(kernel.body)
+        for access in _written(kernel, statement)
     )
 
 
@@ -80,44 +104,114 @@ def _written(kernel: Kernel, statement: Statement) -> list[Access]:
         case Store(access=access) | AddAt(access=access):
             found = [access]
         case Native(arguments=arguments):
-            accesses = [a for a in arguments if isinstance(a, Access)]
-            found = [a for a in accesses if kernel.buffers[a.buffer].role != "in"]
+            places = [a for a in arguments if isinstance(a, Access)]
+            found = [a for a in places if kernel.buffers[a.buffer].role != "in"]
         case _:
             found = []
     return [access for access in found if not is_private(kernel.buffers[access.buffer])]
 
 
-def _read(statement: Statement) -> list[Access]:
-    """What a statement reads elsewhere than at one element for each turn of its loops."""
+def _varying(kernel: Kernel, axis: int) -> set[int]:
+    """The numbers of the values that may differ from one index along `axis` to the next."""
+    varying: set[int] = set()
+    for statement in inner(kernel.body):
+        match statement:
+            case Load(out=out, access=access):
+                moves = bool(access.strides[axis]) or kernel.buffers[access.buffer].role != "in"
+                if moves or _names(statement) & varying:
+                    varying.add(out.number)
+            case Index(out=out, axis=own):
+                if own == axis:
+                    varying.add(out.number)
+            case Compute(out=out):
+                if _names(statement) & varying:
+                    varying.add(out.number)
+            case Product(out=out):
+                varying.add(out.number)
+            case Loop(accumulators=accumulators):
+                varying.update(a.out.number for a in accumulators)
+    return varying
+
+
+def _names(statement: Statement) -> set[int]:
+    """The numbers of the values that a statement reads."""
     match statement:
-        case Load(access=access, position=position) if position is not None:
-            return [access]
-        case Product(left=left, right=right):
-            return [left, right]
-        case Native(arguments=arguments):
-            return [a for a in arguments if isinstance(a, Access)]
-    return []
+        case Load(position=position, guard=guard):
+            operands: tuple[object, ...] = (position, guard)
+        case Compute(ins=ins):
+            operands = ins
+        case Store(value=value):
+            operands = (value,)
+        case _:
+            operands = ()
+    return {operand.number for operand in operands if isinstance(operand, Name)}
 
 
-def _reads_own(kernel: Kernel, roots: Sequence[Root]) -> bool:
-    """Whether memory that is written is touched at one element only in each turn."""
-    ways: dict[Root, set[tuple[int, tuple[int, ...]]]] = {}
-    read: set[Root] = set()
+# ---- reading what is written ---------------------------------------------------------------------
+
+
+def _reads_own(kernel: Kernel, roots: Sequence[Root], axis: int, cuts: Sequence[int]) -> bool:
+    """Whether no share reads memory that another one writes."""
+    written = {
+        memory
+        for statement in inner(kernel.body)
+        for access in _written(kernel, statement)
+        for memory in roots[access.buffer].memories()
+    }
+    return all(
+        _is_touched_once(kernel, roots, memory, axis)
+        or _is_touched_apart(kernel, roots, memory, axis, cuts)
+        for memory in written
+    )
+
+
+def _is_touched_once(kernel: Kernel, roots: Sequence[Root], memory: Root, axis: int) -> bool:
+    """Whether each turn touches one element of `memory`, by whichever statements.
+
+    An element that is the same in all turns may not be read at all: the first turn changes it.
+    """
+    ways: set[tuple[int, tuple[int, ...]]] = set()
+    is_read = False
     for statement in inner(kernel.body):
         writes = _written(kernel, statement)
-        read.update(
-            memory
-            for access in _read(statement)
-            if access not in writes
-            for memory in roots[access.buffer].memories()
-        )
-        for access in writes:
-            for memory in roots[access.buffer].memories():
-                ways.setdefault(memory, set()).add((access.offset, access.strides))
-    for statement in inner(kernel.body):
-        if isinstance(statement, Load) and statement.position is None:
-            for memory in roots[statement.access.buffer].memories():
-                if memory in ways:
-                    access = statement.access
-                    ways[memory].add((access.offset, access.strides))
-    return read.isdisjoint(ways) and all(len(how) == 1 for how in ways.values())
+        for access in _own_accesses(statement):
+            if memory not in roots[access.buffer].memories():
+                continue
+            if access not in writes and not _is_plain_load(statement):
+                return False
+            is_read |= access not in writes
+            ways.add((access.offset, access.strides))
+    return len(ways) == 1 and all(strides[axis] or not is_read for _, strides in ways)
+
+
+def _own_accesses(statement: Statement) -> Iterator[Access]:
+    match statement:
+        case Load(access=access) | Store(access=access) | AddAt(access=access):
+            yield access
+        case Product(left=left, right=right):
+            yield from (left, right)
+        case Native(arguments=arguments):
+            yield from (a for a in arguments if isinstance(a, Access))
+
+
+def _is_plain_load(statement: Statement) -> bool:
+    return isinstance(statement, Load) and statement.position is None
+
+
+def _is_touched_apart(
+    kernel: Kernel, roots: Sequence[Root], memory: Root, axis: int, cuts: Sequence[int]
+) -> bool:
+    """Whether the parts of `memory` that the shares touch do not meet."""
+    hulls = []
+    for part in pairwise(cuts):
+        touched = [
+            t
+            for t in footprints(kernel, axis, part)
+            if part[0] < part[1] and memory in roots[t.buffer].memories()
+        ]
+        if any(roots[t.buffer] is not memory for t in touched):
+            return False
+        if touched:
+            hulls.append((min(t.start for t in touched), max(t.stop for t in touched)))
+    ordered = sorted(hulls)
+    return all(a[1] <= b[0] for a, b in pairwise(ordered))

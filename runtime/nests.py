@@ -125,6 +125,11 @@ def _needed(shared: Sequence[Statement], run: Sequence[Statement]) -> list[State
     return kept[::-1]
 
 
+def as_nest(kernel: Kernel) -> Nest:
+    """The whole kernel, without axes and buffers that it does not use."""
+    return _nest(kernel, kernel.body)
+
+
 # ---- a kernel of its own -------------------------------------------------------------------------
 
 

@@ -17,9 +17,10 @@ from typing import NamedTuple
 from graphc.ir import Type
 from graphc.runtime.barriers import scratch_step
 from graphc.runtime.cost import duration
-from graphc.runtime.independence import independent_axes, is_private
+from graphc.runtime.independence import is_independent, looped_axes
 from graphc.runtime.kernel import Blocks, Division, Kernel, Loop, Product, Statement, inner
-from graphc.runtime.nests import Nest, nests
+from graphc.runtime.nests import Nest, as_nest, nests
+from graphc.runtime.partials import halves
 from graphc.runtime.program import Branch, Call, Item, Program, Repeat, Root
 
 WORTH_GAIN = 1.2
@@ -45,11 +46,15 @@ class Thresholds(NamedTuple):
     """A kernel that takes less than this runs on one thread: barriers cost, and cold caches."""
     step: float = WORTH_NS
     """What all divided kernels together must save for the step to use threads at all."""
+    vector: int = 16
+    """Elements of a row that take as long as one."""
+    turns: int = 64
+    """The least turns of a reduction in each share: below that, combining costs as much."""
 
 
 USUAL = Thresholds()
 
-ALWAYS = Thresholds(0.0, -math.inf)
+ALWAYS = Thresholds(0.0, -math.inf, 1, 1)
 """Divide whatever can be divided: for tests."""
 
 
@@ -104,47 +109,86 @@ class _Divider:
         if duration(call.kernel, self.vector_bytes) < self.thresholds.kernel:
             yield call._replace(because="small")
             return
-        parts = [self.part(call, nest) for nest in nests(call.kernel, call.roots)]
+        parts = [p for nest in nests(call.kernel, call.roots) for p in self.part(call, nest)]
         if any(part.cuts for part in parts):
             yield from parts
         else:
             yield call._replace(because=parts[0].because)
 
-    def part(self, call: Call, nest: Nest) -> Call:
-        """The call of one nest, divided along the axis that balances best."""
-        kernel = nest.kernel
-        call = call._replace(kernel=kernel, roots=tuple(call.roots[i] for i in nest.buffers))
+    def part(self, call: Call, nest: Nest) -> list[Call]:
+        """The calls of one nest: divided along the axis that balances best, or as it is."""
+        kernel, roots = nest.kernel, tuple(call.roots[i] for i in nest.buffers)
+        call = call._replace(kernel=kernel, roots=roots)
         time = duration(kernel, self.vector_bytes)
         if time < self.thresholds.kernel:
-            return call._replace(because="small")
-        choices = [cut(kernel, axis, self.shares) for axis in independent_axes(kernel, call.roots)]
-        if not choices:
-            return call._replace(because="no axis along which shares would be independent")
-        most = max(cut.gain for cut in choices)
+            return [call._replace(because="small")]
+        cuts = [self.cut(kernel, axis) for axis in looped_axes(kernel)]
+        found = [c for c in cuts if is_independent(kernel, roots, c.axis, c.cuts)]
+        most = max((c.gain for c in found), default=0.0)
         if most < WORTH_GAIN:
-            return call._replace(because="its axes are too short")
-        best = next(cut for cut in choices if cut.gain >= GOOD_GAIN * most)
+            return self.in_halves(call, time) or [call._replace(because=why_whole(bool(found)))]
+        best = next(c for c in found if c.gain >= GOOD_GAIN * most)
+        self.count_saved(time, best)
+        divided = in_blocks_of_shares(kernel, best)
+        return [self.divided_call(call, divided, best)]
+
+    def in_halves(self, call: Call, time: float) -> list[Call]:
+        """A reduction whose shares make partial totals; nothing if the kernel is not one."""
+        found = halves(call.kernel, self.shares)
+        if found is None:
+            return []
+        best = self.cut(found.first, found.axis)
+        totals = [b for b in found.first.buffers if b.role == "partial"]
+        length = found.first.domain[found.axis]
+        is_short = length < self.shares * self.thresholds.turns
+        if is_short or best.gain < WORTH_GAIN or any(a == b for a, b in pairwise(best.cuts)):
+            return []
+        parts = [self.arena(b.dtype, self.shares * b.size) for b in totals]
+        roots = (*call.roots, *parts)
+        if not is_independent(found.first, roots, found.axis, best.cuts, reduces=True):
+            return []
+        self.count_saved(time, best)
+        first = _used(call._replace(kernel=found.first, roots=roots))
+        second = _used(call._replace(kernel=found.second, roots=roots, because="small"))
+        return [self.divided_call(first, first.kernel, best), second]
+
+    def cut(self, kernel: Kernel, axis: int) -> Cut:
+        return cut(kernel, axis, self.shares, self.thresholds.vector)
+
+    def count_saved(self, time: float, best: Cut) -> None:
         self.saved += self.turns * time * (1 - 1 / best.gain)
         self.divided += 1
-        divided = in_blocks_of_shares(kernel, best)
-        divided = divided._replace(division=Division(best.axis, self.shares))
-        return self.widened(call._replace(kernel=divided, cuts=best.cuts))
+
+    def divided_call(self, call: Call, kernel: Kernel, best: Cut) -> Call:
+        kernel = kernel._replace(division=Division(best.axis, self.shares))
+        return self.widened(call._replace(kernel=kernel, cuts=best.cuts))
+
+    def arena(self, dtype: str, size: int) -> Root:
+        self.count += 1
+        return Root("arena", -self.count, dtype, size * Type(dtype).nbytes)
 
     def widened(self, call: Call) -> Call:
         """Scratch buffers hold a part for each share."""
         roots = list(call.roots)
         for i, buffer in enumerate(call.kernel.buffers):
-            if is_private(buffer):
-                nbytes = self.shares * scratch_step(buffer.size, buffer.dtype)
-                self.count += 1
-                nbytes *= Type(buffer.dtype).nbytes
-                roots[i] = Root("arena", -self.count, buffer.dtype, nbytes)
-        scratch = tuple(
-            root
-            for root, buffer in zip(roots, call.kernel.buffers, strict=True)
-            if is_private(buffer)
-        )
+            if buffer.role == "scratch":
+                each = scratch_step(buffer.size, buffer.dtype)
+                roots[i] = self.arena(buffer.dtype, self.shares * each)
+        pairs = zip(roots, call.kernel.buffers, strict=True)
+        scratch = tuple(root for root, buffer in pairs if buffer.role == "scratch")
         return call._replace(roots=tuple(roots), scratch=scratch)
+
+
+def why_whole(is_independent: bool) -> str:
+    if is_independent:
+        return "its axes are too short"
+    return "no axis along which shares would be independent"
+
+
+def _used(call: Call) -> Call:
+    """The call with only the buffers that its kernel touches."""
+    nest = as_nest(call.kernel)
+    return call._replace(kernel=nest.kernel, roots=tuple(call.roots[i] for i in nest.buffers))
 
 
 # ---- where to cut --------------------------------------------------------------------------------
@@ -160,11 +204,11 @@ class Cut(NamedTuple):
 
 GRAIN = 64
 """Elements of a row that are not separated: four of the widest vectors of f32."""
-TILE_ROWS, TILE_COLUMNS = 2, 16
-"""What a share of a matrix product costs beside its rows or columns, in rows or columns."""
+TILE_ROWS = 2
+"""What a share of a matrix product costs beside its rows, in rows."""
 
 
-def cut(kernel: Kernel, axis: int, shares: int) -> Cut:
+def cut(kernel: Kernel, axis: int, shares: int, vector: int) -> Cut:
     """Equal shares of an axis, in whole vectors where the axis is long enough for that."""
     size = kernel.domain[axis]
     rows, columns = (_is_product_axis(kernel, axis, which) for which in (0, 1))
@@ -172,11 +216,13 @@ def cut(kernel: Kernel, axis: int, shares: int) -> Cut:
         isinstance(s, Loop) and s.vector and s.axes[-1] == axis for s in inner(kernel.body)
     )
     grain = GRAIN if runs_in_vectors and size >= 2 * shares * GRAIN else 1
+    width = vector if runs_in_vectors else 1
     inside = (round(size * share / shares / grain) * grain for share in range(1, shares))
     cuts = (0, *inside, size)
     longest = max(high - low for low, high in pairwise(cuts))
-    extra = TILE_ROWS if rows else TILE_COLUMNS if columns else 0
-    return Cut(axis, (size + extra) / (longest + extra), cuts)
+    extra = TILE_ROWS if rows else 1 if columns else 0
+    whole, part = -(-size // width) + extra, max(-(-longest // width) + extra, 1)
+    return Cut(axis, whole / part, cuts)
 
 
 def in_blocks_of_shares(kernel: Kernel, cuts: Cut) -> Kernel:

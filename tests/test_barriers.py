@@ -45,8 +45,8 @@ CASES: dict[str, tuple[str, Sequence[Type], Callable]] = {
         "D|D", [X, W], lambda x, w: matmul(x, matmul(w, w))),
     "rows of a product and of its softmax, in blocks": (
         "D", [X, W, ROW], lambda x, w, b: softmax(dense(x, w, b))),
-    "a number that one thread makes": (
-        "1|D", [X, ROW], lambda x, b: dense_like(x, op("sum")(b, axes=(0,)))),
+    "a sum in shares, which one thread combines": (
+        "D|1|D", [X, ROW], lambda x, b: dense_like(x, op("sum")(b, axes=(0,)))),
 }  # fmt: skip
 
 

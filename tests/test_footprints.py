@@ -6,6 +6,7 @@ from graphc.runtime.footprints import Footprint, footprints
 from graphc.runtime.kernel import (
     Access,
     AddAt,
+    Blocks,
     Buffer,
     Kernel,
     Load,
@@ -57,3 +58,13 @@ def test_products():
 def test_a_routine_may_touch_all_of_its_buffers():
     kernel = touched(Native("sort", "f64", (Access(0, 0, (5, 0)), Access(2, 0, (5, 0)), 5)))
     assert set(footprints(kernel)) == {Footprint(0, False, 0, 100), Footprint(2, True, 0, 100)}
+
+
+def test_products_in_blocks_of_rows():
+    product = Product(
+        X, Access(0, 0, (3, 0)), Access(1, 0, (0, 0)), 2, 3, 5, (3, 1), (5, 1), 0, 1,
+        (Store(Access(2, 0, (5, 1)), X),),
+    )  # fmt: skip
+    kernel = Kernel("k", (4, 5), BUFFERS, (Blocks(0, 2, (product,)),))
+    rows = {Footprint(0, False, 6, 12), Footprint(1, False, 0, 15), Footprint(2, True, 10, 20)}
+    assert set(footprints(kernel, 0, (2, 4))) == rows

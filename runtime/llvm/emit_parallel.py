@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from graphc.runtime.barriers import scratch_step
+from graphc.runtime.barriers import share_step
 from graphc.runtime.llvm.builder import Function, Reg, constant
 from graphc.runtime.llvm.emit import memory_elem
 from graphc.runtime.llvm.emit_step import Frame, StepEmitter, work_bytes
@@ -108,24 +108,40 @@ class SharesEmitter(StepEmitter):
                 super().call(call)
 
     def share(self, call: Call) -> None:
-        """Run this member's shares of a divided kernel, as one range, unless it is empty."""
+        """Run this member's shares of a divided kernel, as one range, unless it is empty.
+
+        Partial totals are made for each share: which shares a member has must not change a sum.
+        """
         f, name = self.f, self.kernel(call.kernel)
         self.calls.append((name, call))
-        table = f.module.table(f"cuts_{'_'.join(map(str, call.cuts))}", "i64", call.cuts)
-        low, high = (
-            f.load(f.offset(table, "i64", share), "i64")
-            for share in (self.member.first, self.member.last)
-        )
-        with when(f, f.icmp("slt", low, high)):
-            f.call(name, [*self.share_pointers(call), self.work, low, high])
+        first, last = self.member.first, self.member.last
+        if any(buffer.role == "partial" for buffer in call.kernel.buffers):
+            with f.loop(first, last, 1) as each:
+                after = f.add(each.index, constant(1, "i64"))
+                self.run_range(name, call, each.index, after)
+        else:
+            low, high = self.cut(call, first), self.cut(call, last)
+            with when(f, f.icmp("slt", low, high)):
+                self.run_range(name, call, first, last)
 
-    def share_pointers(self, call: Call) -> list[Reg]:
+    def run_range(self, name: str, call: Call, first: Reg, last: Reg) -> None:
+        pointers = self.share_pointers(call, first)
+        ends = self.cut(call, first), self.cut(call, last)
+        self.f.call(name, [*pointers, self.work, *ends])
+
+    def cut(self, call: Call, share: Reg) -> Reg:
+        """Where a share begins."""
+        f = self.f
+        table = f.module.table(f"cuts_{'_'.join(map(str, call.cuts))}", "i64", call.cuts)
+        return f.load(f.offset(table, "i64", share), "i64")
+
+    def share_pointers(self, call: Call, share: Reg) -> list[Reg]:
+        """The kernel's buffers as a share sees them: of some it has a part to itself."""
         pointers = []
         for buffer, root in zip(call.kernel.buffers, call.roots, strict=True):
-            pointer = self.pointer(root)
-            if buffer.role == "scratch":
-                step = constant(scratch_step(buffer.size, buffer.dtype), "i64")
-                own = self.f.mul(self.member.first, step)
+            pointer, step = self.pointer(root), share_step(buffer)
+            if step:
+                own = self.f.mul(share, constant(step, "i64"))
                 pointer = self.f.offset(pointer, memory_elem(buffer.dtype), own)
             pointers.append(pointer)
         return pointers
