@@ -149,6 +149,16 @@ class Specialised:
 
         return call
 
+    def result_names(self) -> list[str]:
+        """What to call each result of the step: where it is in what the function returns."""
+        names: dict[int, str] = {}
+        paths = tree.paths(self.traced.structure, "result")
+        for path, result in zip(paths, self.traced.results, strict=True):
+            if not result.is_argument:
+                names.setdefault(result.index, path)
+        count = sum(root is not None for root in self.ready().program.results)
+        return [names.get(i, f"result_{i}") for i in range(count)]
+
     def holds_for(self, leaves: Sequence[Any]) -> bool:
         """Whether the arguments have the values that the trace was specialised to."""
         fixed_values = self.traced.specialisations
@@ -226,17 +236,20 @@ class Compiled:
         return make_report(self._entry(args, kwargs))
 
     def address(self, *args: Any, **kwargs: Any) -> NativeFunction:
-        """The machine code for these arguments (arrays or `Spec`s), to be called from C, ctypes or
-        numba: see `NativeFunction`.
+        """The step for these arguments (arrays or `Spec`s) as a C function: see `NativeFunction`.
 
         Compiles, but does not run.
 
-        >>> import graphc as gc
-        >>> native = gc.compile(lambda x, s: x * s).address(gc.Spec((3,), "f64"), 2.0)
-        >>> native.arguments, native.results
-        ((Type(f64[3]), Type(f64[])), (Type(f64[3]),))
+        >>> import numpy as np, graphc as gc
+        >>> double = gc.compile(lambda x: x * 2.0).address(gc.Spec((3,), "f64"))
+        >>> x, y = np.ones(3), np.empty(3)
+        >>> double([x], [y])
+        0
+        >>> y
+        array([2., 2., 2.])
         """
-        return self._entry(args, kwargs).ready().native_function()
+        entry = self._entry(args, kwargs)
+        return entry.ready().export(entry.names, entry.result_names())
 
     def _entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Specialised:
         leaves, structure = tree.flatten((args, kwargs))

@@ -1,46 +1,136 @@
-"""A step as C sees it: its address, and what has to be handed to it."""
+"""`compiled.address`: a step as a C function, with what a caller needs to know to call it."""
 
 from __future__ import annotations
 
 import ctypes
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
+
+from graphc import errors
 from graphc.ir import Type
+from graphc.ops.index import check_error
+from graphc.runtime.llvm.jit import QUICK, compile_text
+from graphc.runtime.llvm.native_text import (
+    CONTEXT,
+    EXPORTED,
+    EXPORTED_TEXT,
+    NO_MEMORY,
+)
+from graphc.runtime.plan import ALIGNMENT
+from graphc.runtime.program import Program
 
-Prototype = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-"""`int64_t step(void **arrays, void *arena, void *failing)`"""
+SIGNATURE = "int64_t step(void *const *arguments, void *const *results)"
+
+_FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
 
 
-class NativeFunction(NamedTuple):
-    """A step as C sees it: `int64_t step(void **arrays, void *arena, void *failing)`.
+@dataclass(frozen=True)
+class Operand:
+    """What a pointer points to: elements of `dtype` in row-major order, aligned."""
 
-    address      where the machine code begins, good for as long as this object lives
-    arguments    the types of the arguments, in order; an updated one is written to
-    results      the types of the results that are not updates of an argument
-    constants    the addresses of the constant arrays
-    arena_bytes  how much working memory it needs
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
 
-    `arrays` holds the address of the elements of each argument, then of memory for each result,
-    then of each constant; arrays are in row-major order and aligned to their dtype, a number is an
-    array without axes.  `arena` is memory of `arena_bytes`, aligned to 64 bytes; `failing` is eight
-    bytes.  Nothing is checked.  The function gives 0, or -1 where an updated argument overlaps
-    another one, or the number of the check that failed, the value that failed it in `failing`.  It
-    needs no GIL, and several threads may be in it, each with memory of its own.
+    def __str__(self) -> str:
+        sizes = "".join(f"[{n}]" for n in self.shape)
+        return f"{self.dtype} {self.name}{sizes}"
+
+
+@dataclass(frozen=True)
+class NativeFunction:
+    """A compiled step as a C function; made by `compiled.address(...)`.
+
+    address    the address of machine code with the C signature `signature`
+    arguments  what each of the pointers `arguments[i]` must point to: arrays, and numbers as
+               arrays of one element.  Those that `updates` names are written in place
+    results    what each of the pointers `results[i]` must point to, to be filled
+
+    The function returns 0, or a number that `error` explains.  It checks nothing that it is given.
+    Any thread may call it, with or without the GIL, and several at once with results of their own.
+    It is good for as long as this object lives.
     """
 
     address: int
-    arguments: tuple[Type, ...]
-    results: tuple[Type, ...]
-    constants: tuple[int, ...]
-    arena_bytes: int
-    keep: Any
-    """What must live as long as the code is in use."""
+    arguments: tuple[Operand, ...]
+    results: tuple[Operand, ...]
+    updates: tuple[str, ...]
+    _program: Program = field(repr=False, compare=False)
+    _kept: tuple[Any, ...] = field(repr=False, compare=False)
+    """What the machine code uses: itself, the step's, the context, the arena."""
+
+    @property
+    def signature(self) -> str:
+        """The function's declaration in C."""
+        return SIGNATURE
 
     @property
     def ctypes(self) -> Any:
-        """The function for `ctypes`; numba's compiled functions may call it, too."""
-        return Prototype(self.address)
+        """The function for ctypes, and for numba, which can call it from compiled code."""
+        return _FUNCTION(self.address)
 
-    def __repr__(self) -> str:
-        takes, gives = (", ".join(map(str, part)) for part in (self.arguments, self.results))
-        return f"<native function at {self.address:#x}: ({takes}) -> ({gives})>"
+    def __call__(self, arguments: Sequence[np.ndarray], results: Sequence[np.ndarray]) -> int:
+        """Call the function on arrays, as C would; what it returns."""
+        tables = [
+            (ctypes.c_void_p * max(len(arrays), 1))(*(a.ctypes.data for a in arrays))
+            for arrays in (arguments, results)
+        ]
+        return int(self.ctypes(*map(ctypes.addressof, tables)))
+
+    def error(self, status: int) -> Exception | None:
+        """What a call that returned `status` would have raised in Python; None for 0."""
+        if status == 0:
+            return None
+        if status == NO_MEMORY:
+            return MemoryError("no memory for the temporaries of the step")
+        if not 0 < status <= len(self._program.checks):
+            return errors.OverlapError(
+                "an argument that is assigned to in place shares memory with another argument"
+            )
+        attrs = self._program.checks[status - 1].attrs
+        message = attrs["message"].replace("{value}", "a value")
+        return check_error(attrs["error"], message, 0, self._program.checks[status - 1].loc)
+
+
+def export(
+    step: int,
+    program: Program,
+    names: Sequence[str],
+    result_names: Sequence[str],
+    constants: Sequence[np.ndarray],
+    arena: np.ndarray,
+    kept: Any,
+) -> NativeFunction:
+    """The C function for the step at an address, which it owns the arena of."""
+    types = [program.graph.outs[r.number].type for r in program.results if r is not None]
+    params = [param.type for param in program.graph.params]
+    words = [
+        step,
+        arena.ctypes.data,
+        arena.nbytes + ALIGNMENT,
+        len(params),
+        len(types),
+        len(constants),
+        *(array.ctypes.data for array in constants),
+    ]
+    context = (ctypes.c_uint64 * len(words))(*words)
+    code = compile_text(EXPORTED_TEXT, QUICK)
+    ctypes.c_void_p.from_address(code.global_address(CONTEXT)).value = ctypes.addressof(context)
+    return NativeFunction(
+        code.address(EXPORTED),
+        _operands(names, params),
+        _operands(result_names, types),
+        tuple(names[i] for i in sorted(program.updated)),
+        program,
+        (code, kept, context, arena, constants),
+    )
+
+
+def _operands(names: Sequence[str], types: Sequence[Type]) -> tuple[Operand, ...]:
+    return tuple(
+        Operand(name, str(type.numpy_dtype), type.shape)
+        for name, type in zip(names, types, strict=True)
+    )

@@ -21,7 +21,7 @@ from graphc.runtime.llvm.entry import RESERVED, native_step
 from graphc.runtime.llvm.jit import add_symbols, compile_text
 from graphc.runtime.llvm.routines import lapack
 from graphc.runtime.llvm.target import HostTarget, host_target
-from graphc.runtime.native_function import NativeFunction, Prototype
+from graphc.runtime.native_function import NativeFunction, export
 from graphc.runtime.plan import ALIGNMENT, Arena, plan_arena
 from graphc.runtime.planner import make_program
 from graphc.runtime.program import Call, Program
@@ -43,6 +43,8 @@ class _Clock:
         now = time.perf_counter()
         self.milliseconds[stage] = 1e3 * (now - self._start)
         self._start = now
+
+_Native = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
 
 class Step:
@@ -88,7 +90,7 @@ class Step:
         self._types = [graph.outs[r.number].type for r in self.program.results if r is not None]
         self._outs = [(type.shape, type.numpy_dtype) for type in self._types]
         self._address = self._code.address(STEP)
-        self._native = Prototype(self._address)
+        self._native = _Native(self._address)
         self._idle: list[np.ndarray] = []
 
     def __call__(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -112,15 +114,11 @@ class Step:
             calling, self._types, self._constants, self._address, self._take_arena(), self._code
         )
 
-    def native_function(self) -> NativeFunction:
-        """The step as C sees it."""
-        return NativeFunction(
-            self._address,
-            self.program.graph.in_types,
-            tuple(self._types),
-            tuple(array.ctypes.data for array in self._constants),
-            self.nbytes,
-            (self._code, self._constants),
+    def export(self, names: Sequence[str], result_names: Sequence[str]) -> NativeFunction:
+        """The step as a C function; the names are those of its arguments and results."""
+        arena = self._take_arena()
+        return export(
+            self._address, self.program, names, result_names, self._constants, arena, self._code
         )
 
     def kernel_names(self) -> list[tuple[str, Eqn | None, Call]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from graphc.runtime.llvm import pool
-from graphc.runtime.llvm.jit import Machine, add_symbol, compile_text
+from graphc.runtime.llvm.jit import Machine, add_symbols, compile_text
 from graphc.runtime.llvm.target import host_target
 
 MOST = pool.MOST_THREADS
@@ -123,8 +123,7 @@ def _pool() -> Machine:
     """The pool's machine code, which is never freed: its threads run it until the process ends."""
     machine = compile_text(pool.pool_text(host_target().triple))
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(machine))
-    for name in (pool.RUN, pool.BARRIER):
-        add_symbol(name, machine.address(name))
+    add_symbols({name: machine.address(name) for name in (pool.RUN, pool.BARRIER)})
     reset = ctypes.PYFUNCTYPE(None)(machine.address(pool.RESET))
     reset()
     os.register_at_fork(after_in_child=reset)

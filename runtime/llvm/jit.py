@@ -15,13 +15,6 @@ import llvmlite.binding as llvm
 from graphc.runtime.disk_cache import current_cache, key_of
 from graphc.runtime.llvm.target import HostTarget, host_target
 
-
-def add_symbol(name: str, address: int) -> None:
-    """Make `name` known to all code that is compiled from now on."""
-    host_target()
-    llvm.add_symbol(name, address)
-
-
 FULL = 2
 QUICK = 0
 """LLVM's levels of effort.  `QUICK` compiles four times as fast and is for code without loops."""
@@ -62,6 +55,10 @@ class Machine:
 
     def address(self, name: str) -> int:
         return int(self._engine.get_function_address(name))
+
+    def global_address(self, name: str) -> int:
+        """Where a global variable lies."""
+        return int(self._engine.get_global_value_address(name))
 
 
 def add_symbols(addresses: Mapping[str, int]) -> None:
