@@ -12,6 +12,7 @@ from models import softmax
 from random_graphs import NUMBERS, arguments, random_graph, recipes
 from running import all_results, assert_same, build, fused, op
 
+import graphc as gc
 from graphc import errors
 from graphc.build import Value
 from graphc.ir import Graph, Type
@@ -80,3 +81,53 @@ def test_where_a_kernel_is_cut(types, make, expected):
     step = divided(build(types, make), 2)
     *_, (_, _, call) = step.kernel_names()
     assert (call.because if isinstance(expected, str) else call.cuts) == expected
+
+
+# ---- loops and branches --------------------------------------------------------------------------
+
+
+def scanned(h, xs, w):
+    return gc.scan(lambda h, x: (np.tanh(h @ w + x), h.sum(axis=0)), h, xs)
+
+
+def repeated(h, w):
+    def body(state):
+        i, h, before = state
+        return i + 1, np.tanh(h @ w) + before, h
+
+    return gc.while_loop(lambda s: (s[1].sum() < 1e3) & (s[0] < 9), body, (0, h, h * 0.5))
+
+
+def branching(x, w):
+    y = x @ w
+    if y.sum() > 0:
+        z = y @ w
+    else:
+        z = y - 1
+    return z * 2, y
+
+
+def normal(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).normal(size=shape) * 0.3
+
+
+PROGRAMS = {
+    "scan": (scanned, (normal(12, 8), normal(6, 12, 8), normal(8, 8))),
+    "while": (repeated, (normal(12, 8), normal(8, 8))),
+    "then": (branching, (normal(12, 8) + 1, np.abs(normal(8, 8)))),
+    "else": (branching, (normal(12, 8) - 1, np.abs(normal(8, 8)))),
+}
+
+
+@pytest.mark.parametrize(("function", "args"), PROGRAMS.values(), ids=PROGRAMS)
+@pytest.mark.parametrize("threads", [2, 3])
+def test_loops_and_branches(function, args, threads):
+    compiled = gc.compile(function)
+    graph = compiled.graph(*args, stage="fused")
+    step, alone = Step(graph, threads=threads, thresholds=ALWAYS), Step(graph)
+    assert step.program.shares == threads
+    arrays = [np.asarray(arg) for arg in args]
+    expected = alone(arrays)
+    for _ in range(20):
+        for got, want in zip(step(arrays), expected, strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
