@@ -4,6 +4,9 @@ Before:  kernel(x, y) { t2 = sum over: for i0 < 1000 { ... t2 <- t1 }; store y[0
 After:   kernel(x, part) { t2 = sum over: for i0 < 1000 { ... t2 <- t1 }; store part[0] = t2 }
          kernel(part, y) { t2 = sum over: for i1 < 2 { t3 = load part[i1]; t2 <- t3 }; store ... }
 
+A product of long rows and few of them is taken apart likewise: each share multiplies a slice of the
+inner dimension.
+
 Each share has a `part` of its own.  The second kernel combines them in order, so the result does
 not depend on which share is ready first.  It is right to the error bound of the sum, as the order
 of additions within a share is that of the whole.
@@ -26,11 +29,14 @@ from graphc.runtime.kernel import (
     Load,
     Loop,
     Name,
+    Product,
     Statement,
     Store,
-    accesses,
     inner,
 )
+
+PLAIN = (Load, Compute, Index)
+"""What may stand before a loop, and be done again in both kernels."""
 
 
 class Halves(NamedTuple):
@@ -71,10 +77,9 @@ def _is_simple(block: Sequence[Statement], loop: Loop) -> bool:
     """Loads and arithmetic before the loop; after a reduction, stores too."""
     at = block.index(loop)
     before, after = block[:at], block[at + 1 :]
-    plain = (Load, Compute, Index)
-    if not all(isinstance(s, plain) for s in before):
+    if not all(isinstance(s, PLAIN) for s in before):
         return False
-    allowed = (*plain, Store) if loop.accumulators else ()
+    allowed = (*PLAIN, Store) if loop.accumulators else ()
     return all(isinstance(s, allowed) for s in after)
 
 
@@ -110,8 +115,8 @@ def _split(
     second = _rebuilt(path, (*block[:at], again, *block[at + 1 :]))
     domain = (*kernel.domain, shares)
     return Halves(
-        Kernel(kernel.name, domain, tuple(buffers), _widened(first)),
-        Kernel(kernel.name, domain, _read(buffers, shares), _widened(second)),
+        Kernel(kernel.name, domain, tuple(buffers), _widened(first, part_axis + 1)),
+        Kernel(kernel.name, domain, _read(buffers, shares), _widened(second, part_axis + 1)),
         axis,
     )
 
@@ -145,15 +150,14 @@ def _contiguous(kernel: Kernel, keep: Sequence[int]) -> tuple[int, ...]:
 def _numbers(kernel: Kernel) -> Iterator[int]:
     """The numbers of all values that a kernel makes."""
     for statement in inner(kernel.body):
-        if isinstance(statement, (Load, Compute, Index)):
+        if isinstance(statement, (Load, Compute, Index, Product)):
             yield statement.out.number
         elif isinstance(statement, Loop):
             yield from (a.out.number for a in statement.accumulators)
 
 
-def _widened(statements: Sequence[Statement]) -> tuple[Statement, ...]:
+def _widened(statements: Sequence[Statement], rank: int) -> tuple[Statement, ...]:
     """Accesses of the whole kernel get a stride of zero along the axis of parts."""
-    rank = max((len(access.strides) for access in accesses(statements)), default=0)
 
     def wide(access: Access) -> Access:
         return access._replace(strides=access.strides + (0,) * (rank - len(access.strides)))
@@ -167,3 +171,57 @@ def _widened(statements: Sequence[Statement]) -> tuple[Statement, ...]:
         return statement
 
     return tuple(map(widened, statements))
+
+
+# ---- products ------------------------------------------------------------------------------------
+
+FEW_ELEMENTS = 1024
+LONG_ROWS = 1024
+"""A product with at most so few elements, made from at least so much each, is sliced along k."""
+
+
+def sliced_product(kernel: Kernel, slices: int) -> Halves | None:
+    """The products of `slices` parts of the inner dimension, and their sum with the epilogue.
+
+    None for kernels that are no single product, or one that is better divided otherwise.
+    """
+    *before, product = kernel.body
+    if not isinstance(product, Product) or not all(isinstance(s, PLAIN) for s in before):
+        return None
+    size = product.rows * product.columns
+    if size > FEW_ELEMENTS or product.inner < LONG_ROWS or product.inner % slices:
+        return None
+    rank = len(kernel.domain)
+    buffer = Buffer(f"part{len(kernel.buffers)}", product.out.dtype, slices * size, "out")
+    buffers = (*kernel.buffers, buffer)
+    strides = [0] * rank
+    for axis, stride in ((product.row_axis, product.columns), (product.column_axis, 1)):
+        if axis is not None:
+            strides[axis] = stride
+    part = Access(len(kernel.buffers), 0, (*strides, size))
+    slice = Loop((rank,), False, (_slice(product, product.inner // slices, part),))
+    value = Name(1 + max(_numbers(kernel), default=0), product.out.dtype)
+    total = Accumulator(product.out, "sum", value)
+    combine = Loop((rank,), False, (Load(value, part),), (total,))
+    nest: tuple[Statement, ...] = (combine, *_widened(product.epilogue, rank + 1))
+    for axis in (product.column_axis, product.row_axis):
+        if axis is not None:
+            nest = (Loop((axis,), axis == product.column_axis, nest),)
+    domain = (*kernel.domain, slices)
+    return Halves(
+        Kernel(kernel.name, domain, buffers, (slice,)),
+        Kernel(kernel.name, domain, buffers, (*_widened(before, rank + 1), *nest)),
+        rank,
+    )
+
+
+def _slice(product: Product, inner: int, part: Access) -> Product:
+    """The product of one slice, stored where `part` says."""
+    left, right = product.left, product.right
+    along_left, along_right = product.left_strides[1], product.right_strides[0]
+    return product._replace(
+        left=left._replace(strides=(*left.strides, inner * along_left)),
+        right=right._replace(strides=(*right.strides, inner * along_right)),
+        inner=inner,
+        epilogue=(Store(part, product.out),),
+    )

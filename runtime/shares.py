@@ -20,7 +20,7 @@ from graphc.runtime.cost import duration
 from graphc.runtime.independence import is_independent, looped_axes
 from graphc.runtime.kernel import Blocks, Division, Kernel, Loop, Product, Statement, inner
 from graphc.runtime.nests import Nest, as_nest, nests
-from graphc.runtime.partials import halves
+from graphc.runtime.partials import halves, sliced_product
 from graphc.runtime.program import Branch, Call, Item, Program, Repeat, Root
 
 WORTH_GAIN = 1.2
@@ -122,6 +122,8 @@ class _Divider:
         time = duration(kernel, self.vector_bytes)
         if time < self.thresholds.kernel:
             return [call._replace(because="small")]
+        if sliced := self.in_slices(call, time):
+            return sliced
         cuts = [self.cut(kernel, axis) for axis in looped_axes(kernel)]
         found = [c for c in cuts if is_independent(kernel, roots, c.axis, c.cuts)]
         most = max((c.gain for c in found), default=0.0)
@@ -131,6 +133,20 @@ class _Divider:
         self.count_saved(time, best)
         divided = in_blocks_of_shares(kernel, best)
         return [self.divided_call(call, divided, best)]
+
+    def in_slices(self, call: Call, time: float) -> list[Call]:
+        """A product whose shares multiply a slice of the inner dimension each."""
+        found = sliced_product(call.kernel, self.shares)
+        if found is None:
+            return []
+        buffer = found.first.buffers[-1]
+        roots = (*call.roots, self.arena(buffer.dtype, buffer.size))
+        best = Cut(found.axis, self.shares, tuple(range(self.shares + 1)))
+        self.count_saved(time, best)
+        first = _used(call._replace(kernel=found.first, roots=roots))
+        second = _used(call._replace(kernel=found.second, roots=roots, because="small"))
+        best = best._replace(axis=len(first.kernel.domain) - 1)
+        return [self.divided_call(first, first.kernel, best), second]
 
     def in_halves(self, call: Call, time: float) -> list[Call]:
         """A reduction whose shares make partial totals; nothing if the kernel is not one."""

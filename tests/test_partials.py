@@ -60,6 +60,28 @@ def test_totals(types, make, is_divided, threads):
     assert ("partial" in roles) == is_divided
 
 
+PRODUCTS = {
+    "dot": ((1, 6000), (6000, 1)),
+    "few rows and columns": ((5, 6000), (6000, 7)),
+    "one row": ((1, 6000), (6000, 40)),
+}
+
+
+@pytest.mark.parametrize(("left", "right"), PRODUCTS.values(), ids=PRODUCTS)
+@pytest.mark.parametrize("dtype", ["f32", "f64", "i64"])
+def test_long_products_are_sliced(left, right, dtype):
+    def make(a: Value, b: Value) -> Value:
+        return op("matmul")(a, b) * 3 + 1
+
+    graph = fused(build([Type(dtype, left), Type(dtype, right)], make))
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-9, 9, shape).astype(Type(dtype).numpy_dtype) for shape in (left, right))
+    step = Step(graph, threads=3, thresholds=ALWAYS)
+    assert [len(call.cuts) for _, _, call in step.kernel_names()] == [4, 0]
+    for _ in range(10):
+        np.testing.assert_array_equal(step([a, b])[0], a @ b * 3 + 1)
+
+
 def test_a_long_sum_is_as_exact_as_on_one_thread():
     x = np.full(3_000_000, 0.1, np.float32)
     graph = fused(build([Type("f32", x.shape)], lambda x: op("sum")(x, axes=(0,))))
