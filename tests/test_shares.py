@@ -51,7 +51,7 @@ def outcome(step: Step, graph: Graph, arrays: Sequence[np.ndarray]) -> list[np.n
     """The results, or which check failed."""
     try:
         return all_results(step, graph, arrays)
-    except errors.CheckFailedError as error:
+    except errors.GraphcError as error:
         return str(error)
 
 
