@@ -8,7 +8,7 @@ nanoseconds.  Whatever does not fit gives `MISS`, and the caller takes the slow 
 or explains.
 
 There is one piece of code for all steps, `entry_text.py`; what it expects of a step's arguments is
-data, the plan that this file writes.
+data, the plan that this file writes in the terms of `entry_layout.py`.
 
 The layout of Python's and NumPy's objects is part of their binary interface; it is checked on real
 objects before it is relied on.  Where it differs there is no entry point: every call takes the slow
@@ -37,12 +37,10 @@ from graphc.runtime.calling import (
     Result,
     container_kind,
 )
-from graphc.runtime.llvm.entry_text import (
+from graphc.runtime.llvm.entry_layout import (
     CLASS,
     DATA,
     DTYPE,
-    ENTRY,
-    ENTRY_TEXT,
     FIELD,
     FLAGS,
     ITEMS,
@@ -55,6 +53,7 @@ from graphc.runtime.llvm.entry_text import (
     Build,
     Match,
 )
+from graphc.runtime.llvm.entry_text import ENTRY, ENTRY_TEXT
 from graphc.runtime.llvm.jit import QUICK, Machine, add_symbols, compile_text
 
 __all__ = ["RESERVED", "is_supported", "native_step", "prepare"]

@@ -1,0 +1,103 @@
+"""The call of a compiled step in Python, for what its native entry point does not take.
+
+The first call, arguments that must be converted or copied, a second thread while the step is busy,
+and whatever has to be explained: overlaps, arrays that cannot be written to, failed checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphc import errors
+from graphc.trace import tree
+from graphc.trace.scope import user_loc
+from graphc.trace.trace import Spec
+
+if TYPE_CHECKING:
+    from graphc.compiled import Specialised
+
+
+def run_slowly(entry: Specialised, leaves: Sequence[Any]) -> Any:
+    """The result of the step for leaves of its signature."""
+    step = entry.step or entry.ready()
+    arrays = [
+        leaf
+        if type(leaf) is np.ndarray and leaf.flags.carray
+        else _as_array(leaf, param.type.numpy_dtype, name)
+        for leaf, param, name in zip(leaves, step.program.graph.params, entry.names, strict=True)
+    ]
+    for i in step.program.updated:
+        _expect_writable(leaves[i], entry.names[i])
+        if any(a is not b for a, b in zip(arrays, leaves, strict=True)):
+            # The step sees the copies, which never overlap.
+            _expect_apart(i, leaves, entry.names)
+    try:
+        results = step(arrays)
+    except errors.OverlapError as error:
+        raise _named(error, entry, leaves) from None
+    for i in step.program.updated:
+        if arrays[i] is not leaves[i]:
+            leaves[i][...] = arrays[i]
+    returned = [
+        leaves[r.index] if r.is_argument else _as_result(results[r.index])
+        for r in entry.traced.results
+    ]
+    return tree.unflatten(entry.traced.structure, returned)
+
+
+def _as_array(leaf: Any, dtype: np.dtype, name: str) -> np.ndarray:
+    """The argument as aligned memory in row-major order: itself, or a copy."""
+    if isinstance(leaf, Spec):
+        raise errors.ArgumentError(
+            "a Spec stands for an array that is not there yet; call the function with arrays",
+            user_loc(),
+        )
+    if isinstance(leaf, np.ndarray) and leaf.flags.c_contiguous and leaf.flags.aligned:
+        return leaf
+    try:
+        return np.array(leaf, dtype, order="C")
+    except OverflowError:
+        raise errors.IntegerRangeError(
+            f"argument {name} is {leaf}, which does not fit {dtype}; pass a float", user_loc()
+        ) from None
+
+
+def _as_result(array: np.ndarray) -> Any:
+    return array if array.shape else array[()]
+
+
+def _expect_writable(target: np.ndarray, name: str) -> None:
+    if not target.flags.writeable:
+        raise errors.ReadOnlyError(
+            f"{name} is assigned to, but the array is read-only; pass a copy", user_loc()
+        )
+
+
+def _named(
+    error: errors.OverlapError, entry: Specialised, leaves: Sequence[Any]
+) -> errors.OverlapError:
+    """The error with the names of the arguments that overlap."""
+    try:
+        for i in entry.ready().program.updated:
+            _expect_apart(i, leaves, entry.names)
+    except errors.OverlapError as named:
+        return named
+    return error
+
+
+def _expect_apart(updated: int, leaves: Sequence[Any], names: Sequence[str]) -> None:
+    """An argument that is assigned to shares no memory with another."""
+    target = leaves[updated]
+    for other, name in zip(leaves, names, strict=True):
+        if other is target or not isinstance(other, np.ndarray):
+            continue
+        effort = 100_000  # beyond which they count as overlapping
+        if np.may_share_memory(target, other, max_work=effort):  # type: ignore[arg-type]
+            raise errors.OverlapError(
+                f"{names[updated]} is assigned to in place and shares memory with {name};"
+                " pass a copy of one of them",
+                user_loc(),
+            )
