@@ -298,6 +298,11 @@ class Function:
             f"load {kind}, ptr {address.text}, align {max(BITS[elem] // 8, 1)}", elem, lanes
         )
 
+    def prefetch(self, address: Reg) -> None:
+        """Ask for the cache line of an address, to be read soon; any address will do."""
+        self.module.declare("llvm.prefetch.p0", "void", ["ptr", "i32", "i32", "i32"])
+        self.line(f"call void @llvm.prefetch.p0(ptr {address.text}, i32 0, i32 3, i32 1)")
+
     def store(self, value: Reg, address: Reg) -> None:
         align = max(BITS[value.elem] // 8, 1)
         self.line(f"store {value.typed}, ptr {address.text}, align {align}")

@@ -28,6 +28,7 @@ from graphc.runtime.kernel import (
     accesses,
 )
 from graphc.runtime.llvm.builder import (
+    BITS,
     Function,
     Module,
     Reg,
@@ -36,6 +37,7 @@ from graphc.runtime.llvm.builder import (
 )
 from graphc.runtime.llvm.gemm import MatmulShape, Tile, emit_matmul, workspace_bytes
 from graphc.runtime.llvm.math import ELEMS, SCALARS
+from graphc.runtime.llvm.prefetch import LINE, rows_ahead
 from graphc.runtime.llvm.routines import call_routine
 from graphc.runtime.llvm.target import HostTarget
 from graphc.runtime.llvm.widths import lanes_for, lanes_of_register
@@ -159,6 +161,8 @@ class _Emitter:
         self.lanes = 1
         self.vector_axis: int | None = None
         self.mask: Reg | None = None
+        self.rows_ahead = rows_ahead(kernel)
+        self.ahead: dict[Access, int] = {}
 
     def emit(self) -> None:
         for access in accesses(self.kernel.body):
@@ -246,7 +250,15 @@ class _Emitter:
             raw = self.f.masked_load(pointer, elem, self.lanes, self._lanes_where(guard))
         else:
             raw = self.f.load(pointer, elem, self.lanes)
+            self.prefetch(access, pointer, elem)
         return self._as_value(raw, dtype)
+
+    def prefetch(self, access: Access, pointer: Reg, elem: str) -> None:
+        """Ask for what this access reads in the next row, where that is worth it."""
+        if access in self.ahead:
+            for lane in range(0, self.lanes, 8 * LINE // BITS[elem]):
+                index = constant(self.ahead[access] + lane, "i64")
+                self.f.prefetch(self.f.offset(pointer, elem, index))
 
     def _lanes_where(self, guard: Reg | None) -> Reg:
         """The lanes that are on, and in which the guard holds."""
@@ -339,8 +351,10 @@ class _Emitter:
     def loop(self, loop: Loop) -> None:
         totals = self.start(loop)
         empty = any(self.sizes[axis] == 0 for axis in loop.axes)
+        self.ahead = self.rows_ahead.get(id(loop), {})
         if not empty:
             totals = self.nested(loop, loop.axes, totals)
+        self.ahead = {}
         across = loop.vector and bool(loop.accumulators)
         for accumulator, total in zip(loop.accumulators, totals, strict=True):
             value = self.across_lanes(accumulator.combine, total) if across else total
@@ -407,9 +421,7 @@ class _Emitter:
         self.masks_totals = False
         return totals
 
-    def share_in_vectors(
-        self, loop: Loop, axis: int, totals: list[Reg], unroll: int
-    ) -> list[Reg]:
+    def share_in_vectors(self, loop: Loop, axis: int, totals: list[Reg], unroll: int) -> list[Reg]:
         """A share of a vector loop: as many full vectors as there are, and a masked rest."""
         f, step = self.f, constant(unroll * self.width, "i64")
         length = f.sub(HIGH, LOW)
@@ -431,9 +443,7 @@ class _Emitter:
         self.masks_totals = False
         return totals
 
-    def guarded(
-        self, condition: Reg, totals: list[Reg], run: Callable[[], list[Reg]]
-    ) -> list[Reg]:
+    def guarded(self, condition: Reg, totals: list[Reg], run: Callable[[], list[Reg]]) -> list[Reg]:
         """What `run` makes of the accumulators if the condition holds."""
         f = self.f
         inside, outside, before = f.name_of("some"), f.name_of("none"), f.block
