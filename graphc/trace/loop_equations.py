@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -100,7 +99,9 @@ def _leave(state: LoopState, body: Body, outs: Sequence[Value], ran: Value | Non
         leaves = [_leaf(key, final, i, outs, scope, ran, state) for i in range(len(final.results))]
         values[key] = tree.unflatten(final.structure, leaves)
     values.update(body.gone)
-    state.set_state([values.get(name, old) for name, old in state.before.items()])
+    state.set_state(
+        [values.get(n, old) for n, old in zip(state.site.names, state.originals(), strict=True)]
+    )
     entries = {key: v for key, v in values.items() if isinstance(key, mutations.Entry)}
     state.watched.put(entries, UNDEFINED)
 
@@ -116,16 +117,12 @@ def _leaf(
 ) -> Tracer:
     out = outs[final.results[i]]
     aliases: Aliases = final.aliases[i]
-    if ran is not None and not final.late:  # it may be what it was
-        aliases = (*aliases, *_shared(final.starts[i]))
+    if ran is not None and final.starts is not None:  # it may be what it was
+        aliases = (*aliases, *final.starts[i])
     storage = Storage(out.atom, scope, mutable=bool(out.shape), aliases=aliases)
-    if ran is not None and final.late and not syntax.is_added(str(key)):
+    if ran is not None and final.starts is None and not syntax.is_added(str(key)):
         storage.unless = _check_of(storage, ran, str(key), state)
     return Tracer(storage, out.shape, weak=final.weak[i])
-
-
-def _shared(start: Tracer) -> Aliases:
-    return (weakref.ref(start.storage),) if start.shape and start.storage.mutable else ()
 
 
 def _check_of(storage: Storage, ran: Value, name: str, state: LoopState) -> Any:

@@ -14,11 +14,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from graphc import errors
 from graphc.build import Value, zero_of
-from graphc.ir import FLOATS, all_eqns
+from graphc.ir import FLOATS, Type, all_eqns
 from graphc.trace import mutations, syntax, tree
 from graphc.trace.branches import UNDEFINED, Unusable
 from graphc.trace.merging import Shown, outer_alias, with_traced
@@ -56,19 +54,15 @@ class Slot:
 class Final:
     """What a name or place holds after the loop: a tree of the loop's results.
 
-    `starts` are the leaves before the loop; where there are none (`late`), it has no value after a
-    loop that never ran.
+    `starts` are the arrays that the leaves are before the loop; of a name that has no value then,
+    and none after a loop that never ran, it is None.
     """
 
     structure: tree.Structure
     results: tuple[int, ...]
     weak: tuple[bool, ...]
     aliases: tuple[Aliases, ...]
-    starts: tuple[Tracer, ...] = ()
-
-    @property
-    def late(self) -> bool:
-        return not self.starts
+    starts: tuple[Aliases, ...] | None = None
 
 
 @dataclass
@@ -88,19 +82,68 @@ class Body:
         return sum(1 for _ in all_eqns(self.scope.builder.finish([])))
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a carried leaf is before the loop.
+
+    It does not keep the array alive: one that no variable holds any more may be assigned into.
+    """
+
+    value: Value
+    weak: bool
+    aliases: Aliases = ()
+
+    __graphc_leaf__ = True
+
+    @staticmethod
+    def of(leaf: Any) -> Start:
+        if isinstance(leaf, Start):
+            return leaf
+        x = lift(leaf)
+        is_array = bool(x.shape) and x.storage.mutable
+        return Start(x.value(), x.weak, (weakref.ref(x.storage),) if is_array else ())
+
+    @property
+    def type(self) -> Type:
+        return self.value.type
+
+    def cast(self, dtype: str, weak: bool) -> Start:
+        return Start(cast_to(self.value, dtype), weak)
+
+
+class _Parked:
+    """A traced variable while the body has another value in its place."""
+
+    def __init__(self, tracer: Tracer):
+        storage = tracer.storage
+        self.storage = weakref.ref(storage)
+        self.held = (storage.atom, storage.scope, storage.mutable, storage.aliases)
+        self.rest = (tracer.shape, tracer.views, tracer.weak, tracer.argument)
+
+    def tracer(self) -> Tracer:
+        """The variable, or where nobody else holds its array, one that cannot be told from it."""
+        storage = self.storage()
+        return Tracer(Storage(*self.held) if storage is None else storage, *self.rest)
+
+
 class _Head:
     """What the body finds in a name or place: its value before the loop, of parameters."""
 
     def __init__(self, init: Any, scope: Scope):
-        self.params: list[Value] = []
-        self.value = tree.map_leaves(lambda leaf: self._enter(leaf, scope), init)
+        starts, self.structure = tree.flatten(init)
+        self.params = [scope.builder.param(start.type) for start in starts]
+        self.weak = [start.weak for start in starts]
+        self.aliases = [start.aliases for start in starts]
+        self.scope = scope
 
-    def _enter(self, leaf: Tracer, scope: Scope) -> Tracer:
-        param = scope.builder.param(leaf.type)
-        self.params.append(param)
-        is_array = bool(leaf.shape)
-        aliases = (weakref.ref(leaf.storage),) if is_array and leaf.storage.mutable else ()
-        return Tracer(Storage(param.atom, scope, is_array, aliases), leaf.shape, weak=leaf.weak)
+    def value(self) -> Any:
+        """To be given away: what keeps an array alive would be another holder of it."""
+        rows = zip(self.params, self.weak, self.aliases, strict=True)
+        leaves = [
+            Tracer(Storage(p.atom, self.scope, bool(p.shape), aliases), p.shape, weak=weak)
+            for p, weak, aliases in rows
+        ]
+        return tree.unflatten(self.structure, leaves)
 
 
 @dataclass
@@ -140,13 +183,14 @@ class LoopState:
         self.set_state = set_state
         self.site = site
         self.before: dict[Key, Any] = dict(zip(site.names, get_state(), strict=True))
+        self.parked: dict[Key, _Parked] = {}
         self.watched = mutations.Watched(mutations.visible())
         self.inits: dict[Key, Any] = {}
         self.storages: list[Storage] = []
         self.is_traced = False
-        for name, value in self.before.items():
-            if self._is_rebound(name, value):
-                self._carry(name, value)
+        for name in site.names:
+            if self._is_rebound(name, self.before[name]):
+                self._carry(name, self.before[name])
 
     def _is_rebound(self, name: Key, value: Any) -> bool:
         """Whether the body is expected to give `name` another value of the same structure."""
@@ -161,7 +205,17 @@ class LoopState:
     def _carry(self, key: Key, value: Any) -> None:
         leaves = tree.flatten(value)[0]
         self.is_traced |= any(isinstance(leaf, Tracer) for leaf in leaves)
-        self.inits[key] = tree.map_leaves(lift, value)
+        self.inits[key] = tree.map_leaves(Start.of, value)
+        if isinstance(value, Tracer) and isinstance(key, str):
+            self.parked[key] = _Parked(value)
+            self.before[key] = None
+
+    def originals(self) -> list[Any]:
+        """What the names held before the loop."""
+        return [
+            self.parked[name].tracer() if name in self.parked else value
+            for name, value in self.before.items()
+        ]
 
     # ---- rounds ----------------------------------------------------------------------------------
 
@@ -179,7 +233,6 @@ class LoopState:
     def _round(self, run: Callable[[], Any]) -> tuple[Body, Any] | None:
         session = current().session
         specialised = dict(session.specialisations)
-        before = {key: _values(init) for key, init in self.inits.items()}
         memory = [current().read(storage) for storage in self.storages]
         with open_scope("body") as scope:
             heads = {k: _Head(init, scope) for k, init in self.inits.items()}
@@ -191,9 +244,9 @@ class LoopState:
             finally:
                 written = scope.undo_writes()
                 self.watched.restore()
-                self.set_state(self.before.values())
+                self.set_state(self.originals())
         body = Body(scope)
-        stable = [self._compare(body, key, heads, row, before) for key, row in left.items()]
+        stable = [self._compare(body, key, heads, row) for key, row in left.items()]
         new = [storage for storage in written if storage not in self.storages]
         self.storages += new
         if new or not all(stable):
@@ -212,7 +265,7 @@ class LoopState:
         return param
 
     def _put(self, heads: dict[Key, _Head]) -> None:
-        start = {key: head.value for key, head in heads.items()}
+        start = {key: head.value() for key, head in heads.items()}
         self.set_state([start.get(name, value) for name, value in self.before.items()])
         entries = {key: value for key, value in start.items() if isinstance(key, mutations.Entry)}
         self.watched.put(entries, UNDEFINED)
@@ -237,14 +290,7 @@ class LoopState:
 
     # ---- comparing -------------------------------------------------------------------------------
 
-    def _compare(
-        self,
-        body: Body,
-        key: Key,
-        heads: dict[Key, _Head],
-        left: Any,
-        before: dict[Key, list[Value]],
-    ) -> bool:
+    def _compare(self, body: Body, key: Key, heads: dict[Key, _Head], left: Any) -> bool:
         """Add a name or place to the body; False where another round must carry something else."""
         if _is_no_value(left):
             if isinstance(key, mutations.Entry):
@@ -252,7 +298,7 @@ class LoopState:
             body.gone[key] = left
             return True
         if key in heads:
-            return self._pair(body, key, heads[key], left, before[key])
+            return self._pair(body, key, heads[key], left)
         known = self._before(key)
         if _is_no_value(known):
             if isinstance(key, mutations.Entry):
@@ -267,50 +313,51 @@ class LoopState:
         self._carry(key, known)
         return False
 
-    def _pair(self, body: Body, key: Key, head: _Head, left: _Left, before: list[Value]) -> bool:
+    def _pair(self, body: Body, key: Key, head: _Head, left: _Left) -> bool:
         """Carry what the body found in `key` and what it left there; False if the types grow."""
-        found, structure = tree.flatten(head.value)
+        structure = head.structure
         if structure != left.structure:
             left = left.with_bools_of(structure, body.scope)
         if structure != left.structure:
             return self._widen_bools(key, self.inits[key], left)
         inits = tree.flatten(self.inits[key])[0]
         grown = []
-        for i, (a, b, init) in enumerate(zip(found, left.leaves, inits, strict=True)):
-            grown.append(self._joined(key, i, structure, a, b, init))
+        for i, (leaf, init) in enumerate(zip(left.leaves, inits, strict=True)):
+            grown.append(self._joined(key, i, structure, leaf, init))
         if any(new is not old for new, old in zip(grown, inits, strict=True)):
             self.inits[key] = tree.unflatten(structure, grown)
             return False
         first = len(body.slots)
-        for start, param, value in zip(before, head.params, left.values, strict=True):
+        for init, param, value in zip(inits, head.params, left.values, strict=True):
             with reenter(body.scope):
                 after = cast_to(value, param.dtype)
-            body.slots.append(Slot(start, param, after))
+            body.slots.append(Slot(init.value, param, after))
         body.finals[key] = Final(
             structure,
             tuple(range(first, len(body.slots))),
-            tuple(param.weak for param in found),
+            tuple(head.weak),
             tuple(left.aliases),
-            tuple(inits),
+            tuple(init.aliases for init in inits),
         )
         return True
 
     def _joined(
-        self, key: Key, i: int, structure: tree.Structure, head: Tracer, left: Tracer, init: Tracer
-    ) -> Tracer:
+        self, key: Key, i: int, structure: tree.Structure, left: Tracer, init: Start
+    ) -> Start:
         """What a leaf starts from so that it keeps its type: `init`, perhaps as another type."""
-        if head.type == left.type and (left.weak or not head.weak):
+        if init.type == left.type and (left.weak or not init.weak):
             return init
-        if head.shape == left.shape:
-            if head.weak and not left.weak and _holds(left.dtype_name, head.dtype_name):
-                return _cast(init, left.dtype_name, weak=False)
-            if head.weak and left.weak:
-                return _cast(init, "f64", weak=True)
-            if left.weak and np.result_type(head.dtype, left.stand_in()) == head.dtype:
+        if init.type.shape == left.shape:
+            dtype = init.type.dtype
+            if init.weak and not left.weak and _holds(left.dtype_name, dtype):
+                return init.cast(left.dtype_name, weak=False)
+            if init.weak and left.weak:
+                return init.cast("f64", weak=True)
+            if left.weak and _holds(dtype, left.dtype_name):
                 return init
         name = list(tree.paths(structure, key if isinstance(key, str) else repr(key)))[i]
         raise self._unstable(
-            f"`{name}`", f"is {head.type} before an iteration and {left.type} after it"
+            f"`{name}`", f"is {init.type} before an iteration and {left.type} after it"
         )
 
     def _widen_bools(self, key: Key, init: Any, left: _Left) -> bool:
@@ -352,10 +399,6 @@ def _is_no_value(value: Any) -> bool:
     return value is UNDEFINED or any(isinstance(x, Unusable) for x in tree.flatten(value)[0])
 
 
-def _values(init: Any) -> list[Value]:
-    return [leaf.value() for leaf in tree.flatten(init)[0]]
-
-
 def _outer_arrays(leaf: Tracer, scope: Scope) -> Aliases:
     """The arrays outside of the body that an array it left may be."""
     if not leaf.shape or not leaf.storage.mutable:
@@ -369,11 +412,5 @@ def _holds(dtype: str, weak: str) -> bool:
     return dtype in FLOATS or (weak == "i64" and dtype != "bool")
 
 
-def _cast(init: Tracer, dtype: str, weak: bool) -> Tracer:
-    return Tracer(
-        Storage(cast_to(init.value(), dtype).atom, current(), mutable=False), init.shape, weak=weak
-    )
-
-
 def _describe(init: Any) -> str:
-    return repr(tree.map_leaves(lambda leaf: Shown(lift(leaf).type), init))
+    return repr(tree.map_leaves(lambda leaf: Shown(Start.of(leaf).type), init))

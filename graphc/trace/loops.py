@@ -145,7 +145,7 @@ def _stops_on_data(loop: _Loop) -> bool:
         finally:
             scope.undo_writes()
             state.watched.restore()
-            loop.set_state(state.before.values())
+            loop.set_state(state.originals())
 
 
 def _while_node(loop: _Loop, test: Callable[[], Any], go: Any, reason: str) -> None:

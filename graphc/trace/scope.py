@@ -100,6 +100,9 @@ class Storage:
 
     @property
     def is_ambiguous(self) -> bool:
+        if all(alias() is None for alias in self.aliases):
+            return False
+        _refresh_snapshots()
         return any(alias() is not None for alias in self.aliases)
 
     @property
@@ -212,6 +215,17 @@ def reenter(scope: Scope) -> Iterator[Scope]:
     finally:
         _stack.scopes.pop()
         scope.closed = was_closed
+
+
+def _refresh_snapshots() -> None:
+    """Make frames forget what their variables held when `f_locals` was last read.
+
+    Up to Python 3.12 a frame keeps that dict, and with it arrays that no variable holds any more.
+    """
+    frame: types.FrameType | None = sys._getframe(1)
+    while frame is not None:
+        frame.f_locals  # noqa: B018 - reading it writes the variables into the dict anew
+        frame = frame.f_back
 
 
 # ---- the user's line -----------------------------------------------------------------------------
