@@ -115,7 +115,7 @@ class Specialised:
     @functools.cached_property
     def native(self) -> NativeCall | None:
         """What the native entry point takes and gives; None where there is none."""
-        if any(eqn.op.effect == "call" for eqn in all_eqns(self.graphs["fused"])):
+        if any(eqn.op.effect in ("call", "print") for eqn in all_eqns(self.graphs["fused"])):
             return None  # it would run a step that failed once more, to explain why
         is_short = work_of(self.graphs["fused"]) < SHORT_STEP
         return native_call(self.structure, self.kinds, self.sharing, self.traced, is_short)

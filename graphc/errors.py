@@ -71,6 +71,10 @@ class RaisedError(GraphcError, RuntimeError):
     """A branch that raises a RuntimeError was taken."""
 
 
+class FailedAssertionError(GraphcError, AssertionError):
+    """An `assert` on a traced value does not hold."""
+
+
 class UnboundNameError(GraphcError, UnboundLocalError):
     """A variable was read that only a loop assigns which ran no iteration."""
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from graphc.ir import Atom, Dense, Eqn, Graph, Lit, Type, Var
-from graphc.ops import control, external, index, shape, tape
+from graphc.ops import control, effects, index, shape, tape
 from graphc.runtime import parts
 from graphc.runtime.flatten import flattened, uses
 from graphc.runtime.homes import Homes
@@ -159,7 +159,7 @@ class _Planner:
                 plan_tape(self, eqn, targets)
             elif eqn.op is index.fail_if:
                 self._fail(eqn)
-            elif eqn.op in external.CALLS:
+            elif eqn.op in effects.FOREIGN:
                 self._foreign(eqn)
             elif eqn.op is shape.constant:
                 self._constant(eqn)
@@ -222,10 +222,11 @@ class _Planner:
         """Operands and results are contiguous: all that an external function is told."""
         operands = [self.contiguous(self.source(atom), atom.type) for atom in eqn.ins]
         results = [self.arena(out.type) for out in eqn.outs]
-        name = eqn.attrs["function"]
-        checked = external.known(name).checked
+        function = effects.function_of(eqn)
         number = len(self.checks)
-        self.items.append(Foreign(name, tuple(operands), tuple(results), checked, number))
+        self.items.append(
+            Foreign(function.name, tuple(operands), tuple(results), function.checked, number)
+        )
         self.checks.append(eqn)
         self.places.update(zip(eqn.outs, results, strict=True))
 

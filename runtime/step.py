@@ -11,7 +11,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.ir import Eqn, Graph, all_eqns
-from graphc.ops import external
+from graphc.ops import effects, external
 from graphc.ops.index import check_error
 from graphc.runtime.barriers import place_barriers
 from graphc.runtime.calling import Calling
@@ -158,5 +158,6 @@ class Step:
 
 def _external_addresses(graph: Graph) -> dict[str, int]:
     """Where the machine code of each external function is that the graph calls."""
-    names = {eqn.attrs["function"] for eqn in all_eqns(graph) if eqn.op in external.EXTERNAL}
-    return {name: external.known(name).address() for name in names}
+    called = effects.FOREIGN | external.EXTERNAL
+    functions = {effects.function_of(eqn) for eqn in all_eqns(graph) if eqn.op in called}
+    return {function.name: function.address() for function in functions}

@@ -518,11 +518,14 @@ CASES = tuple(case for group in GROUPS.values() for case in group)
 
 FOREIGN = ("call", "pure_call", "scalar_call")
 """Ops that name functions of one process: `test_external` is theirs."""
+TEXT = ("print", "describe")
+"""Ops that make text: `test_effects` and `test_texts` are theirs."""
 HELD = frozenset(
     {
         *("cond", "while", "scan", "fused", "fail_if"),
         *("empty_tape", "push", "pop", "is_empty"),
         *FOREIGN,
+        *TEXT,
     }
 )
 """Ops that hold graphs, or only lowering or differentiation makes: other files test them."""
@@ -574,6 +577,8 @@ SMOOTH_CASES = (*_smooth_elementwise(), *_smooth_structured())
 NO_GRADIENT = {
     "call": "gc.custom_vjp gives it one",
     "pure_call": "gc.custom_vjp gives it one",
+    "print": "has no result",
+    "describe": "has no result",
     "stop_gradient": "is a constant for differentiation",
     "constant": "has no operands",
     "iota": "has no operands",

@@ -212,11 +212,6 @@ def ambiguous_and(x):
     return x if x > 0 and x < 1 else -x
 
 
-def traced_assert(x):
-    assert x[0] > 0
-    return x
-
-
 def raise_in_a_branch(x):
     if x[0] > 0:
         raise KeyError("positive")
@@ -247,7 +242,6 @@ def raise_in_a_branch(x):
             r"array bool\[3\] is ambiguous; use np.any or np.all",
         ),
         (ambiguous_and, errors.AmbiguousTruthError, "np.where"),
-        (traced_assert, errors.ConcreteValueError, "assert"),
         (
             raise_in_a_branch,
             errors.UnsupportedSyntaxError,

@@ -113,6 +113,20 @@ class Hooks:
     def indexed(self, value):
         return value
 
+    def joined(self, pieces):
+        convert = {"": lambda value: value, "s": str, "r": repr, "a": ascii}
+        return "".join(
+            piece if isinstance(piece, str) else format(convert[piece[1]](piece[0]), piece[2])
+            for piece in pieces
+        )
+
+    def modulo(self, template, values):
+        return template % values
+
+    def asserted(self, test, message, loc, source):
+        self.calls.append(("asserted", loc, source))
+        return test
+
     def call(self, fn, loc):
         self.calls.append(("call", fn, loc))
         own = isinstance(fn, types.FunctionType) and fn.__code__.co_filename == HERE
@@ -1000,8 +1014,11 @@ def generator_returns(x):
     yield 1
 --- an `if` that contains `return` in a generator or coroutine
 def asserts(x):
-    assert x
---- an `assert`
+    try:
+        assert x
+    except ValueError:
+        pass
+--- an `assert` inside `try`
 def comprehension(x):
     return [1 for i in range(2) if x]
 --- the `if` of a comprehension

@@ -24,7 +24,8 @@ LEAKS: list[Any] = []
         (lambda x: bool(x[0]), "call gc.cond"),
         (lambda x: np.zeros(x.astype(int)[0]), "Python int argument of its own"),
         (lambda x: [1, 2, 3][x.astype(int)[0]], "Python int argument of its own"),
-        (lambda x: f"{x[0]:.2f}", "format the result"),
+        (lambda x: f"{x[0]:.2f}".upper(), "format the function's result"),
+        (lambda x: f"{x[0]:.2f}", "format the function's result"),
         (lambda x: np.interp(1.0, X, X) + any(v > 1 for v in x), "call gc.cond"),
         (lambda x: np.ma.array(x), "ordinary NumPy array"),
     ],
@@ -152,7 +153,7 @@ def test_repr_and_iteration() -> None:
     shown = []
 
     def f(x, s):
-        shown.append((repr(x), f"{s}", len(x), [r.shape for r in x], x.T.shape, x.dtype))
+        shown.append((len(x), [r.shape for r in x], x.T.shape, x.dtype))
         with pytest.raises(TypeError, match="unsized"):
             len(s)
         with pytest.raises(TypeError, match="0-d"):
@@ -162,4 +163,4 @@ def test_repr_and_iteration() -> None:
         return x
 
     gc.trace(f, gc.Spec((2, 3), "f32"), 1.0)
-    assert shown == [("Traced(f32[2,3])", "Traced(f64[])", 2, [(3,), (3,)], (3, 2), np.float32)]
+    assert shown == [(2, [(3,), (3,)], (3, 2), np.float32)]

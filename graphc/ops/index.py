@@ -14,6 +14,7 @@ import numpy as np
 from graphc import errors
 from graphc.build import Value
 from graphc.ir import FLOATS, INTS, Op, Type, register
+from graphc.ops.effects import described
 
 # ---- take ----------------------------------------------------------------------------------------
 
@@ -128,6 +129,7 @@ CHECK_ERRORS = {
     "LinAlgError": errors.LinAlgError,
     "RuntimeError": errors.RaisedError,
     "UnboundLocalError": errors.UnboundNameError,
+    "AssertionError": errors.FailedAssertionError,
 }
 
 
@@ -141,7 +143,7 @@ def _infer_check(ok: Type, value: Type, *, error: str, message: str) -> tuple[Ty
 
 def check_error(error: str, message: str, value: int, loc: object) -> errors.GraphcError:
     """The exception of a failed check; `{value}` in the message is the value that failed."""
-    return CHECK_ERRORS[error](message.replace("{value}", str(value)), loc)
+    return CHECK_ERRORS[error](described(message).replace("{value}", str(value)), loc)
 
 
 def _check_reference(ok: np.ndarray, value: np.ndarray, error: str, message: str) -> tuple[()]:

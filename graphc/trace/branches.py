@@ -73,6 +73,20 @@ class Unusable:
         raise self.error
 
 
+def settled(value: Any) -> Any:
+    """What a branch or an iteration leaves in a name: `value`, if it is sure to have one."""
+    for leaf in tree.flatten(value)[0]:
+        if isinstance(leaf, Tracer) and leaf.storage.unless is not None:
+            return Unusable(
+                errors.UnboundNameError(
+                    "this variable is assigned only in a loop that may run no iteration, inside of"
+                    " a branch or another loop; give it a value before them",
+                    user_loc(),
+                )
+            )
+    return value
+
+
 # ---- predicates ----------------------------------------------------------------------------------
 
 
@@ -157,7 +171,7 @@ def _failing_branch(label: str, loc: Loc | None, scope: Scope, error: Exception)
         ) from error
     builder = scope.builder
     builder.loc = where
-    message = str(error).removeprefix(f"{where}: ")
+    message = _message(error).removeprefix(f"{where}: ")
     index_ops.check(
         builder.literal(False, Type("bool")),
         builder.literal(0, Type("i64")),
@@ -165,6 +179,13 @@ def _failing_branch(label: str, loc: Loc | None, scope: Scope, error: Exception)
         message=message,
     )
     return Branch(label, loc, scope, [], tree.LEAF, [], [], [], scope.undo_writes(), error)
+
+
+def _message(error: Exception) -> str:
+    from graphc.trace import texts  # here, because texts reads this module
+
+    known = error.args[:1] and error.args[0]
+    return texts.describe(known) if isinstance(known, texts.TracedText) else str(error)
 
 
 def _trace_branch(label: str, loc: Loc | None, thunk: Callable[[], Any]) -> Branch:

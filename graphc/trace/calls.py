@@ -19,7 +19,7 @@ import numpy as np
 from graphc import errors
 from graphc.ir import DTYPE_NAMES, NUMPY_DTYPES
 from graphc.ops import elementwise as ew
-from graphc.trace import iterables, numpy_api, numpy_making
+from graphc.trace import iterables, numpy_api, numpy_making, texts
 from graphc.trace.numpy_choosing import where
 from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, cast_to, holds_tracer, is_python_scalar, lift, wrap
@@ -246,11 +246,23 @@ _ON_TRACED: list[tuple[Any, Callable[..., Any]]] = [
     (range, iterables.range_),
 ]
 
+
+def _text_of(function: Any, conversion: str) -> Callable[..., Any]:
+    traced = texts.of_value(conversion)
+    return lambda *args, **kwargs: (traced if len(args) == 1 and not kwargs else function)(
+        *args, **kwargs
+    )
+
+
 _STAND_INS: dict[int, tuple[Any, Callable[..., Any]]] = {
     **{
         id(function): (function, functools.wraps(function)(_if_traced(function, traced)))
         for function, traced in _ON_TRACED
     },
+    id(print): (print, texts.print_),
+    id(str): (str, _text_of(str, "s")),
+    id(repr): (repr, _text_of(repr, "r")),
+    id(format): (format, texts.formatted),
     id(enumerate): (enumerate, iterables.enumerate_),
     id(zip): (zip, iterables.zip_),
     id(reversed): (reversed, iterables.reversed_),

@@ -20,6 +20,7 @@ from graphc.trace.branches import (
     Unusable,
     choose,
     own,
+    settled,
     trace_branches,
     truth,
 )
@@ -97,7 +98,7 @@ def if_statement(
         watched.expect_arrays_unchanged()
         watched.expect_globals_unchanged()
         after = zip(names, get_state(), before, strict=True)
-        assigned = {name: new for name, new, old in after if new is not old}
+        assigned = {name: settled(new) for name, new, old in after if new is not old}
         result: dict[_Name, Any] = own({**assigned, **watched.changes(UNDEFINED)})
         watched.restore()
         return result

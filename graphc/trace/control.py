@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphc.ir import Loc
-from graphc.trace import branches, conditionals, loops, syntax
+from graphc.trace import branches, conditionals, loops, syntax, texts
 from graphc.trace.scope import is_tracing
 from graphc.trace.tracer import holds_tracer, lift
 from graphc.trace.user_code import is_user_code
@@ -21,6 +21,9 @@ def call(function: Any, loc: Loc | None = None) -> Any:
         return function
     from graphc.trace import calls
 
+    template = getattr(function, "__self__", None)
+    if isinstance(template, str) and function.__name__ == "format":
+        return texts.format_method(template)
     return calls.stand_in(function) or converted(function)
 
 
@@ -71,6 +74,9 @@ class _Hooks:
     test = staticmethod(branches.test)
     call = staticmethod(call)
     indexed = staticmethod(indexed)
+    joined = staticmethod(texts.joined)
+    modulo = staticmethod(texts.modulo)
+    asserted = staticmethod(texts.asserted)
 
 
 _HOOKS = _Hooks()

@@ -18,7 +18,7 @@ from graphc import errors
 from graphc.build import Value, zero_of
 from graphc.ir import FLOATS, Type, all_eqns
 from graphc.trace import mutations, syntax, tree
-from graphc.trace.branches import UNDEFINED, Unusable
+from graphc.trace.branches import UNDEFINED, Unusable, settled
 from graphc.trace.merging import Shown, outer_alias, with_traced
 from graphc.trace.scope import Scope, Storage, current, open_scope, reenter
 from graphc.trace.tracer import Tracer, cast_to, lift
@@ -277,6 +277,7 @@ class LoopState:
         now: dict[Key, Any] = {key: self._before(key) for key in heads}
         now.update(zip(self.site.names, self.get_state(), strict=True))
         now.update(self.watched.changes(UNDEFINED).items())
+        now = {key: settled(value) for key, value in now.items()}
         return {
             key: value if _is_no_value(value) else _Left.of(value, scope)
             for key, value in now.items()

@@ -4,7 +4,7 @@
 call turned into a call of a hook.  The new function shares the globals, closure cells,
 defaults, file and line numbers of the old one.  For ordinary values the hooks do what Python does.
 
-The hooks, with `loc` a `Loc`, and `BranchLocs` where there are branches (all but the last three):
+The hooks, with `loc` a `Loc`, and `BranchLocs` where there are branches (all but the last six):
 
     if_statement(test, then, otherwise, get_state, set_state, names, loc, *, globals_assigned)
     if_return(test, then, otherwise, get_state, set_state, names, loc, *, globals_assigned)
@@ -13,6 +13,7 @@ The hooks, with `loc` a `Loc`, and `BranchLocs` where there are branches (all bu
     if_expression(test, then, otherwise, *, loc)
     and_(first, *rest, loc)      or_(first, *rest, loc)
     not_(value, loc)             test(value, loc, why)       call(fn, loc)
+    joined(pieces)               modulo(template, values)    asserted(test, message, loc, source)
 
 and a value `UNDEFINED`, which stands for a variable that is not bound.
 """

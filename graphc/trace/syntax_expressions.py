@@ -122,6 +122,29 @@ class ExpressionRewriter(ast.NodeTransformer):
         node.ifs = [self.test(test, "the `if` of a comprehension") for test in node.ifs]
         return node
 
+    # ---- text ----
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:
+        if not any(isinstance(part, ast.FormattedValue) for part in node.values):
+            return node
+        return self.runtime("joined", node, *(self.piece(part) for part in node.values))
+
+    def piece(self, part: ast.expr) -> ast.expr:
+        if not isinstance(part, ast.FormattedValue):
+            return part
+        conversion = text("" if part.conversion < 0 else chr(part.conversion))
+        spec = text("") if part.format_spec is None else self.visit(part.format_spec)
+        return at(ast.Tuple([self.visit(part.value), conversion, spec], ast.Load()), part.value)
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        is_text = isinstance(node.left, ast.JoinedStr) or (
+            isinstance(node.left, ast.Constant) and isinstance(node.left.value, str)
+        )
+        self.generic_visit(node)
+        if is_text and isinstance(node.op, ast.Mod):
+            return self.runtime("modulo", node, node.left, node.right)
+        return node
+
     # ---- calls ----
 
     def visit_Call(self, node: ast.Call) -> ast.expr:

@@ -120,6 +120,18 @@ class Runtime:
         """What to index in place of `value`."""
         return self.hooks.indexed(value)
 
+    def joined(self, *pieces: Any) -> Any:
+        """An f-string."""
+        return self.hooks.joined(pieces)
+
+    def modulo(self, template: Any, values: Any) -> Any:
+        return self.hooks.modulo(template, values)
+
+    def asserted(self, value: Any, number: int, message: Branch | None) -> Any:
+        """What an `assert` is to test."""
+        site = self.sites[number]
+        return self.hooks.asserted(value, message, site.loc, site.why)
+
     def call(self, fn: Any, number: int) -> Any:
         return self.hooks.call(fn, self.sites[number].loc)
 

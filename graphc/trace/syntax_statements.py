@@ -152,8 +152,15 @@ class FunctionRewriter(ExpressionRewriter):
     visit_TryStar = visit_Try
 
     def visit_Assert(self, node: ast.Assert) -> ast.stmt:
+        why = self.why_kept(*([] if node.msg is None else [node.msg])) or self.scope.why_not_here()
+        source, loc = ast.unparse(node.test), self.loc(node)
         self.generic_visit(node)
-        node.test = self.test(node.test, "an `assert`")
+        if why is not None:
+            node.test = self.test(node.test, f"an `assert` {why}")
+            return node
+        message = ast.Constant(None) if node.msg is None else self.delayed(node.msg)
+        site = self.site(loc, why=source)
+        node.test = self.runtime("asserted", node.test, node.test, site, message)
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt | None:
