@@ -109,7 +109,7 @@ def return_where_either_branch_goes_on(x):
 X = np.array([1.0, 2.0, 3.0])
 
 
-@program((4 * X,), (0.1 * X,))
+@program((4 * X,), (0.1 * X,), grad=(0,))
 def while_on_data(x):
     while x.sum() > 1.0:
         x = x * 0.5
@@ -186,7 +186,7 @@ def zipped_and_reversed(x, y):
     return t
 
 
-@program((X,), (-X,), conds=None)
+@program((X,), (-X,), conds=None, grad=(0,))
 def long_for_with_exits(x):
     s = 0.0
     for i in range(100):
@@ -210,7 +210,7 @@ def forever(x):
         n += 1
 
 
-@program((2.0,), (9.0,), conds=None)
+@program((2.0,), (9.0,), conds=None, grad=(0,))
 def newton(a):
     x = a
     for _ in range(50):
@@ -221,7 +221,7 @@ def newton(a):
     return x
 
 
-@program((X,))
+@program((X,), grad=(0,))
 def carried_tree(x):
     state = {"position": x, "history": (0.0, 1)}
     for _ in range(30):

@@ -88,7 +88,7 @@ def as_loss(program: Program, weights: list[np.ndarray]) -> Callable[..., Any]:
         total = 0.0
         k = 0
         for leaf in tree.flatten(program.function(*args))[0]:
-            if not isinstance(leaf, float) and leaf.dtype.kind != "f":
+            if isinstance(leaf, int) or (not isinstance(leaf, float) and leaf.dtype.kind != "f"):
                 continue
             total = total + np.sum(leaf * weights[k])
             k += 1
