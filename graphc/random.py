@@ -25,11 +25,13 @@ import numpy as np
 from graphc import errors
 from graphc.build import Value
 from graphc.ir import FLOATS, INTS
+from graphc.loops import while_loop
 from graphc.ops import shape as shape_ops
 from graphc.ops.random import WORD
 from graphc.ops.random import philox as philox_op
 from graphc.trace.scope import current, is_tracing, user_loc
-from graphc.trace.tracer import Tracer, known_dtype, lift, wrap
+from graphc.trace.tracer import Tracer, cast_to, known_dtype, lift, wrap
+from graphc.transforms import stop_gradient
 
 __all__ = [
     "bernoulli",
@@ -37,6 +39,8 @@ __all__ = [
     "categorical",
     "choice",
     "exponential",
+    "fold_in",
+    "gamma",
     "key",
     "normal",
     "permutation",
@@ -47,7 +51,7 @@ __all__ = [
 
 Shape = int | tuple[int, ...]
 
-_DRAWING, _SPLITTING = 0, 1
+_DRAWING, _SPLITTING, _FOLDING = 0, 1, 2
 """Domains of the counter: numbers and keys made from one key have nothing in common."""
 
 # ---- keys ----------------------------------------------------------------------------------------
@@ -83,6 +87,19 @@ def split(key: Any, num: int = 2) -> Any:
     return np.stack([words & WORD, words >> 32 & WORD], axis=-1)
 
 
+def fold_in(key: Any, data: Any) -> Any:
+    """The key number `data`, an integer that may be traced, of those that `key` makes.
+
+    For loops: `fold_in(key, i)` is another key in each iteration.
+
+    >>> import graphc as gc
+    >>> gc.random.fold_in(gc.random.key(0), 5).shape
+    (2,)
+    """
+    words = _philox(key, (), _FOLDING, start=data)
+    return np.stack([words & WORD, words >> 32 & WORD], axis=-1)
+
+
 def _words_of(key: Any) -> tuple[Any, Any]:
     """The two words of a key.  Raises `errors.ArgumentError` for what is none."""
     shape, dtype = getattr(key, "shape", None), getattr(key, "dtype", None)
@@ -109,20 +126,24 @@ def bits(key: Any, shape: Shape = ()) -> Any:
     return _philox(key, _as_shape(shape), _DRAWING)
 
 
-def _philox(key: Any, shape: tuple[int, ...], domain: int, draw: int = 0) -> Any:
+def _philox(key: Any, shape: tuple[int, ...], domain: int, draw: int = 0, start: Any = 0) -> Any:
+    """The bits at the positions from `start` on."""
     first, second = _words_of(key)
     if is_tracing():
-        return _traced_philox(lift(first), lift(second), shape, domain, draw)
-    counter = np.arange(math.prod(shape), dtype=np.int64).reshape(shape)
+        return _traced_philox(lift(first), lift(second), lift(start), shape, domain, draw)
+    counter = np.arange(math.prod(shape), dtype=np.int64).reshape(shape) + start
     keys = (np.broadcast_to(word, shape) for word in (first, second))
     return philox_op.reference(counter, *keys, domain=domain, draw=draw)
 
 
 def _traced_philox(
-    first: Tracer, second: Tracer, shape: tuple[int, ...], domain: int, draw: int
+    first: Tracer, second: Tracer, start: Tracer, shape: tuple[int, ...], domain: int, draw: int
 ) -> Tracer:
-    keys = (shape_ops.broadcast(word.value(), shape=shape, axes=()) for word in (first, second))
-    return wrap(philox_op(_positions(shape), *keys, domain=domain, draw=draw))
+    from_start = cast_to(start.value(), "i64")
+    given = (first.value(), second.value(), from_start)
+    keys = [shape_ops.broadcast(word, shape=shape, axes=()) for word in given]
+    counter = _positions(shape) + keys.pop()
+    return wrap(philox_op(counter, *keys, domain=domain, draw=draw))
 
 
 def _positions(shape: tuple[int, ...]) -> Value:
@@ -257,6 +278,47 @@ def exponential(key: Any, shape: Shape = (), dtype: Any = np.float64) -> Any:
     """
     kind = _dtype(dtype, FLOATS, "exponential")
     return -np.log(_positive_unit(_philox(key, _as_shape(shape), _DRAWING), kind))
+
+
+def gamma(key: Any, a: Any, shape: Shape | None = None, dtype: Any = np.float64) -> Any:
+    """Numbers with density x**(a - 1) exp(-x) / Gamma(a) for x > 0; `shape`, or a's own.
+
+    By the rejection method of Marsaglia and Tsang (2000).  No gradient flows into `a`.
+
+    Raises `graphc.errors.DTypeError` if `dtype` is not floating point.
+
+    >>> import numpy as np, graphc as gc
+    >>> x = gc.random.gamma(gc.random.key(0), 3.0, (10000,))
+    >>> bool(abs(np.mean(x) - 3.0) < 0.1)
+    True
+    """
+    kind = _dtype(dtype, FLOATS, "gamma")
+    sizes = np.shape(a) if shape is None else _as_shape(shape)
+    given: Any = np.broadcast_to(stop_gradient(_as(a, kind)), sizes)
+    # Of what is no shape parameter nothing would ever be accepted.
+    is_valid = (given > 0) & np.isfinite(given)
+    alpha = np.where(is_valid, given, kind.type(1.0))
+    # The method needs a >= 1; below, gamma(a) is gamma(a + 1) times a power of a uniform number.
+    is_small = alpha < 1.0
+    d = np.where(is_small, alpha + kind.type(1.0), alpha) - kind.type(1.0 / 3.0)
+
+    def draw(turn: Any) -> tuple[Any, Any]:
+        own = fold_in(key, turn)
+        x = normal(own, sizes, kind)
+        v = (kind.type(1.0) + x / np.sqrt(d * kind.type(9.0))) ** 3
+        chance = np.log(_positive_unit(_philox(own, sizes, _SPLITTING), kind))
+        bound = kind.type(0.5) * x * x + d - d * v + d * np.log(np.where(v > 0, v, kind.type(1.0)))
+        return d * v, (v > 0) & (chance < bound)
+
+    def again(state: Any) -> Any:
+        turn, found, is_found = state
+        value, fits = draw(turn)
+        return turn + 1, np.where(is_found, found, value), is_found | fits
+
+    value, fits = draw(0)
+    _, found, _ = while_loop(lambda state: ~np.all(state[2]), again, (1, value, fits))
+    power = _positive_unit(_philox(key, sizes, _SPLITTING), kind) ** (kind.type(1.0) / alpha)
+    return np.where(is_valid, np.where(is_small, found * power, found), kind.type(math.nan))
 
 
 def categorical(key: Any, logits: Any, axis: int = -1, shape: Shape | None = None) -> Any:

@@ -57,6 +57,8 @@ DISTRIBUTIONS = {
     "seed": lambda key: gc.random.key(5),
     "choice": lambda key: gc.random.choice(key, np.array([2.0, 3.0, 5.0]), (2, 2)),
     "choice p": lambda key: gc.random.choice(key, 3, (8,), p=np.array([0.2, 0.0, 0.8])),
+    "gamma": lambda key: gc.random.gamma(key, np.array([0.3, 1.0, 7.5])),
+    "fold_in": lambda key: gc.random.fold_in(key, 3),
     "empty": lambda key: gc.random.normal(key, (0, 3)),
 }
 
@@ -101,6 +103,28 @@ def test_continuous_distributions(name: str, dtype: Any) -> None:
     assert x.dtype == dtype and np.all(np.isfinite(x))
     assert stats.kstest(x, law.cdf).pvalue > 1e-3
     assert abs(stats.pearsonr(x[1:], x[:-1])[0]) < 4 / np.sqrt(COUNT)
+
+
+@pytest.mark.parametrize("a", [0.2, 1.0, 4.5])
+def test_gamma(a: float) -> None:
+    x = gc.compile(lambda key, a: gc.random.gamma(key, a, (COUNT,)))(KEY, a)
+    assert stats.kstest(x, stats.gamma(a).cdf).pvalue > 1e-3
+
+
+def test_gamma_of_what_is_no_parameter_is_nan_and_ends() -> None:
+    x = gc.random.gamma(KEY, np.array([np.nan, -1.0, 0.0, np.inf, 2.0]))
+    assert np.isnan(x[:4]).all() and np.isfinite(x[4])
+
+
+def test_a_key_for_each_iteration() -> None:
+    def walk(key: Any, n: Any) -> Any:
+        x = 0.0
+        for i in range(n):
+            x = x + gc.random.normal(gc.random.fold_in(key, i))
+        return x
+
+    expected = sum(float(gc.random.normal(gc.random.fold_in(KEY, i))) for i in range(50))
+    assert np.isclose(gc.compile(walk)(KEY, 50), expected)
 
 
 def test_integers_are_equally_likely() -> None:
