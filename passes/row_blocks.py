@@ -36,6 +36,12 @@ RIGHT_BYTES = 512 * 1024
 ROW_BYTES = 16 * 1024
 """The longest row of a value between kernels: a block of at least 16 rows stays in the L2 cache."""
 
+PARTS = 12
+"""The most kernels that are joined: the values between all of them share the cache."""
+
+SEARCHED = 500
+"""Equations that are looked at for a path around a chain; beyond, there may be one."""
+
 
 def fuse_rows(graph: Graph) -> Graph:
     """The fused graph with row-wise sequences of kernels as one `fused` equation each."""
@@ -123,6 +129,8 @@ class _Chains:
         if a == b:
             return
         first, second = self.chains[a], self.chains[b]
+        if len(first.kernels) + len(second.kernels) > PARTS:
+            return
         leading = first.leading or second.leading
         joined = Chain(first.kernels + second.kernels, first.views | second.views | views, leading)
         if not leading or (second.leading or leading) != leading or not self._pays(joined):
@@ -173,7 +181,7 @@ class _Chains:
         return axes
 
     def _path_outside(self, first: Chain, joined: Chain) -> bool:
-        """Whether something outside both needs the first, and is needed by the second."""
+        """Whether something outside both may need the first, and be needed by the second."""
         inside, earliest = set(joined.members), min(first.members)
         waiting = [j for i in inside for j in self._producers(i) if j not in inside]
         seen: set[int] = set()
@@ -184,6 +192,8 @@ class _Chains:
             if i in seen or i < earliest:
                 continue
             seen.add(i)
+            if len(seen) > SEARCHED:
+                return True
             waiting += self._producers(i)
         return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from models import softmax, spread
 from running import all_results, assert_within, build, fused, interpret, kernels, op
+from test_scaling import calls
 
 from graphc.build import Value
 from graphc.ir import OPS, Graph, Type
@@ -17,8 +19,9 @@ from graphc.ops.elementwise import exp, greater_equal, maximum, rsqrt, square, w
 from graphc.passes.autodiff import gradient
 from graphc.passes.cse import eliminate_common
 from graphc.passes.dce import eliminate_dead
+from graphc.passes.fuse import fuse
 from graphc.passes.reasons import why_apart
-from graphc.passes.row_blocks import RIGHT_BYTES, ROW_BYTES
+from graphc.passes.row_blocks import PARTS, RIGHT_BYTES, ROW_BYTES, fuse_rows, parts_of
 from graphc.runtime import schedule_rows
 from graphc.runtime.kernel import Blocks, Kernel, Loop
 from graphc.runtime.planner import make_program
@@ -274,3 +277,28 @@ def test_random_sequences(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schedule_rows, "BLOCK_BYTES", block_bytes)
         check(random_model(shape, recipe, kept))
+
+
+# ---- many kernels --------------------------------------------------------------------------------
+
+
+def ladder(count: int) -> Graph:
+    """Products and softmax in turn: any number of kernels works on the same rows."""
+
+    def make(x: Value, w: Value) -> Value:
+        for _ in range(count):
+            x = softmax(matmul(x, w))
+        return x
+
+    return build([Type("f64", (24, 8)), Type("f64", (8, 8))], make)
+
+
+def test_a_bounded_number_of_kernels_is_joined() -> None:
+    after = kernels(fused(ladder(PARTS)))
+    assert [len(parts_of(eqn)) for eqn in after] == [PARTS, PARTS]
+    check(ladder(PARTS))
+
+
+def test_ten_times_the_kernels_take_about_ten_times_as_many_calls() -> None:
+    few, many = (calls(partial(fuse_rows, fuse(ladder(n))))[1] for n in (30, 300))
+    assert many < 15 * few
