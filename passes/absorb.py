@@ -119,6 +119,7 @@ class _Search:
     work: dict[int, float] = field(default_factory=dict)
     copies: dict[int, int] = field(default_factory=dict)
     burden: dict[int, float] = field(default_factory=dict)
+    read_by_loops: dict[int, bool] = field(default_factory=dict)
 
     def visit(self, position: int) -> None:
         eqn = self.graph.eqns[position]
@@ -168,8 +169,17 @@ class _Search:
         return any(atom in outs and i not in moved for i, atom in enumerate(eqn.ins))
 
     def _is_read_by_loops(self, position: int) -> bool:
-        users = self.readers[position]
-        return all(r == GRAPH or _is_loop_reader(self.graph.eqns[r]) for r in users)
+        """Whether nothing, a matrix product say, reads the result in memory, or a view of it."""
+        if position not in self.read_by_loops:
+            users = self.readers[position]
+            self.read_by_loops[position] = all(r == GRAPH or self._is_loop(r) for r in users)
+        return self.read_by_loops[position]
+
+    def _is_loop(self, reader: int) -> bool:
+        eqn = self.graph.eqns[reader]
+        if is_view_mover(eqn) and reader not in self.absorbed:
+            return self._is_read_by_loops(reader)
+        return _is_loop_reader(eqn)
 
     def _is_pulled(self, eqn: Eqn, users: Sequence[int]) -> bool:
         """Whether the result is only read inside of nests: no memory is made for it."""

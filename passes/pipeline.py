@@ -22,6 +22,7 @@ from graphc.passes.fold import fold_constants
 from graphc.passes.fuse import fuse
 from graphc.passes.join import join
 from graphc.passes.lower import lower
+from graphc.passes.recompute import recompute
 from graphc.passes.row_blocks import fuse_rows
 from graphc.passes.simplify import simplify
 from graphc.passes.stabilize import stabilize
@@ -50,6 +51,7 @@ FUSE: tuple[Pass, ...] = (
     Pass("common: lowered", eliminate_common),
     Pass("dead: lowered", eliminate_dead),
     Pass("fuse", fuse),  # the passes above do not see kernels
+    Pass("recompute", recompute),
     Pass("rows", fuse_rows),
     Pass("join", join),
 )
