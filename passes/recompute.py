@@ -174,9 +174,9 @@ class _Recomputing:
             ins = tuple(rename(atom, {**other.taken_in, **names}) for atom in inner.ins)
             copy = inner.replace(ins=ins, outs=(other.taken_in[out],))
             other.copies.append(((source, i), copy, own))
-        inside = self.kernels[source].results[value]
-        assert isinstance(inside, Var)
-        other.rename(other.params.pop(value), other.taken_in[inside])
+        made = self.kernels[source].results[value]
+        assert isinstance(made, Var)
+        other.rename(other.params.pop(value), other.taken_in[made])
 
 
 def _is_nest(eqn: Eqn) -> bool:
