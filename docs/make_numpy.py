@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from graphc.trace import numpy_api
+from graphc.trace import numpy_api, special
 from graphc.trace.numpy_ufuncs import ACCUMULATE, AT, OF_MATRICES, REDUCE, SEVERAL_RESULTS
 from graphc.trace.ufuncs import NAMED_UFUNCS, UFUNCS
 
@@ -42,7 +42,8 @@ def _lines() -> Iterator[str]:
     yield "With broadcasting, `out=`, `where=` (with `out=`) and `dtype=`:\n"
     ufuncs = [*UFUNCS, *OF_MATRICES, *SEVERAL_RESULTS]
     yield _listed(f"np.{ufunc.__name__}" for ufunc in ufuncs)
-    yield f"Of scipy.special: {_listed(NAMED_UFUNCS)}"
+    names = (name.strip("_") for name in (*NAMED_UFUNCS, *special.FUNCTIONS))
+    yield f"Of scipy.special: {_listed(set(names))}"
     methods = (("reduce", REDUCE), ("accumulate", ACCUMULATE), ("at", AT))
     listed = (f"np.{u.__name__}.{method}" for method, table in methods for u in table)
     yield f"Also `outer` of each, and {_listed(listed)}"

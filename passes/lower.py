@@ -15,7 +15,7 @@ from graphc.build import Value
 from graphc.ir import FLOATS, OPS, Atom, Dense, Eqn, Graph, Lit, Op
 from graphc.ops import index, linalg, reduce, shape
 from graphc.ops.elementwise import equal, isnan, logical_not, logical_or, where
-from graphc.passes import lower_linalg
+from graphc.passes import lower_linalg, lower_special
 from graphc.passes.rewrite import Result, Rewriter, Rule, rewrite, table
 
 INT64_MIN = -(2**63)
@@ -71,6 +71,7 @@ def _in_memory(at: Rewriter, number: Lit) -> Atom:
 LOWERINGS = table(
     (
         *lower_linalg.LOWERINGS,
+        *lower_special.LOWERINGS,
         ("argmax", _position_of(reduce.max)),
         ("argmin", _position_of(reduce.min)),
         ("check", lower_check),

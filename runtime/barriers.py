@@ -58,9 +58,7 @@ class _Placer(NamedTuple):
     turning: frozenset[Root] = frozenset()
     """Roots of which any may be any other's memory, for the loops around."""
 
-    def placed(
-        self, items: Sequence[Item], pending: list[Touch]
-    ) -> tuple[list[Item], list[Touch]]:
+    def placed(self, items: Sequence[Item], pending: list[Touch]) -> tuple[list[Item], list[Touch]]:
         """Items with barriers, and what has been touched since the last one."""
         done: list[Item] = []
         for item in items:

@@ -83,9 +83,7 @@ def _is_separable(
         for memory in roots[s.access.buffer].memories()
     }
     read = {
-        memory
-        for access in accesses(tuple(shared))
-        for memory in roots[access.buffer].memories()
+        memory for access in accesses(tuple(shared)) for memory in roots[access.buffer].memories()
     }
     scratch = [
         {a.buffer for a in accesses(tuple(run)) if kernel.buffers[a.buffer].role == "scratch"}

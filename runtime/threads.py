@@ -64,9 +64,7 @@ def _from_numba() -> int | None:
 
 def _quota(root: Path) -> int | None:
     """The CPUs that the control groups of this process grant, rounded up; None without a limit."""
-    granted = [
-        limit for folder in _control_groups(root) if (limit := _granted(folder)) is not None
-    ]
+    granted = [limit for folder in _control_groups(root) if (limit := _granted(folder)) is not None]
     return max(1, math.ceil(min(granted))) if granted else None
 
 

@@ -496,6 +496,7 @@ CHOOSING: dict[str, Row] = {
         ],
         (np.array([1.5, -np.inf, np.inf, -0.0, 0.0, -2.5]),),
     ),
+    "i0~": (lambda x: np.i0(x), (V,)),
     "sinc~": (lambda x: [np.sinc(x), np.sinc(x * 0)], (V,)),
 }
 

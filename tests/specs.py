@@ -537,6 +537,10 @@ DECOMPOSITIONS = frozenset(
 """Ops of `test_decompositions`, whose results are compared up to rounding and to signs."""
 
 
+SPECIAL = frozenset("erfc erfcx erfinv zeta digamma gammaln gamma i0e i1e log_ndtr".split())
+"""Ops of `test_special`, which measures their errors."""
+
+
 def cases(name: str) -> list[Case]:
     return [case for case in CASES if case.op == name]
 

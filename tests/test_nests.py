@@ -49,7 +49,9 @@ def test_each_nest_gets_its_axes_its_buffers_and_what_it_needs():
     first, second = nests(whole, roots(4))
     assert (first.buffers, second.buffers) == ((0, 1, 2), (0, 1, 3))
     assert (first.kernel.domain, second.kernel.domain) == ((8,), (4,))
-    assert str(first.kernel) == """\
+    assert (
+        str(first.kernel)
+        == """\
 kernel both(in b0: f64[8], in b1: f64[8], out b2: f64[8]) {
   t0 = load b0[0]
   vector for i0 < 8 {
@@ -58,6 +60,7 @@ kernel both(in b0: f64[8], in b1: f64[8], out b2: f64[8]) {
     store b2[i0] = t2
   }
 }"""
+    )
 
 
 def test_equal_nests_become_equal_kernels():

@@ -17,6 +17,7 @@ from graphc.ops import (
     reduce,
     shape,
     sorting,
+    special,
     tape,
 )
 
@@ -34,5 +35,6 @@ __all__ = [
     "reduce",
     "shape",
     "sorting",
+    "special",
     "tape",
 ]

@@ -19,7 +19,7 @@ import numpy as np
 from graphc import errors
 from graphc.ir import DTYPE_NAMES, NUMPY_DTYPES
 from graphc.ops import elementwise as ew
-from graphc.trace import iterables, numpy_api, numpy_making, texts
+from graphc.trace import iterables, numpy_api, numpy_making, special, texts
 from graphc.trace.numpy_choosing import where
 from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, cast_to, holds_tracer, is_python_scalar, lift, wrap
@@ -31,6 +31,9 @@ def stand_in(function: Any) -> Callable[..., Any] | None:
     row = _STAND_INS.get(id(function))
     if row is not None:
         return row[1]
+    traced = special.function_of_scipy(function)
+    if traced is not None:
+        return _if_traced(function, traced)
     _refuse_generators(function)
     return None
 

@@ -26,6 +26,7 @@ from graphc.trace import numpy_running as running
 from graphc.trace import numpy_shapes as shapes
 from graphc.trace import numpy_sorting as sorting
 from graphc.trace import numpy_statistics as statistics
+from graphc.trace import special
 from graphc.trace.numpy_ufuncs import OF_MATRICES, SEVERAL_RESULTS
 from graphc.trace.scope import user_loc
 from graphc.trace.tracer import lift
@@ -108,6 +109,7 @@ _MAKING: dict[Any, Entry] = {
     np.around: making.np_round,
     np.result_type: making.result_type,
     np.real: lift,
+    np.i0: special.np_i0,
 }
 _REFUSED: dict[Any, Entry] = {
     np.nonzero: _no_static_shape("np.nonzero", "use np.where(condition, x, y)"),

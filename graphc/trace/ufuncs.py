@@ -14,6 +14,7 @@ from graphc.ops import bits as bit_ops
 from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
 from graphc.ops import shape as shape_ops
+from graphc.trace import special
 from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, cast_to, promoted_dtype, wrap
 
@@ -345,8 +346,7 @@ UFUNCS: dict[Any, tuple[Rule, Emit]] = {
 """NumPy ufunc -> (the dtype its operands are converted to, what it emits on them)."""
 
 NAMED_UFUNCS: dict[str, tuple[Rule, Emit]] = {
-    "erf": (_as_floats, ew.erf),
-    "expit": (_as_floats, ew.sigmoid),
+    name: (_as_floats, emit) for name, emit in special.UFUNCS.items()
 }
 """scipy.special's ufuncs, by name, so that scipy need not be imported to recognise them."""
 
