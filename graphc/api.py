@@ -30,7 +30,7 @@ def compile(
     target: str = "cpu",
     threads: int | None = None,
     fastmath: bool = False,
-    donate: tuple[str, ...] = (),
+    donate: str | tuple[str, ...] = (),
     check_nan: bool = False,
 ) -> Any:
     """Compile a NumPy function; also a decorator, with or without options.
@@ -47,7 +47,11 @@ def compile(
     fastmath  allow reassociation and contraction in the user's arithmetic: faster sums, results
               that are no longer IEEE's to the last bit
 
-    `donate` and `check_nan` are not available in this version and must keep their defaults.
+    donate    the name or names of arguments whose arrays the step may use for results of their
+              type, in place of new memory; such an array must not be used again, and passing it to
+              a compiled function again is an error
+
+    `check_nan` is not available in this version and must keep its default.
 
     Raises `graphc.errors.ArgumentError` for an option that is not available or has a wrong value;
     on a call, the error of `graphc.errors` that says what cannot be compiled, with the line.
@@ -59,7 +63,8 @@ def compile(
     >>> f(np.zeros(3), 1.0)
     array([2., 2., 2.])
     """
-    _check_options({"target": target, "donate": donate, "check_nan": check_nan})
+    _check_options({"target": target, "check_nan": check_nan})
+    donate = (donate,) if isinstance(donate, str) else tuple(donate or ())
     _check_threads(threads)
     if fn is None:
         return functools.partial(
@@ -71,7 +76,8 @@ def compile(
             check_nan=check_nan,
         )
     if isinstance(fn, (staticmethod, classmethod)):
-        return type(fn)(Compiled(fn.__func__, Options(target, fastmath, threads)))
+        _check_donate(fn.__func__, donate)
+        return type(fn)(Compiled(fn.__func__, Options(target, fastmath, threads, donate)))
     if not callable(fn):
         raise errors.ArgumentError(f"compile takes a function, not {type(fn).__name__}", user_loc())
     if any(is_kind(fn) for is_kind in _NOT_PLAIN):
@@ -80,7 +86,8 @@ def compile(
             " compile a function that returns them, and call it from there",
             user_loc(),
         )
-    return Compiled(fn, Options(target, fastmath, threads))
+    _check_donate(fn, donate)
+    return Compiled(fn, Options(target, fastmath, threads, donate))
 
 
 _NOT_PLAIN = (
@@ -92,7 +99,6 @@ _NOT_PLAIN = (
 
 _AVAILABLE: dict[str, tuple[Any, ...]] = {
     "target": TARGETS,
-    "donate": ((), None),
     "check_nan": (False,),
 }
 """Option -> the values that this version honours."""
@@ -104,6 +110,24 @@ def _check_options(options: dict[str, Any]) -> None:
             listed = " or ".join(map(repr, allowed))
             raise errors.ArgumentError(
                 f"compile: {name}={options[name]!r} is not available; use {listed}", user_loc()
+            )
+
+
+def _check_donate(fn: Callable[..., Any], donate: tuple[str, ...]) -> None:
+    """Every donated argument is one of the function's own."""
+    try:
+        parameters = inspect.signature(fn).parameters
+    except (ValueError, TypeError):
+        return
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    for name in donate:
+        if name not in parameters:
+            known = ", ".join(parameters)
+            raise errors.ArgumentError(
+                f"compile: donate names {name!r}, but the function takes ({known}); name one of"
+                " these",
+                user_loc(),
             )
 
 

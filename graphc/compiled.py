@@ -7,6 +7,7 @@ import inspect
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import numpy as np
 from graphc import errors
 from graphc.bound import BoundMethod, global_name
 from graphc.calling import NativeCall, native_call
+from graphc.donation import donated, is_any_donated, is_of, mark, refuse_donated
 from graphc.ir import Graph, all_eqns, subgraphs
 from graphc.ops.control import while_
 from graphc.ops.linalg import matmul
@@ -60,6 +62,14 @@ class Options:
     target: str = "cpu"
     fastmath: bool = False
     threads: int | None = None
+    donate: tuple[str, ...] = ()
+    fusion: bool = True
+    """Without it each equation is a kernel of its own, which shows what fusion is worth."""
+
+    @property
+    def kernels(self) -> tuple[pipeline.Pass, ...]:
+        """The passes that make kernels."""
+        return pipeline.FUSE if self.fusion else pipeline.SEPARATE
 
 
 @dataclass
@@ -75,6 +85,8 @@ class Specialised:
     graphs: dict[str, Graph]
     pass_ms: dict[str, float]
     trace_ms: float
+    donated: tuple[int, ...] = ()
+    """The arguments, by position among the leaves, that are donated."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     compile_ms: float = 0.0
     step: Step | None = None
@@ -181,6 +193,10 @@ class Compiled:
         if is_tracing():
             return converted(self._function)(*args, **kwargs)
         entry = self._latest
+        if is_any_donated():
+            self._refuse_donated(args, kwargs)
+        if self._options.donate:
+            return self._call_donating(args, kwargs)
         if entry is not None:
             if not entry.has_fast:
                 entry.make_fast()
@@ -194,6 +210,19 @@ class Compiled:
             leaves, structure = tree.flatten((args, kwargs))
             entry = self._latest = self._lookup(leaves, structure, args, kwargs)
         return run_slowly(entry, leaves)
+
+    def _refuse_donated(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        leaves = tree.flatten((args, kwargs))[0]
+        refuse_donated(leaves, lambda: leaf_names(self._function, args, kwargs))
+
+    def _call_donating(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        leaves, structure = tree.flatten((args, kwargs))
+        prepare()
+        entry = self._latest = self._lookup(leaves, structure, args, kwargs)
+        returned = run_slowly(entry, leaves)
+        for i in entry.donated:
+            mark(leaves[i])
+        return returned
 
     def __get__(self, instance: Any, owner: type) -> Any:
         return self if instance is None else BoundMethod(self, instance)
@@ -288,9 +317,11 @@ class Compiled:
         start = time.perf_counter()
         names = leaf_names(self._function, args, kwargs)
         traced = trace(self._function, args, kwargs, names, _first_of_each(leaves))
+        given = _donated_leaves(names, leaves, self._options.donate)
+        traced = donated(traced, given) if given else traced
         trace_ms = (time.perf_counter() - start) * 1e3
         optimized, optimize_ms = pipeline.run(traced.graph, pipeline.OPTIMIZE)
-        fused, fuse_ms = pipeline.run(optimized, pipeline.FUSE)
+        fused, fuse_ms = pipeline.run(optimized, self._options.kernels)
         graphs = {"traced": traced.graph, "optimized": optimized, "fused": fused}
         return Specialised(
             names,
@@ -302,7 +333,22 @@ class Compiled:
             graphs,
             optimize_ms | fuse_ms,
             trace_ms,
+            given,
         )
+
+
+def _donated_leaves(
+    names: Sequence[str], leaves: Sequence[Any], arguments: Sequence[str]
+) -> tuple[int, ...]:
+    """The positions of the arrays in donated arguments; not those that are passed twice."""
+    if not arguments:
+        return ()
+    times = Counter(_first_of_each(leaves))
+    return tuple(
+        i
+        for i, (name, leaf) in enumerate(zip(names, leaves, strict=True))
+        if isinstance(_kind(leaf), tuple) and times[i] == 1 and is_of(name, arguments)
+    )
 
 
 def _kind(leaf: Any) -> Any:

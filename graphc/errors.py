@@ -122,6 +122,10 @@ class ReadOnlyError(GraphcError, ValueError):
     """An assignment to an array that cannot be written: a broadcast view, a constant."""
 
 
+class DonatedError(GraphcError, ValueError):
+    """An array that was donated to a compiled function, and is passed to one again."""
+
+
 class StaleValueError(GraphcError, RuntimeError):
     """A read of an array that a traced conditional chose, after one of its choices was changed."""
 

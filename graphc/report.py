@@ -95,7 +95,9 @@ def make_report(entry: Specialised) -> Report:
     step = entry.ready()
     program = step.program
     graph = program.graph
-    outside = [*graph.in_types, *graph.out_types, *(d.type for d in program.constants)]
+    updates = {result for _, result in graph.updates}  # which lie in their arguments
+    fresh = [type for j, type in enumerate(graph.out_types) if j not in updates]
+    outside = [*graph.in_types, *fresh, *(d.type for d in program.constants)]
     return Report(
         graph.name,
         tuple(_kernel_reports(graph, step.kernel_names())),

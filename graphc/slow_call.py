@@ -38,11 +38,15 @@ def run_slowly(entry: Specialised, leaves: Sequence[Any]) -> Any:
         results = step(arrays)
     except errors.OverlapError as error:
         raise _named(error, entry, leaves) from None
-    for i in step.program.updated:
+    for i in step.program.updated.difference(entry.donated):
         if arrays[i] is not leaves[i]:
             leaves[i][...] = arrays[i]
     returned = [
-        leaves[r.index] if r.is_argument else _as_result(results[r.index])
+        _as_result(results[r.index])
+        if not r.is_argument
+        else _as_result(arrays[r.index].view())  # the donated array itself is not used again
+        if r.index in entry.donated
+        else leaves[r.index]
         for r in entry.traced.results
     ]
     return tree.unflatten(entry.traced.structure, returned)

@@ -74,12 +74,12 @@ ASSEMBLERS = frozenset({shape.pad, shape.concatenate, shape.update_slice})
 
 
 def is_mover(eqn: Eqn) -> bool:
-    return is_view_mover(eqn) or eqn.op in ASSEMBLERS or eqn.op is index.take
+    return is_view_mover(eqn) or eqn.op in ASSEMBLERS or eqn.op in index.GATHERS
 
 
 def moved_operands(eqn: Eqn) -> Sequence[int]:
-    """Which operands a mover reads elsewhere: of a `take` not the positions."""
-    return (0,) if eqn.op is index.take else range(len(eqn.ins))
+    """Which operands a mover reads elsewhere: of a `take` or `pick` not the positions."""
+    return (0,) if eqn.op in index.GATHERS else range(len(eqn.ins))
 
 
 def _may_choose(eqn: Eqn) -> bool:
@@ -248,7 +248,18 @@ class _Search:
         eqn = self.graph.eqns[position]
         if eqn.op in ASSEMBLERS:
             return position in self.result.pulled
-        return eqn.op is index.take or (is_view_mover(eqn) and self._is_read_by_loops(position))
+        is_view = is_view_mover(eqn) and self._is_read_by_loops(position)
+        return is_view or eqn.op in index.GATHERS
+
+
+def absorb_nothing(graph: Graph) -> Absorption:
+    """Every equation on its own, and all that it reads in memory."""
+    result = Absorption(set(range(len(graph.eqns))))
+    for position, eqn in enumerate(graph.eqns):
+        moved = moved_operands(eqn) if is_mover(eqn) else ()
+        reads = [Read(a, i in moved) for i, a in enumerate(eqn.ins) if isinstance(a, Var)]
+        result.reads[position] = tuple(dict.fromkeys(reads))
+    return result
 
 
 UNIFORM_COST = 200

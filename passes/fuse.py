@@ -21,7 +21,7 @@ from graphc.build import rename
 from graphc.ir import Atom, Eqn, Graph, Lit, Var, has_effect, map_subgraphs
 from graphc.ops import control
 from graphc.passes.absorb import is_soft
-from graphc.passes.groups import PARTS, Group, Grouping, find_groups
+from graphc.passes.groups import PARTS, Group, Grouping, find_groups, single_groups
 
 Unit = tuple[Group | None, list[int]]
 """The equations of a kernel, or one equation that is none."""
@@ -29,7 +29,12 @@ Unit = tuple[Group | None, list[int]]
 
 def fuse(graph: Graph) -> Graph:
     """The graph with its kernels as `fused` equations, inside conditionals and loops too."""
-    return everywhere(_fuse, graph)
+    return everywhere(lambda held, written: _outlined(find_groups(held), written), graph)
+
+
+def separate(graph: Graph) -> Graph:
+    """The graph with each equation as a kernel of its own: what fusion is compared with."""
+    return everywhere(lambda held, written: _outlined(single_groups(held), written), graph)
 
 
 def everywhere(
@@ -51,9 +56,9 @@ def _with_held(change: Callable[[Graph, set[Atom]], Graph], eqn: Eqn) -> Eqn:
     return map_subgraphs(lambda held: everywhere(change, held, set(held.outs[:carried])), eqn)
 
 
-def _fuse(graph: Graph, written: set[Atom]) -> Graph:
+def _outlined(grouping: Grouping, written: set[Atom]) -> Graph:
     """`written`: results that take the place of a parameter when nothing reads it any more."""
-    grouping = find_groups(graph)
+    graph = grouping.graph
     needed = _readers(graph, grouping)
     units: list[Unit] = []
     for group in grouping.groups.values():

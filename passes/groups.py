@@ -23,7 +23,14 @@ from graphc.axis_maps import (
 from graphc.ir import Eqn, Graph, Var
 from graphc.ops import index, linalg, shape
 from graphc.ops.reduce import REDUCTIONS
-from graphc.passes.absorb import ASSEMBLERS, absorb, is_soft, is_view_mover
+from graphc.passes.absorb import (
+    ASSEMBLERS,
+    Absorption,
+    absorb,
+    absorb_nothing,
+    is_soft,
+    is_view_mover,
+)
 
 PARTS = {"concatenate", "pad", "update_slice"}
 """Ops whose result, in memory, has parts that other kernels may write where they belong."""
@@ -52,9 +59,9 @@ class Group:
 class Grouping:
     """The groups of a graph's equations, merged step by step."""
 
-    def __init__(self, graph: Graph):
+    def __init__(self, graph: Graph, absorption: Absorption):
         self.graph = graph
-        self.absorption = absorb(graph)
+        self.absorption = absorption
         self.group_of: list[int] = []
         self.groups: dict[int, Group] = {}
         self.maps: dict[int, AxisMap] = {}
@@ -110,7 +117,8 @@ class Grouping:
         return (
             eqn.op.elementwise
             or eqn.op in REDUCTIONS
-            or eqn.op in (shape.iota, index.take)
+            or eqn.op is shape.iota
+            or eqn.op in index.GATHERS
             or is_soft(eqn)
         )
 
@@ -296,10 +304,18 @@ def _embedding(small: Group, big: Group, axes: dict[int, int]) -> Sequence[int] 
 
 def find_groups(graph: Graph) -> Grouping:
     """The groups of a graph, each of them convex: its kernels can be put in an order."""
-    grouping = Grouping(graph)
+    grouping = Grouping(graph, absorb(graph))
     for position, eqn in enumerate(graph.eqns):
         grouping.add(position, eqn)
         if position in grouping.groups:
             grouping.merge_producers(position, eqn)
     grouping.merge_siblings()
+    return grouping
+
+
+def single_groups(graph: Graph) -> Grouping:
+    """Each equation as a group of its own: what there would be without fusion."""
+    grouping = Grouping(graph, absorb_nothing(graph))
+    for position, eqn in enumerate(graph.eqns):
+        grouping.add(position, eqn)
     return grouping

@@ -19,7 +19,7 @@ from graphc.ir import Eqn, Graph, all_eqns
 from graphc.passes.cse import eliminate_common
 from graphc.passes.dce import eliminate_dead
 from graphc.passes.fold import fold_constants
-from graphc.passes.fuse import fuse
+from graphc.passes.fuse import fuse, separate
 from graphc.passes.join import join
 from graphc.passes.lower import lower
 from graphc.passes.recompute import recompute
@@ -46,15 +46,22 @@ OPTIMIZE: tuple[Pass, ...] = (
     Pass("dead", eliminate_dead),
 )
 
-FUSE: tuple[Pass, ...] = (
+LOWER: tuple[Pass, ...] = (
     Pass("lower", lower),
     Pass("common: lowered", eliminate_common),
     Pass("dead: lowered", eliminate_dead),
+)
+
+FUSE: tuple[Pass, ...] = (
+    *LOWER,
     Pass("fuse", fuse),  # the passes above do not see kernels
     Pass("recompute", recompute),
     Pass("rows", fuse_rows),
     Pass("join", join),
 )
+
+SEPARATE: tuple[Pass, ...] = (*LOWER, Pass("separate", separate))
+"""In place of `FUSE`: each equation a kernel of its own, to see what fusion does."""
 
 PIPELINE = OPTIMIZE + FUSE
 

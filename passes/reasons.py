@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphc.ir import Atom, Eqn, Graph, Var
-from graphc.ops import linalg
+from graphc.ops import control, linalg
 from graphc.passes.groups import STANDALONE
 from graphc.passes.row_blocks import parts_of, too_large
 
@@ -11,14 +11,15 @@ from graphc.passes.row_blocks import parts_of, too_large
 def why_apart(graph: Graph, first: Eqn, second: Eqn, value: Atom) -> str:
     """The first rule that keeps `second`, which reads `value` of `first`, apart.
 
-    Those of `row_blocks.py` where there is a matrix product, then those of `groups.py`.
+    Those of `row_blocks.py` where there is a matrix product, then those of `groups.py`; of kernels
+    with several nests, those of the two nests with the value between them.
     """
+    if "nests" in (first.attrs["kind"], second.attrs["kind"]):
+        return _why_nests_apart(graph, first, second, value)
     kinds = (first.attrs["kind"], second.attrs["kind"])
     for kind in kinds:
         if kind in STANDALONE:
             return f"{kind} has a loop nest of its own"
-    if "nests" in kinds:
-        return "one of them is several nests, of which another waits for more"
     if not {"matmul", "rows"}.isdisjoint(kinds):
         reason = _why_not_by_rows(first, second, value)
         if reason:
@@ -33,6 +34,24 @@ def why_apart(graph: Graph, first: Eqn, second: Eqn, value: Atom) -> str:
     if _path_between(graph, first, second):
         return "another kernel lies between them"
     return "the value runs along other axes in the second"
+
+
+def _why_nests_apart(graph: Graph, first: Eqn, second: Eqn, value: Atom) -> str:
+    if _path_between(graph, first, second):
+        return "another kernel lies between them"
+    while first.attrs["kind"] == "nests":
+        made = dict(zip(first.outs, first.attrs["body"].outs, strict=True))[value]  # type: ignore[index]
+        first = next(nest for nest in first.attrs["body"].eqns if made in nest.outs)
+        first = first.replace(outs=tuple(value if out is made else out for out in first.outs))
+    while second.attrs["kind"] == "nests":
+        body: Graph = second.attrs["body"]
+        read = body.params[second.ins.index(value)]
+        nest = next(nest for nest in body.eqns if read in nest.ins)
+        if nest.op is not control.fused:
+            return "the value runs along other axes in the second"
+        second = nest.replace(ins=tuple(value if a is read else a for a in nest.ins))
+    pair = graph.replace(eqns=(first, second))
+    return why_apart(pair, first, second, value)
 
 
 def _why_not_by_rows(first: Eqn, second: Eqn, value: Atom) -> str:

@@ -179,6 +179,7 @@ AXIS_ATTRS: dict[Op, Callable[[Batching, Mapping[str, Any]], dict[str, Any]]] = 
             cumulative.cummax,
             cumulative.cummin,
             cumulative.recurrence,
+            index.pick,
         ),
         lambda at, attrs: {**attrs, "axis": attrs["axis"] + 1},
     ),

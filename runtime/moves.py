@@ -1,4 +1,5 @@
-"""Loop nests of the operations that move elements: copy, concatenate, pad, update_slice, take, ...
+"""Loop nests of the operations that move elements: copy, concatenate, pad, update_slice, and
+`scatter_add`.
 
 Operands are layouts in buffers, or literals, of which no memory exists.
 """
@@ -238,26 +239,6 @@ def _without_axis(layout: Layout, axis: int) -> Layout:
     )
 
 
-def _take(
-    moves: _Moves, eqn: Eqn, sources: list[Source], places: Places, into: Layout, out: int
-) -> list[Statement]:
-    axis = eqn.attrs["axis"]
-    data, positions = sources
-    size, count = eqn.ins[0].type.shape[axis], eqn.ins[1].type.rank
-    axes = moves.axes(into.shape)
-    indexed, rest = axes[axis : axis + count], axes[:axis] + axes[axis + count :]
-    body, at = _clamped(moves, positions, places[1], indexed, eqn.ins[1].type.dtype, size)
-    if isinstance(data, Lit):
-        body, value = [], Lit(data.value, Type(data.type.dtype))
-    else:
-        value = moves.fresh(eqn.out.type.dtype)  # type: ignore[assignment]
-        assert places[0] is not None
-        access = moves.access(places[0], _without_axis(data, axis), rest)
-        body.append(Load(value, access, at, data.strides[axis]))  # type: ignore[arg-type]
-    body.append(Store(moves.access(out, into, axes), value))
-    return moves.loops(axes, body)
-
-
 def _scatter_add(
     moves: _Moves, eqn: Eqn, sources: list[Source], places: Places, into: Layout, out: int
 ) -> list[Statement]:
@@ -280,6 +261,5 @@ _MOVES = {
     "concatenate": _concatenate,
     "pad": _pad,
     "update_slice": _update_slice,
-    "take": _take,
     "scatter_add": _scatter_add,
 }

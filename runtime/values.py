@@ -261,19 +261,28 @@ def _update_slice(nest: Nest, eqn: Eqn, at: Coordinates, guard: Guard) -> Making
 
 
 def _take(nest: Nest, eqn: Eqn, at: Coordinates, guard: Guard) -> Making:
-    """Positions are clamped: whatever they are, no memory outside is touched."""
     x, positions = eqn.ins
     axis, count = eqn.attrs["axis"], positions.type.rank
-    last = x.type.shape[axis] - 1
     found = yield positions, at[axis : axis + count], guard
-    if isinstance(found, Lit):
-        place = Coordinate(min(max(int(found.value), 0), last))
-    else:
-        wide = nest.compute("cast", "i64", [found], (("dtype", "i64"),))
-        low = nest.compute("maximum", "i64", [wide, Lit(0, I64)])
-        inside = nest.compute("minimum", "i64", [low, Lit(last, I64)])
-        place = nest.found(inside, last + 1)
+    place = _position(nest, found, x.type.shape[axis])
     return (yield x, (*at[:axis], place, *at[axis + count :]), guard)
+
+
+def _pick(nest: Nest, eqn: Eqn, at: Coordinates, guard: Guard) -> Making:
+    x, positions = eqn.ins
+    axis = eqn.attrs["axis"]
+    found = yield positions, at, guard
+    place = _position(nest, found, x.type.shape[axis])
+    return (yield x, (*at[:axis], place, *at[axis:]), guard)
+
+
+def _position(nest: Nest, found: Value, size: int) -> Coordinate:
+    """A computed position, clamped: whatever it is, no memory outside is touched."""
+    if isinstance(found, Lit):
+        return Coordinate(min(max(int(found.value), 0), size - 1))
+    wide = nest.compute("cast", "i64", [found], (("dtype", "i64"),))
+    low = nest.compute("maximum", "i64", [wide, Lit(0, I64)])
+    return nest.found(nest.compute("minimum", "i64", [low, Lit(size - 1, I64)]), size)
 
 
 def _iota(nest: Nest, eqn: Eqn, at: Coordinates) -> Value:
@@ -291,5 +300,6 @@ _RULES: dict[str, Callable[..., Any]] = {
     "concatenate": _concatenate,
     "update_slice": _update_slice,
     "take": _take,
+    "pick": _pick,
 }
 """The operations that are not elementwise, by name."""

@@ -416,6 +416,9 @@ def _indexed() -> Iterator[Case]:
         result = x.with_shape(shape[:axis] + positions + shape[axis + 1 :])
         below = f"below:{shape[axis]}"
         yield Case("take", (x, at), {"axis": axis}, ("special", below))
+        if shape[axis]:
+            rows = at.with_shape(shape[:axis] + shape[axis + 1 :])
+            yield Case("pick", (x, rows), {"axis": axis}, ("special", below))
         if dtype in NUMBER:
             length = max(at.size, 1) + 1
             error = "length" if dtype in FLOAT else "exact"

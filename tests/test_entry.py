@@ -13,8 +13,15 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc import donation
 from graphc.runtime.calling import MISS
 from graphc.runtime.llvm import entry
+
+
+@pytest.fixture(autouse=True)
+def _no_donated_arrays() -> None:
+    """While arrays that another test donated exist, each call looks for them first."""
+    donation._donated.clear()
 
 
 @gc.compile

@@ -9,8 +9,11 @@ import pytest
 from models import dense, gelu, layer_norm, log_softmax, softmax, spread
 from running import assert_ulps, assert_within, build, compiled, cond, fused, interpret, kernels, op
 
+import graphc as gc
 from graphc.build import Builder, Value
+from graphc.compiled import Compiled, Options
 from graphc.ir import OPS, Graph, Type, has_effect
+from graphc.ops import control
 from graphc.ops.elementwise import cast, exp, greater, maximum, sin, square, tanh
 from graphc.passes.autodiff import gradient
 from graphc.passes.fuse import fuse
@@ -103,6 +106,123 @@ def test_values(name: str, types: list[Type], make: Callable, count: int) -> Non
         assert_ulps(after, out, 0)
     for got, out in zip(compiled(graph)(*arrays), expected, strict=True):
         assert_within(got, out, 1e-4 * (1 + np.abs(out)))
+
+
+# ---- programs that users write ------------------------------------------------------------------
+
+ROWS = np.random.default_rng(2).normal(size=(64, 100)).astype("f4")
+LABELS = np.random.default_rng(3).integers(0, 100, 64)
+SHARES = np.abs(ROWS) / np.abs(ROWS).sum(axis=1, keepdims=True)
+SCALE = np.linspace(0.5, 1.5, 100, dtype="f4")
+FIELD = np.random.default_rng(4).normal(size=(50, 60)).astype("f4")
+
+
+def np_softmax(x):  # type: ignore[no-untyped-def]
+    e = np.exp(x - np.max(x, axis=1, keepdims=True))
+    return e / np.sum(e, axis=1, keepdims=True)
+
+
+def np_log_softmax(x):  # type: ignore[no-untyped-def]
+    z = x - np.max(x, axis=1, keepdims=True)
+    return z - np.log(np.sum(np.exp(z), axis=1, keepdims=True))
+
+
+def np_layer_norm(x, g, b):  # type: ignore[no-untyped-def]
+    d = x - np.mean(x, axis=1, keepdims=True)
+    return d / np.sqrt(np.mean(d * d, axis=1, keepdims=True) + 1e-5) * g + b
+
+
+def np_rms_norm(x, g):  # type: ignore[no-untyped-def]
+    return x / np.sqrt(np.mean(x * x, axis=1, keepdims=True) + 1e-6) * g
+
+
+def entropy(x, y):  # type: ignore[no-untyped-def]
+    return -np.mean(np.sum(y * np_log_softmax(x), axis=1))
+
+
+def labelled(x, labels):  # type: ignore[no-untyped-def]
+    return -np.mean(np_log_softmax(x)[np.arange(64), labels])
+
+
+def labelled_along(x, labels):  # type: ignore[no-untyped-def]
+    return -np.mean(np.take_along_axis(np_log_softmax(x), labels[:, None], axis=1))
+
+
+def weighed(function):  # type: ignore[no-untyped-def]
+    return lambda w, *args: np.sum(function(*args) * w)
+
+
+def five_point(u):  # type: ignore[no-untyped-def]
+    around = u[2:, 1:-1] + u[:-2, 1:-1] + u[1:-1, 2:] + u[1:-1, :-2]
+    return u[1:-1, 1:-1] + 0.1 * (around - 4 * u[1:-1, 1:-1])
+
+
+def five_point_in_a_copy(u):  # type: ignore[no-untyped-def]
+    new = u.copy()
+    new[1:-1, 1:-1] = five_point(u)
+    return new
+
+
+def five_point_rolled(u):  # type: ignore[no-untyped-def]
+    around = np.roll(u, 1, 0) + np.roll(u, -1, 0) + np.roll(u, 1, 1) + np.roll(u, -1, 1)
+    return u + 0.1 * (around - 4 * u)
+
+
+def black_scholes(s, k, t):  # type: ignore[no-untyped-def]
+    d = (np.log(s / k) + 0.06 * t) / (0.2 * np.sqrt(t))
+    below = 0.5 * (1 + np.tanh(0.8 * d)), 0.5 * (1 + np.tanh(0.8 * (d - 0.2 * np.sqrt(t))))
+    return s * below[0] - k * np.exp(-0.05 * t) * below[1]
+
+
+PROGRAMS: list[tuple[str, Callable, tuple, int]] = [
+    ("softmax", np_softmax, (ROWS,), 1),
+    ("log softmax", np_log_softmax, (ROWS,), 1),
+    ("layer norm", np_layer_norm, (ROWS, SCALE, SCALE), 1),
+    ("rms norm", np_rms_norm, (ROWS, SCALE), 1),
+    ("cross entropy", entropy, (ROWS, SHARES), 1),
+    ("cross entropy of labels", labelled, (ROWS, LABELS), 1),
+    ("cross entropy along an axis", labelled_along, (ROWS, LABELS), 1),
+    ("softmax gradient", gc.grad(weighed(np_softmax), 1), (ROWS, ROWS), 1),
+    ("log softmax gradient", gc.grad(weighed(np_log_softmax), 1), (ROWS, ROWS), 1),
+    (
+        "layer norm gradient",
+        gc.grad(weighed(np_layer_norm), (1, 2, 3)),
+        (ROWS[::-1].copy(), ROWS, SCALE, SCALE),
+        2,
+    ),
+    ("rms norm gradient", gc.grad(weighed(np_rms_norm), (1, 2)), (ROWS, ROWS, SCALE), 2),
+    ("cross entropy gradient", gc.value_and_grad(entropy), (ROWS, SHARES), 1),
+    ("cross entropy of labels gradient", gc.value_and_grad(labelled), (ROWS, LABELS), 2),
+    ("stencil", five_point, (FIELD,), 1),
+    ("stencil in a copy", five_point_in_a_copy, (FIELD,), 1),
+    ("stencil with roll", five_point_rolled, (FIELD,), 1),
+    ("stencil with pad", lambda u: five_point(np.pad(u, 1)), (FIELD,), 1),
+    ("Black-Scholes", black_scholes, (SHARES + 1, SHARES + 1.5, SHARES + 0.1), 1),
+    ("reshape between", lambda x: np.exp(x).reshape(6400) * 2, (ROWS,), 1),
+    ("split between", lambda x: np.sum(np.exp(x).reshape(64, 10, 10), axis=2), (ROWS,), 1),
+    ("flip between", lambda x: np.exp(x)[::-1, ::2] * 2, (ROWS,), 1),
+    ("stack", lambda x, y: np.stack([np.exp(x), y * y]), (SCALE, SCALE), 1),
+    ("stack between", lambda x, y: np.stack([np.exp(x), y * y]) * 2, (SCALE, SCALE), 1),
+    ("rows at positions", lambda x, at: np.tanh(x[at]) * 2, (ROWS, LABELS % 64), 1),
+    ("statistics", lambda x: (x.sum(0), (x * x).sum(0), x.max(0)), (ROWS,), 1),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "args", "count"), PROGRAMS, ids=[p[0] for p in PROGRAMS]
+)
+def test_programs(name: str, function: Callable, args: tuple, count: int) -> None:
+    fast, apart = gc.compile(function), Compiled(function, Options(fusion=False))
+    kinds = [eqn for eqn in fast.graph(*args, stage="fused").eqns if eqn.op is control.fused]
+    report = fast.explain(*args)
+    assert len(kinds) == count or name == "rows at positions"
+    assert sum(kernel.ops != ("copy",) for kernel in report.kernels) == len(kinds)
+    for got, expected in zip(leaves(fast(*args)), leaves(apart(*args)), strict=True):
+        assert_within(got, expected, 1e-5 * (1 + np.abs(expected)))
+
+
+def leaves(value):  # type: ignore[no-untyped-def]
+    return [x for v in value for x in leaves(v)] if isinstance(value, tuple) else [value]
 
 
 # ---- what a fused equation looks like ------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,9 @@ from pass_helpers import op_names, random_graph, same_values
 
 from graphc import errors
 from graphc.build import Builder
+from graphc.compiled import Compiled, Options
 from graphc.ir import OPS, Graph, Type
+from graphc.ops.control import fused
 from graphc.passes.pipeline import FUSE, OPTIMIZE, PIPELINE, Pass, optimize, run
 from graphc.text import parse
 
@@ -87,3 +90,18 @@ def test_time_is_linear_in_the_number_of_equations() -> None:
     slow = min(seconds(large) for _ in range(2))
     assert slow < 30 * fast  # ten times the equations; a quadratic pass would be near 100
     assert slow < 2.0
+
+
+def test_without_fusion_each_equation_is_a_kernel() -> None:
+    x = np.random.default_rng(0).normal(size=(8, 50)).astype("f4")
+    apart = Compiled(softmax_of_rows, Options(fusion=False))
+    graph = apart.graph(x, stage="fused")
+    kernels = [eqn for eqn in graph.eqns if eqn.op is fused]
+    assert [len(eqn.attrs["body"].eqns) for eqn in kernels] == [1] * 5
+    np.testing.assert_allclose(apart(x), Compiled(softmax_of_rows)(x), rtol=1e-6)
+    assert len(apart.explain(x).kernels) == 5
+
+
+def softmax_of_rows(x):  # type: ignore[no-untyped-def]
+    e = np.exp(x - np.max(x, axis=1, keepdims=True))
+    return np.concatenate([e / np.sum(e, axis=1, keepdims=True)])

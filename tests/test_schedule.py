@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from models import layer_norm, log_softmax, softmax, spread
-from running import build, fused, op
+from running import build, compiled, fused, op
 
 from graphc.build import Value
 from graphc.ir import Type
 from graphc.ops.elementwise import exp, maximum
 from graphc.runtime.kernel import Compute, Kernel, Loop, Statement
 from graphc.runtime.planner import make_program
+from graphc.runtime.step import Step
 
 X = Type("f32", (64, 100))
 ROW = Type("f32", (100,))
@@ -152,3 +155,19 @@ def test_a_reduction_over_no_axis_is_no_loop() -> None:
         return same, op("sum")(same, axes=(1,))
 
     assert len(kernel(make, X).body) == 1
+
+
+def test_a_row_outside_of_the_array_reads_no_page_outside() -> None:
+    """Where a guard holds for no lane, the address is one of the buffer all the same."""
+    x = np.random.default_rng(0).normal(size=(3, 100)).astype("f4")
+    graph = build([Type("f32", (3, 100))], rolled)
+    text = Step(fused(graph)).text
+    assert "if t" in str(make_program(fused(graph)).items[0].kernel)
+    assert re.search(r"select i1 %t\d+, ptr %t\d+, ptr %b0", text)
+    np.testing.assert_array_equal(compiled(graph)(x)[0], x + np.roll(x, 1, 0))
+
+
+def rolled(x: Value) -> Value:
+    rows = ((2, 1), (0, 2))
+    parts = [op("slice")(x, starts=(s, 0), sizes=(n, 100), steps=(1, 1)) for s, n in rows]
+    return x + op("concatenate")(*parts, axis=0)

@@ -4,34 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import graphc as gc
 from bench.contenders import graphc_fused
 from bench.contenders.contender import Runner
 from bench.workloads.workload import Workload
-from graphc.ir import Atom, Graph, Lit, Var
-from graphc.passes import pipeline
-from graphc.passes.fuse import fuse
+from graphc.compiled import Compiled, Options
 
 
 class Contender(graphc_fused.Contender):
     def built(self, workload: Workload, arguments: tuple[Any, ...]) -> Runner:
-        runner = super().built(workload, arguments)
-        # There is no public option for this: the stage that the code generator reads is replaced
-        # before the first call compiles it.
-        graphs = runner.call._entry(arguments, {}).graphs
-        graphs["fused"] = _one_by_one(graphs["optimized"])
-        return runner
-
-
-def _one_by_one(optimized: Graph) -> Graph:
-    """The graph lowered, and each of its equations fused alone."""
-    lowered, _ = pipeline.run(optimized, [p for p in pipeline.FUSE if p.name != "fuse"])
-    alone = [
-        Graph("one", tuple(dict.fromkeys(filter(_is_variable, eqn.ins))), (eqn,), eqn.outs)
-        for eqn in lowered.eqns
-    ]
-    return lowered.replace(eqns=tuple(eqn for graph in alone for eqn in fuse(graph).eqns))
-
-
-def _is_variable(atom: Atom) -> bool:
-    assert isinstance(atom, Var | Lit)
-    return isinstance(atom, Var)
+        # `gc.compile` has no such option: nobody wants a slower step.
+        compiled = Compiled(workload.programs["graphc"](gc), Options(fusion=False))
+        return Runner(compiled, arguments, workload.updates)

@@ -1,7 +1,8 @@
 """Reading and adding at positions that are computed, and the checks that go before.
 
-`take` and `scatter_add` never leave their array: a position outside is moved to the nearest end.
-What Python and NumPy promise, an `IndexError`, is a `check` equation of its own before them.
+`take`, `pick` and `scatter_add` never leave their array: a position outside is moved to the
+nearest end.  What Python and NumPy promise, an `IndexError`, is a `check` equation of its own
+before them.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import FLOATS, INTS, Op, Type, register
+from graphc.ir import FLOATS, INTS, OPS, Op, Type, register
 from graphc.ops.effects import described
+from graphc.ops.elementwise import cast, equal, maximum, minimum, where
 
 # ---- take ----------------------------------------------------------------------------------------
 
@@ -56,6 +58,50 @@ take = register(
         doc="x with `axis` replaced by the axes of `positions`: x[..., positions, ...].",
     )
 )
+
+# ---- pick ----------------------------------------------------------------------------------------
+
+
+def _infer_pick(x: Type, positions: Type, *, axis: int) -> tuple[Type, ...]:
+    _expect_positions("pick", x, positions, axis)
+    result = x.with_shape(x.shape[:axis] + x.shape[axis + 1 :])
+    if positions.shape != result.shape:
+        raise errors.ShapeError(f"pick: {x} along {axis} needs {result.shape}, not {positions}")
+    if x.shape[axis] == 0 and positions.size:
+        raise errors.ShapeError(f"pick: axis {axis} of {x} is empty")
+    return (result,)
+
+
+def _pick_reference(x: np.ndarray, positions: np.ndarray, axis: int) -> Any:
+    at = np.expand_dims(_clamp(positions, x.shape[axis]), axis)
+    return np.squeeze(np.take_along_axis(x, at, axis), axis)
+
+
+def _pick_vjp(g: Value, out: Value, x: Value, positions: Value, *, axis: int) -> tuple[Any, ...]:
+    """Dense, so that it is part of the loops that use it: all but one element of a row are 0."""
+    if x.dtype not in FLOATS:
+        return (None, None)
+    last = builtins.max(x.shape[axis] - 1, 0)
+    here = minimum(maximum(cast(positions, dtype="i64"), 0), last)
+    kept = tuple(i for i in range(len(x.shape)) if i != axis)
+    spread = OPS["broadcast"]
+    (index,) = x.builder.emit(OPS["iota"], (), {"shape": x.shape, "axis": axis, "dtype": "i64"})
+    hit = equal(index, spread(here, shape=x.shape, axes=kept))
+    return (where(hit, spread(g, shape=x.shape, axes=kept), 0.0), None)
+
+
+pick = register(
+    Op(
+        "pick",
+        _infer_pick,
+        _pick_reference,
+        _pick_vjp,
+        doc="One element of each row: x[..., positions[...], ...], without `axis`.",
+    )
+)
+
+GATHERS = frozenset({take, pick})
+"""Ops that read at the positions that their second operand holds."""
 
 # ---- scatter_add ---------------------------------------------------------------------------------
 

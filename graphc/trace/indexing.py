@@ -289,6 +289,9 @@ def _position(item: Any) -> int:
 def _advanced(x: Tracer, positions: dict[int, Any]) -> Tracer:
     """By NumPy's rule adjacent index arrays leave their axes in place, others move in front."""
     axes = sorted(positions)
+    picked = _picked_axis(x, positions)
+    if picked is not None:
+        return _picked(x, positions, picked)
     linear = _linear(x, positions)
     if not _are_adjacent(axes):
         x, axes = _moved_to_front(x, axes), list(range(len(axes)))
@@ -296,6 +299,40 @@ def _advanced(x: Tracer, positions: dict[int, Any]) -> Tracer:
     merged = (*x.shape[:first], math.prod(x.shape[first:last]), *x.shape[last:])
     source = x.value() if len(axes) == 1 else shape_ops.reshape(x.value(), shape=merged)
     return wrap(index_ops.take(source, linear, axis=first))
+
+
+def _picked_axis(x: Tracer, positions: dict[int, Any]) -> int | None:
+    """The axis along which `x[np.arange(n), labels]` reads one element of each row, if it does.
+
+    All axes are indexed, all but one of them by a grid that names each row once, in order.
+    """
+    traced = [axis for axis, item in positions.items() if isinstance(item, Tracer)]
+    if len(traced) != 1 or len(positions) != x.ndim:
+        return None
+    (axis,) = traced
+    rows = (*x.shape[:axis], *x.shape[axis + 1 :])
+    try:
+        shape = np.broadcast_shapes(*(np.shape(item) for item in positions.values()))
+    except ValueError:
+        return None
+    known = [item for other, item in sorted(positions.items()) if other != axis]
+    if math.prod(shape) != math.prod(rows):
+        return None
+    grids = zip(known, np.indices(rows, sparse=True), strict=True)
+    return axis if all(_is_grid(item, grid, shape, rows) for item, grid in grids) else None
+
+
+def _is_grid(item: Any, grid: np.ndarray, shape: tuple[int, ...], rows: tuple[int, ...]) -> bool:
+    given = np.broadcast_to(np.asarray(item), shape).reshape(rows)
+    return np.array_equal(given, np.broadcast_to(grid, rows))
+
+
+def _picked(x: Tracer, positions: dict[int, Any], axis: int) -> Tracer:
+    shape = np.broadcast_shapes(*(np.shape(item) for item in positions.values()))
+    rows = (*x.shape[:axis], *x.shape[axis + 1 :])
+    place = broadcast_to(_checked(positions[axis], x.shape[axis]), shape)
+    value: Value = index_ops.pick(x.value(), shape_ops.reshape(place, shape=rows), axis=axis)
+    return wrap(shape_ops.reshape(value, shape=shape))
 
 
 def _rows_at(x: Tracer, positions: dict[int, Any], value: Value) -> tuple[Tracer, Value, Value]:

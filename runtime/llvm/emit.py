@@ -243,11 +243,13 @@ class _Emitter:
         if self.lanes > 1 and (steps.lanes > 1 or not (is_same or stride == 1)):
             raw = self._gather(pointer, elem, steps, stride, guard)
         elif self.lanes == 1 or stride == 0:
-            if guard is not None:  # elsewhere any place that may be read
-                pointer = self.f.select(guard, pointer, self.f.parameters[access.buffer])
-            raw = self.f.load(pointer, elem)
+            raw = self.f.load(self._readable(access, pointer, guard), elem)
         elif guard is not None or self.mask is not None:
-            raw = self.f.masked_load(pointer, elem, self.lanes, self._lanes_where(guard))
+            if guard is not None and guard.lanes == 1:
+                pointer = self._readable(access, pointer, guard)
+                guard = guard if self.kernel.buffers[access.buffer].size < self.lanes else None
+            mask = self._lanes_where(guard)
+            raw = self.f.masked_load(pointer, elem, self.lanes, mask)
         else:
             raw = self.f.load(pointer, elem, self.lanes)
             self.prefetch(access, pointer, elem)
@@ -259,6 +261,13 @@ class _Emitter:
             for lane in range(0, self.lanes, 8 * LINE // BITS[elem]):
                 index = constant(self.ahead[access] + lane, "i64")
                 self.f.prefetch(self.f.offset(pointer, elem, index))
+
+    def _readable(self, access: Access, pointer: Reg, guard: Reg | None) -> Reg:
+        """`pointer` where the guard holds, elsewhere memory of the buffer: a masked load of pages
+        that do not exist takes a hundred times as long as any other."""
+        if guard is None:
+            return pointer
+        return self.f.select(guard, pointer, self.f.parameters[access.buffer])
 
     def _lanes_where(self, guard: Reg | None) -> Reg:
         """The lanes that are on, and in which the guard holds."""
