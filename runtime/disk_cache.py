@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-MAGIC = b"graphc entry 1\n"
+MAGIC = b"graphc entry 2\n"
 LIMIT = 512 * 1024 * 1024
 """Bytes that the folder may hold."""
 

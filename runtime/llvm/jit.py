@@ -1,18 +1,26 @@
 """From LLVM IR text to callable machine code, in this process.
 
-Text becomes an object file, which is kept on disk (`runtime/disk_cache.py`), and is linked into the
-process.  Each text is compiled and linked in an LLVM context and engine of its own, so that threads
-may compile, run and drop code at once, and two texts may use the same names.
+Text becomes object files, which are kept on disk (`runtime/disk_cache.py`), and are linked into the
+process.  A long text is compiled in parts (`split.py`), side by side.  Each text is compiled and
+linked in LLVM contexts and an engine of its own, so that threads may compile, run and drop code at
+once, and two texts may use the same names.
 """
 
 from __future__ import annotations
 
+import ctypes
+import functools
+import os
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 import llvmlite.binding as llvm
 
 from graphc.runtime.disk_cache import current_cache, key_of
+from graphc.runtime.llvm.split import split
 from graphc.runtime.llvm.target import HostTarget, host_target
 
 FULL = 2
@@ -41,7 +49,8 @@ class Machine:
         empty = llvm.parse_assembly("", self._context)
         empty.triple = host_target().triple
         self._engine = llvm.create_mcjit_compiler(empty, make_target_machine())
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        for part in _unpacked(code):
+            self._engine.add_object_file(llvm.ObjectFileRef.from_data(part))
         self._engine.finalize_object()
 
     def __del__(self) -> None:
@@ -103,14 +112,86 @@ def _key(text: str, effort: int, target: HostTarget) -> str:
 
 
 def object_code(text: str, effort: int = FULL, target: HostTarget | None = None) -> bytes:
-    """An object file for a machine, this one unless told otherwise.
+    """The object files for a machine, this one unless told otherwise, in one string of bytes.
 
     No LLVM pass runs before code generation: our text is vectorised and tidy as it is written, and
     passes were measured to cost compile time without changing the code.
     """
+    target = target or host_target()
+    first, *others = split(text, min(processors(), PARTS))
+    codes: list[bytes | None] = [None] * (1 + len(others))
+
+    def emit(place: int, part: str) -> None:
+        with suppress(RuntimeError):  # which comes again below, where it is seen
+            codes[place] = _emitted(part, effort, target)
+
+    threads = [threading.Thread(target=emit, args=item) for item in enumerate(others, start=1)]
+    for thread in threads:
+        with suppress(RuntimeError):  # no threads any more: the interpreter is shutting down
+            thread.start()
+    emit(0, first)
+    for thread in threads:
+        if thread.ident is not None:
+            thread.join()
+    # What a thread has not done is done here, and if it cannot be done, says so.
+    parts = zip(codes, (first, *others), strict=True)
+    return _packed([code or _emitted(part, effort, target) for code, part in parts])
+
+
+PARTS = 4
+"""The most parts that a text is compiled in."""
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _emitted(text: str, effort: int, target: HostTarget) -> bytes:
+    """One object file.
+
+    llvmlite lets one thread at a time into LLVM, which would have the parts of a text wait for each
+    other.  Modules of different contexts may be compiled at once, so its lock is not taken here.
+    """
     context = llvm.create_context()
-    module = _module(text, context, target or host_target())
-    return bytes(make_target_machine(effort, target).emit_object(module))
+    module = _module(text, context, target)
+    machine = make_target_machine(effort, target)
+    library, emit = llvm.ffi.lib, _unlocked_emitter()
+    message = ctypes.c_char_p()
+    buffer = emit(machine, module, 1, ctypes.byref(message))
+    if not buffer:
+        raise RuntimeError(f"LLVM cannot compile this: {message.value!r}")
+    try:
+        size = library.LLVMPY_GetBufferSize(buffer)
+        return ctypes.string_at(library.LLVMPY_GetBufferStart(buffer), size)
+    finally:
+        library.LLVMPY_DisposeMemoryBuffer(buffer)
+
+
+@functools.cache
+def _unlocked_emitter() -> Any:
+    """llvmlite's function behind `TargetMachine.emit_object`, called without its lock."""
+    locked = llvm.ffi.lib.LLVMPY_TargetMachineEmitToMemory
+    if not hasattr(llvm.ffi.lib, "_name"):  # nothing that llvmlite promises
+        return locked
+    function = ctypes.CDLL(llvm.ffi.lib._name).LLVMPY_TargetMachineEmitToMemory
+    function.argtypes, function.restype = locked.argtypes, locked.restype
+    return function
+
+
+def _packed(codes: Sequence[bytes]) -> bytes:
+    """Object files one after the other, each behind its length."""
+    return b"".join(len(code).to_bytes(8, "little") + code for code in codes)
+
+
+def _unpacked(packed: bytes) -> Iterator[bytes]:
+    place = 0
+    while place < len(packed):
+        size = int.from_bytes(packed[place : place + 8], "little")
+        yield packed[place + 8 : place + 8 + size]
+        place += 8 + size
 
 
 def assembly(text: str, target: HostTarget | None = None) -> str:

@@ -1,0 +1,111 @@
+"""Texts in parts: what is divided and what is not, and that the parts are the whole."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.runtime.llvm import jit
+from graphc.runtime.llvm.split import WORTH, split
+
+PADDING = "  %unused{i} = add i64 %x, {i}\n"
+
+
+def function(name: str, body: str, linkage: str = "internal ") -> str:
+    padding = "".join(PADDING.format(i=i) for i in range(WORTH // 60))
+    return f"define {linkage}i64 @{name}(i64 %x) #0 {{\nentry:\n{padding}{body}\n}}\n"
+
+
+TABLE = "@table = private constant [2 x i64] [i64 10, i64 20], align 64\n"
+READ = "  %at = getelementptr i64, ptr @table, i64 1\n  %y = load i64, ptr %at\n  ret i64 %y"
+CALLS = (
+    "  %f = select i1 true, ptr @reads, ptr @other\n"
+    "  %a = call i64 %f(i64 %x)\n  %b = call i64 @other(i64 %a)\n  ret i64 %b"
+)
+OTHER = "  %y = call i64 @llvm.smax.i64(i64 %x, i64 7)\n  ret i64 %y"
+DECLARED = "declare i64 @llvm.smax.i64(i64, i64)\n"
+TEXT = (
+    TABLE
+    + DECLARED
+    + function("reads", READ)
+    + function("other", OTHER)
+    + function("main", CALLS, linkage="")
+)
+
+
+def defined(text: str) -> list[str]:
+    return re.findall(r"^define .*@(\w+)\(", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_each_function_is_in_one_part(count: int) -> None:
+    parts = split(TEXT, count)
+    assert len(parts) == min(count, 3)
+    assert sorted(name for part in parts for name in defined(part)) == ["main", "other", "reads"]
+    assert max(map(len, parts)) < len(TEXT)
+
+
+def test_parts_that_call_each_other_are_linked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jit, "processors", lambda: 3)
+    code = jit.object_code(TEXT)
+    assert len(list(jit._unpacked(code))) == 3
+    machine = jit.Machine(code)
+    run = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(machine.address("main"))
+    assert run(1) == 20
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TABLE + DECLARED + "define i64 @short(i64 %x) #0 {\nentry:\n  ret i64 %x\n}\n",
+        TEXT.replace("private constant", "internal global"),
+        function("alone", "  ret i64 %x", linkage=""),
+        "%pair = type { i64, i64 }\n" + TEXT,
+    ],
+    ids=["short", "variable", "one function", "types"],
+)
+def test_what_stays_whole(text: str) -> None:
+    assert split(text, 4) == [text]
+
+
+def test_one_processor_compiles_one_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jit, "processors", lambda: 1)
+    assert len(list(jit._unpacked(jit.object_code(TEXT)))) == 1
+
+
+def test_an_error_in_a_part_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jit, "processors", lambda: 3)
+    with pytest.raises(RuntimeError, match="nowhere"):
+        jit.object_code(TEXT.replace("ptr @table", "ptr @nowhere"))
+
+
+def network(params: Any, x: Any) -> Any:
+    hidden = np.tanh(x @ params["w1"] + params["b1"])
+    return np.mean((hidden @ params["w2"]) ** 2)
+
+
+def test_a_training_step_in_parts_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    params = {"w1": random.random((20, 30)), "b1": random.random(30), "w2": random.random((30, 7))}
+    x = random.random((33, 20))
+    before = gc.cache_dir()
+    gc.cache_dir(None)
+    try:
+        results = []
+        for count in (1, 4):
+            monkeypatch.setattr(jit, "processors", lambda count=count: count)
+            step = gc.compile(lambda p, x: gc.value_and_grad(network)(p, x))
+            results.append(step(params, x))
+            text = step._latest.step.text
+            assert len(split(text, count)) == count
+    finally:
+        gc.cache_dir(before)
+    (value, grads), (again, grads_again) = results
+    assert value == again
+    for key, grad in grads.items():
+        np.testing.assert_array_equal(grad, grads_again[key])
