@@ -10,7 +10,7 @@ the constant arrays.  One caller at a time uses that arena; another one meanwhil
 
 from __future__ import annotations
 
-from graphc.runtime.llvm.entry_text import RESERVED
+from graphc.runtime.llvm.entry_layout import RESERVED
 from graphc.runtime.plan import ALIGNMENT
 
 EXPORTED, CONTEXT = "graphc_step", "context"
