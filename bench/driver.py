@@ -35,6 +35,7 @@ class Row:
     least_seconds, limit   what the machine allows, and by which bound: `bytes`, `flops`, or where
                            that is next to nothing the `call`
     times                  contender -> its timing
+    tried                  what has been tried where the row misses its goal
     wrong                  contender -> how far it is from the reference; it is not timed
     failed                 contender -> what it raised
     kernels                contender -> how many kernels it needs, where it says so
@@ -48,6 +49,7 @@ class Row:
     least_seconds: float
     limit: str
     most_kernels: int | None
+    tried: str = ""
     times: dict[str, Timing] = field(default_factory=dict)
     wrong: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -117,6 +119,7 @@ def _row(
         seconds,
         limit,
         workload.kernels,
+        workload.tried,
     )
     np.savez(reference, *exact)
     ready = _prepare(row, workload, processes, reference)

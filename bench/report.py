@@ -34,6 +34,7 @@ def markdown(results: Results) -> str:
         " least time that the machine allows by graphc's, and *bound* says by what.",
         _steps(results.rows),
         _missed(results.rows),
+        _failed(results.rows),
         *_fusion(results.rows),
         *_starts(results.starts),
         *_costs(results),
@@ -109,10 +110,20 @@ def _families(rows: Sequence[Row]) -> str:
 def _missed(rows: Sequence[Row]) -> str:
     lines = [
         f"- {row.name}: {'; '.join(missed)} (bound by {row.limit})"
+        + (f". Tried: {row.tried}" if row.tried else "")
         for row in rows
         if (missed := row_misses(row))
     ]
     return "Rows below their goal:\n\n" + "\n".join(lines) if lines else ""
+
+
+def _failed(rows: Sequence[Row]) -> str:
+    lines = [
+        f"- {row.name}, {ENTRIES[name].title}: {text}"
+        for row in rows
+        for name, text in row.failed.items()
+    ]
+    return "Failed:\n\n" + "\n".join(lines) if lines else ""
 
 
 # ---- steps ---------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ def row(name: str = "chain f32 1e5", family: Family = Family.ELEMENTWISE, **time
         name.replace("_", "."): Timing(us / 1e6, 0.9 * us / 1e6, 1.1 * us / 1e6, 0.8 * us / 1e6)
         for name, us in times.items()
     }
-    return Row(name, family.value, "f4", 1e5, 1e6, 50e-6, "bytes", 1, timings)
+    return Row(name, family.value, "f4", 1e5, 1e6, 50e-6, "bytes", 1, "this and that", timings)
 
 
 # ---- workloads -----------------------------------------------------------------------------------
@@ -259,6 +259,7 @@ def a_run() -> results.Results:
     found.times["graphc unfused"] = found.times.pop("graphc.unfused")
     found.kernels |= {"graphc": 1, "graphc unfused": 4}
     found.wrong["torch"] = 0.5
+    found.failed["pytensor"] = "TypeError: no"
     start = Start("tiny", {"graphc": 0.01}, {"graphc": 0.005}, {"graphc": 2**20}, {"graphc": 2**19})
     about = {"machine": "a machine", "rounds": 3, "date": "today", "python": "3.11"}
     return results.Results(
@@ -277,10 +278,12 @@ def test_markdown() -> None:
     text = report.markdown(a_run())
     assert "Not installed, and left out: PyTensor." in text
     assert (
-        "| chain f32 1e5 | 100 µs ±10 % | 400 µs ±10 % | wrong by 5e-01 | **110 µs ±10 %** | 1.10"
-        " | 1.10 | 50 % | bytes | 1 | missed |"
+        "| chain f32 1e5 | 100 µs ±10 % | 400 µs ±10 % | wrong by 5e-01 | **110 µs ±10 %** | failed"
+        " | 1.10 | 1.10 | 50 % | bytes | 1 | missed |"
     ) in text
     assert "1.10 times the best peer instead of 1.3; 50 % of the limit" in text
+    assert "(bound by bytes). Tried: this and that" in text
+    assert "- chain f32 1e5, PyTensor: TypeError: no" in text
     assert "| chain f32 1e5 | 100 µs ±10 % | 300 µs ±10 % | 3.00 | 1 | 4 |" in text
     assert "| tiny | 10.0 ms / 5.00 ms |" in text
     assert "| tiny | 1 MiB / 512 KiB |" in text

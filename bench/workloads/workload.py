@@ -31,6 +31,7 @@ class Workload:
     tolerance  largest difference from the reference, as a share of the reference's largest element
     kernels    how many kernels graphc should need at most, None where there is no goal
     from_cold  whether it has a row in the table of cold and warm starts
+    tried      what has been tried where the row misses its goal, for the report
     """
 
     name: str
@@ -42,6 +43,7 @@ class Workload:
     updates: bool = False
     kernels: int | None = None
     from_cold: bool = False
+    tried: str = ""
 
     def arguments(self) -> tuple[Any, ...]:
         """The same arrays in every process."""
