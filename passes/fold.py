@@ -118,7 +118,11 @@ def known_arrays(at: Rewriter, eqn: Eqn) -> Result:
     known = [array for array in arrays if array is not None]
     if len(known) != len(arrays):
         return None
-    return at.constant(_evaluate(eqn.op, known, eqn.attrs)).atom
+    if len(eqn.outs) == 1:
+        return at.constant(_evaluate(eqn.op, known, eqn.attrs)).atom
+    with np.errstate(all="ignore"):
+        results = eqn.op.reference(*known, **eqn.attrs)
+    return tuple(at.constant(np.asarray(result)).atom for result in results)
 
 
 def _known(at: Rewriter, atom: Atom) -> np.ndarray | None:

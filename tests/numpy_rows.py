@@ -333,9 +333,43 @@ JOINING: dict[str, Row] = {
         ],
         (M,),
     ),
+    "windows~": (
+        lambda x, v: [
+            np.lib.stride_tricks.sliding_window_view(v, 3),
+            np.lib.stride_tricks.sliding_window_view(x, (2, 3)),
+            np.lib.stride_tricks.sliding_window_view(x, 2, axis=0),
+        ],
+        (M, V),
+    ),
+    "apply_along_axis~": (
+        lambda x, m: [
+            np.apply_along_axis(lambda row: row.sum() / row.max(), 1, m),
+            np.apply_along_axis(lambda row: row[:2] * row[0], 1, x),
+            np.apply_along_axis(lambda row: row, 0, x),
+        ],
+        (X, M),
+    ),
+    "flat~": (lambda m: [m.flat[2:7], sum(v for v in m.flat), _filled_flat(m)], (M,)),
+    "eye~": (lambda s: _lower_and_upper(s), (S,)),
     "resize~": (lambda x: [np.resize(x, (2, 3)), np.resize(x, 17)], (M,)),
     "repeat~": (lambda x: [np.repeat(x, 2), np.repeat(x, [1, 0, 2], axis=0)], (M,)),
 }
+
+
+def _filled_flat(m: Any) -> Any:
+    y = m.copy()
+    y.flat[::3] = 0.5
+    return y
+
+
+def _lower_and_upper(a: Any) -> Any:
+    lower, upper = np.eye(4), a.copy()
+    for k in range(4):
+        for i in range(k + 1, 4):
+            lower[i, k] = upper[i, k] / upper[k, k]
+            upper[i] -= lower[i, k] * upper[k]
+    return [lower, upper, np.identity(3) * a[0, 0]]
+
 
 PRODUCTS: dict[str, Row] = {
     "einsum~": (
@@ -604,6 +638,7 @@ UFUNCS: dict[str, Row] = {
     ),
     "methods bool": (lambda b: [np.logical_and.reduce(b), np.logical_or.reduce(b, 1)], (B,)),
     "where out": (lambda x: _where_out(x), (M,)),
+    "extremum at~": (lambda x, w: _extremum_at(x, w), (M, W)),
     "at~": (lambda x, w: _at(x, w), (M, W)),
 }
 
@@ -619,6 +654,13 @@ def _where_out(x: Any) -> Any:
     c = np.zeros_like(x)
     np.cumsum(x, axis=1, out=c)
     return [y, z, w, v, c]
+
+
+def _extremum_at(x: Any, w: Any) -> Any:
+    y, z = x.copy(), np.full(3, -np.inf)
+    np.maximum.at(z, np.array([0, 2, 0, 1]), w[:4])
+    np.minimum.at(y, [0, 2], w[:4])
+    return [y, z]
 
 
 def _at(x: Any, w: Any) -> Any:

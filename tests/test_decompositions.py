@@ -86,6 +86,17 @@ def test_what_does_not_exist_is_an_error_of_the_step(
     assert isinstance(raised.value, errors.LinAlgError)
 
 
+def test_a_decomposition_of_a_known_matrix_is_computed_while_compiling() -> None:
+    def f(x):
+        a = np.array([[2.0, 1.0], [1.0, 3.0]]) * np.ones((2, 2))
+        matrix = np.zeros((2, 2)) + a
+        return np.linalg.solve(matrix, np.eye(2) + np.zeros((2, 2))) @ x, np.linalg.svd(matrix).S
+
+    x = np.array([1.0, 2.0])
+    for got, wanted in zip(gc.compile(f)(x), f(x), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-12)
+
+
 def test_singular_matrices_have_a_determinant() -> None:
     a = np.array([[1.0, 2.0], [2.0, 4.0]])
     assert gc.compile(lambda a: np.linalg.det(a))(a) == 0

@@ -417,6 +417,8 @@ def test_out_arguments() -> None:
         (lambda x: x[x > 0][0], errors.DataDependentShapeError, "np.where"),
         (lambda x: np.sort(x[x > 0]), errors.DataDependentShapeError, "np.sort of"),
         (lambda x: x[x > 0] + x[x < 0], errors.DataDependentShapeError, "two masks"),
+        (lambda x: np.fft.fft(x), errors.UnsupportedFunctionError, "no complex numbers"),
+        (lambda x: x.T[1:].flat, errors.ReadOnlyError, "not contiguous"),
         (lambda x: np.bincount(x[0].astype(int)), errors.DataDependentShapeError, "minlength"),
         (
             lambda x: x.reshap(3),

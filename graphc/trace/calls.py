@@ -72,6 +72,17 @@ def _full(shape: Any, fill_value: Any, dtype: Any = None, **rest: Any) -> Any:
     return numpy_making.full(shape, fill_value, dtype)
 
 
+def _identity(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`np.eye` and `np.identity`, which programs go on to fill."""
+
+    def make(*args: Any, **kwargs: Any) -> Any:
+        args = tuple(operator.index(x) if isinstance(x, Tracer) else x for x in args)
+        made = function(*args, **kwargs)
+        return made if _is_untraced(made.dtype) else numpy_making.copy(made)
+
+    return make
+
+
 def _is_untraced(dtype: Any) -> bool:
     """Masks stay ordinary arrays, which may index; so does what graphc has no dtype for."""
     if dtype is None:
@@ -272,6 +283,8 @@ _STAND_INS: dict[int, tuple[Any, Callable[..., Any]]] = {
     id(np.zeros): (np.zeros, _filled(np.zeros, 0)),
     id(np.ones): (np.ones, _filled(np.ones, 1)),
     id(np.empty): (np.empty, _filled(np.empty, 0)),
+    id(np.eye): (np.eye, _identity(np.eye)),
+    id(np.identity): (np.identity, _identity(np.identity)),
     id(np.full): (np.full, _full),
 }
 """Identity of a function -> the function, and what is called in its place."""

@@ -158,6 +158,31 @@ def add_at(x: Tracer, index: Any, new: Any, sign: int = 1) -> None:
         places.store(shape_ops.reshape(total, shape=places.shape))
 
 
+def extremum_at(x: Tracer, index: Any, new: Any, is_max: bool) -> None:
+    """`np.maximum.at(x, index, new)`: each place is compared with all values."""
+    items = _expand(x, index)
+    basic, positions = _separate(items)
+    if _is_mask_index(items) or not positions:
+        raise errors.UnsupportedIndexError(
+            "np.maximum.at and np.minimum.at can be traced with integer arrays as index",
+            user_loc(),
+        )
+    target = _basic_view(x, basic)
+    places, linear, rows = _rows_at(target, positions, cast_assigned(new, x))
+    if not linear.type.size:
+        return
+    count, rest = math.prod(places.shape[: len(positions)]), rows.shape[1:]
+    shape = (count, linear.type.size, *rest)
+    emit = linear.builder.emit
+    place = emit(shape_ops.iota, (), {"shape": shape, "axis": 0, "dtype": "i64"})[0]
+    here = ew.equal(shape_ops.broadcast(linear, shape=shape, axes=(1,)), place)
+    spread = shape_ops.broadcast(rows, shape=shape, axes=tuple(range(1, len(shape))))
+    reduce, better = (reduce_ops.max, ew.maximum) if is_max else (reduce_ops.min, ew.minimum)
+    best = reduce(ew.where(here, spread, selection.worst(x.dtype, is_max)), axes=(1,))
+    old = shape_ops.reshape(places.value(), shape=(count, *rest))
+    places.store(shape_ops.reshape(better(old, best), shape=places.shape))
+
+
 # ---- reading the index ---------------------------------------------------------------------------
 
 

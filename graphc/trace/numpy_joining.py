@@ -19,6 +19,7 @@ from graphc.trace.numpy_shapes import (
     expand_dims,
     ravel,
     reshape,
+    transpose,
 )
 from graphc.trace.scope import current, user_loc
 from graphc.trace.tracer import Tracer, cast_to, known_dtype, lift, promoted_dtype, strong, wrap
@@ -294,6 +295,31 @@ def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Tracer:
     order = np.insert(np.arange(size), places, size + np.arange(places.size))
     joined = concatenate([x, new], along)
     return wrap(joined[(slice(None),) * along + (order,)].value())
+
+
+def apply_along_axis(func1d: Any, axis: Any, arr: Any, *args: Any, **kwargs: Any) -> Any:
+    """The function of each row in turn: the graph holds it as often as there are rows."""
+    x = lift(arr)
+    along = normalise_axis(axis, x.ndim)
+    rows = np.moveaxis(x, along, -1)  # type: ignore[type-var]
+    batch = rows.shape[:-1]
+    count = int(np.prod(batch, dtype=int))
+    if not 0 < count <= MOST_ROWS:
+        raise errors.UnsupportedFunctionError(
+            f"apply_along_axis can be traced for 1 to {MOST_ROWS} rows, not {count}; call the"
+            " function on the whole array, with axis=",
+            user_loc(),
+        )
+    results = [lift(func1d(rows[at], *args, **kwargs)) for at in np.ndindex(*batch)]
+    inner = results[0].ndim
+    joined = reshape(stack(results), (*batch, *results[0].shape))
+    if not inner:
+        return joined
+    order = [*range(along), *range(len(batch), len(batch) + inner), *range(along, len(batch))]
+    return transpose(joined, order)
+
+
+MOST_ROWS = 256
 
 
 def resize(a: Any, new_shape: Any) -> Tracer:

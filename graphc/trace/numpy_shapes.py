@@ -195,5 +195,29 @@ def rollaxis(a: Any, axis: Any, start: Any = 0) -> Tracer:
     return moveaxis(x, source, target - 1 if source < target else target)
 
 
+def sliding_window_view(
+    x: Any, window_shape: Any, axis: Any = None, *, writeable: bool = False
+) -> Tracer:
+    """Windows along axes, which get axes of their own at the end; a copy, not a view."""
+    array = lift(x)
+    sizes = window_shape if isinstance(window_shape, (tuple, list)) else (window_shape,)
+    axes = normalise_axes(None, array.ndim) if axis is None else axis
+    axes = axes if isinstance(axes, (tuple, list)) else (axes,)
+    if writeable or len(axes) != len(sizes):
+        raise errors.ShapeError(
+            f"sliding_window_view: a window of {len(sizes)} sizes, read-only, for {len(axes)} axes",
+            user_loc(),
+        )
+    for size, along in zip(map(operator.index, sizes), axes, strict=True):
+        at = normalise_axis(along, x.ndim)
+        count = array.shape[at] - size + 1
+        if size < 1 or count < 1:
+            raise errors.ShapeError(f"no window of {size} fits {array.type}", user_loc())
+        places = np.arange(count)[:, None] + np.arange(size)
+        windows = array[(slice(None),) * at + (places,)]
+        array = wrap(moveaxis(windows, at + 1, -1).value())
+    return array
+
+
 def shape_of(a: Any) -> Shape:
     return lift(a).shape

@@ -60,6 +60,7 @@ _SHAPES: dict[Any, Entry] = {
         " broadcast_arrays flip rot90",
     ),
     np.broadcast_to: shapes.np_broadcast_to,
+    np.lib.stride_tricks.sliding_window_view: shapes.sliding_window_view,
     np.flipud: lambda m: shapes.flip(m, 0),
     np.fliplr: lambda m: shapes.flip(m, 1),
     np.atleast_1d: shapes.each(shapes.atleast_1d),
@@ -71,8 +72,8 @@ _SHAPES: dict[Any, Entry] = {
 }
 _JOINING = _named(
     joining,
-    "concatenate stack vstack hstack dstack column_stack block append split array_split hsplit"
-    " vsplit dsplit pad tile repeat roll diff insert delete resize",
+    "concatenate stack vstack hstack dstack column_stack block append split array_split"
+    " apply_along_axis hsplit vsplit dsplit pad tile repeat roll diff insert delete resize",
 )
 _PRODUCTS: dict[Any, Entry] = {
     **_named(products, "dot inner outer vdot tensordot kron cross"),
@@ -165,11 +166,8 @@ TAKES_OUT = frozenset(
 # ---- what stands for what cannot be traced -------------------------------------------------------
 
 _INSTEAD = {
-    "np.apply_along_axis": "call the function on the whole array, with axis=",
     "np.apply_over_axes": "call the function with a tuple as axis=",
     "np.add.reduceat": "use np.sum of slices",
-    "np.maximum.at": "use np.maximum of x and np.max over a mask",
-    "np.minimum.at": "use np.minimum of x and np.min over a mask",
     "np.place": "use x[mask] = value",
     "np.put": "use x.ravel()[indices] = values",
     "np.putmask": "use x[mask] = value",
@@ -188,8 +186,13 @@ def qualified_name(func: Any) -> str:
     return f"{module}.{func.__name__}"
 
 
+_COMPLEX = "graphc has no complex numbers: multiply by the cosines and sines of the angles"
+
+
 def instead_of(name: str) -> str:
     """What to use in place of a function that is not in the tables."""
+    if name.startswith("np.fft."):
+        return _COMPLEX
     if name in _INSTEAD:
         return _INSTEAD[name]
     known = [qualified_name(f) for f in FUNCTIONS if f not in _REFUSED]

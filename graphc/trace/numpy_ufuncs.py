@@ -132,6 +132,8 @@ ACCUMULATE: dict[Any, Entry] = {
 AT: dict[Any, Entry] = {
     np.add: indexing.add_at,
     np.subtract: lambda a, indices, b: indexing.add_at(a, indices, b, -1),
+    np.maximum: lambda a, indices, b: indexing.extremum_at(a, indices, b, True),
+    np.minimum: lambda a, indices, b: indexing.extremum_at(a, indices, b, False),
 }
 _METHODS = {"reduce": REDUCE, "accumulate": ACCUMULATE, "at": AT}
 

@@ -194,12 +194,12 @@ def _extremum(reduce: Callable[..., Any], is_max: bool) -> Callable[..., Any]:
     def apply(a: Selection, axis: Any = None, **options: Any) -> Any:
         _expect_options(options, ())
         _expect_some(a, "a maximum or minimum")
-        return reduce(a.array, _axes(a, axis), initial=_worst(a.dtype, is_max), where=a.full_mask())
+        return reduce(a.array, _axes(a, axis), initial=worst(a.dtype, is_max), where=a.full_mask())
 
     return apply
 
 
-def _worst(dtype: np.dtype, is_max: bool) -> Any:
+def worst(dtype: np.dtype, is_max: bool) -> Any:
     if dtype.kind == "f":
         return -np.inf if is_max else np.inf
     if dtype.kind == "b":

@@ -154,6 +154,10 @@ def trace(
             return _finish(scope, session, tracers, returned)
     except errors.GraphcError as error:
         raise at_user_line(error) from error.__cause__
+    except ValueError as error:
+        if isinstance(error.__cause__, errors.GraphcError):  # NumPy hides what a value told it
+            raise at_user_line(error.__cause__) from None
+        raise
 
 
 def _expect_same_parts(

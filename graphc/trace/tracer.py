@@ -284,6 +284,18 @@ class Tracer:
         return self.swapaxes(-1, -2)  # type: ignore[no-any-return]
 
     @property
+    def flat(self) -> Tracer:
+        """The elements one after the other, to read and to write."""
+        flat: Tracer = self.reshape(-1)
+        if flat.storage is not self.storage:
+            raise errors.ReadOnlyError(
+                ".flat of an array that is not contiguous would be a copy; use .ravel() to read,"
+                " or assign by index arrays",
+                user_loc(),
+            )
+        return flat
+
+    @property
     def real(self) -> Tracer:
         return self
 
