@@ -287,3 +287,21 @@ def test_workspace_is_bounded() -> None:
     size = 1 << 20
     shape = MatmulShape(size, 1024, size, "f32", (1024, 1), (1, 1024))
     assert workspace_bytes(shape, host_target()) < 16 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size", "packed"), [("f32", 1900, True), ("f64", 1500, True), ("f64", 600, False)]
+)
+def test_left_is_packed_where_its_lines_do_not_stay_in_cache(
+    dtype: str, size: int, packed: bool
+) -> None:
+    """Transposed, each k takes lines of its own for the few rows of a tile."""
+    target = host_target()._replace(vector_bytes=64)
+    shape = MatmulShape(size, size, size, dtype, (1, size), (size, 1))
+    assert gemm_tiling.choose_tiling(shape, target).pack_left is packed
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_scattered_left(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gemm_tiling, "SCATTERED_BYTES", 1024)
+    check_products([(40, 99, 130), (67, 33, 200)], ["TN", "TT", "RT"], dtype, host_target(), True)

@@ -20,6 +20,8 @@ DOT_HEIGHTS = {1: 8, 2: 6, 3: 4, 4: 4}  # by columns: few enough that dot produc
 TILE_CALL_ROWS = 0.5  # what calling a kernel costs, in rows of work: decides between tile heights
 PACK_USES = 4  # an operand used this often repays its copying ...
 PACK_BYTES = 64 * 1024  # ... when its rows or columns span more than this
+LINE_BYTES = 64
+SCATTERED_BYTES = 200 * 1024  # lines of left for one tile that L2 does not keep beside a panel
 LEFT_BLOCK_BYTES = 4 * 1024 * 1024  # bounds the packed part of left
 PANEL_BYTES = (
     128 * 1024
@@ -144,12 +146,15 @@ def worth_packing_right(shape: MatmulShape, share: int, height: int) -> bool:
 def worth_packing_left(shape: MatmulShape, panels: int, width: int) -> bool:
     """Left needs it rarely: where what one panel reads of it has no room in the cache for the next.
 
-    Rows a multiple of 4096 bytes apart share one set of L1; so many k, 1024 apart, few sets of L2.
+    Rows a multiple of 4096 bytes apart share one set of L1; so many k, 1024 apart, few sets of L2;
+    and where rows lie side by side, each k takes whole cache lines for the few rows of a tile.
     """
     along_rows, along_k = (abs(stride) * shape.size for stride in shape.left_strides)
     far = along_rows > shape.size and along_rows % 4096 == 0
     deep = along_k > shape.size and along_k % 1024 == 0 and shape.inner >= 1024
-    return panels >= PACK_USES and shape.rows >= width and (far or deep)
+    lines = shape.inner * (width * shape.size + LINE_BYTES)
+    scattered = along_k > shape.size and lines > SCATTERED_BYTES
+    return panels >= PACK_USES and shape.rows >= width and (far or deep or scattered)
 
 
 def seen_from(shape: MatmulShape) -> tuple[MatmulShape, bool]:
