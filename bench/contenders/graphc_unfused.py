@@ -13,6 +13,5 @@ from graphc.compiled import Compiled, Options
 
 class Contender(graphc_fused.Contender):
     def built(self, workload: Workload, arguments: tuple[Any, ...]) -> Runner:
-        # `gc.compile` has no such option: nobody wants a slower step.
         compiled = Compiled(workload.programs["graphc"](gc), Options(fusion=False))
         return Runner(compiled, arguments, workload.updates)
