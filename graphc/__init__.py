@@ -3,6 +3,7 @@
 from graphc import _clone as _clone
 from graphc import errors, ops, random
 from graphc.api import cache_dir, compile, evaluate, parse, trace
+from graphc.custom import checkpoint, custom_vjp
 from graphc.derivatives import hessian, hvp, jacobian, jvp, vjp
 from graphc.external import call, elementwise
 from graphc.ir import Graph
@@ -18,8 +19,10 @@ __all__ = [
     "Spec",
     "cache_dir",
     "call",
+    "checkpoint",
     "compile",
     "cond",
+    "custom_vjp",
     "elementwise",
     "errors",
     "evaluate",

@@ -5,6 +5,7 @@ In a traced function each becomes one loop of the graph.  Outside of one they ar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
+from graphc.custom import checkpoint
 from graphc.ir import Graph, Type, Var
 from graphc.ops import control as ops
 from graphc.trace import control, tree
@@ -22,12 +24,20 @@ from graphc.trace.trace import Inner, trace_inner
 from graphc.trace.tracer import Tracer, cast_to, lift, wrap
 
 
-def while_loop(test: Callable[[Any], Any], body: Callable[[Any], Any], init: Any) -> Any:
+def while_loop(
+    test: Callable[[Any], Any],
+    body: Callable[[Any], Any],
+    init: Any,
+    keep_every: int | None = None,
+) -> Any:
     """`state = init`, then `state = body(state)` while `test(state)`; the last state.
 
     The explicit spelling of what a `while` on traced values becomes.  A state is a tree of arrays
     and numbers; `body` returns one of the same structure, shapes and dtypes.  A Python number in
     `init` takes the dtype that `body` gives it.
+
+    Reverse mode keeps what it needs of each iteration, in memory that grows while the loop runs.
+    With `keep_every=k` it keeps the state of every k-th iteration, and computes the others again.
 
     Raises `graphc.errors.CarriedTypeError` if `body` returns a state of another structure or type.
 
@@ -42,6 +52,8 @@ def while_loop(test: Callable[[Any], Any], body: Callable[[Any], Any], init: Any
         while test(state):
             state = body(state)
         return state
+    if keep_every is not None:
+        return _sparse_while(test, body, init, _expect_period(keep_every))
     start = _State.of(init, "while_loop: init")
 
     def step(copies: list[Tracer]) -> Any:
@@ -70,6 +82,7 @@ def scan(
     xs: Any = None,
     length: int | None = None,
     reverse: bool = False,
+    keep_every: int | str | None = None,
 ) -> tuple[Any, Any]:
     """`carry, y = f(carry, x)` for each x along the first axis of `xs`; the last carry, all ys.
 
@@ -80,6 +93,10 @@ def scan(
     reverse  from the last x to the first; the ys lie in the order of the xs all the same
 
     The ys, trees of one structure and of equal types, are stacked along a new first axis.
+
+    Reverse mode keeps what it needs of each iteration.  With `keep_every=k` it keeps the carry of
+    every k-th iteration, and computes the others again, k at a time; with `keep_every="sqrt"` k is
+    about the square root of the length, which takes the least memory.  `explain` says how much.
 
     Raises `graphc.errors.CarriedTypeError` if `f` returns a carry of another structure or type, and
     `graphc.errors.ArgumentError` if the lengths differ or none is given.
@@ -94,6 +111,10 @@ def scan(
     f = control.converted(f)
     if not is_tracing():
         return _scan_now(f, init, (leaves, structure), count, reverse)
+    if keep_every is not None:
+        period = math.isqrt(count) if keep_every == "sqrt" else _expect_period(keep_every)
+        if 1 < period < count:
+            return _sparse_scan(f, init, xs, count, reverse, period)
     start = _State.of(init, "scan: init")
     sequences = [lift(leaf) for leaf in leaves]
     slices = [_placeholder(Type(x.dtype_name, x.shape[1:])) for x in sequences]
@@ -124,6 +145,62 @@ def scan(
     outs = current().builder.emit(ops.scan, [value.atom for value in operands], attrs)
     carry = start.tree_of(start.results(outs))
     return carry, tree.unflatten(returned[0], [wrap(out) for out in outs[len(inputs) :]])
+
+
+# ---- loops that keep less for their gradient -----------------------------------------------------
+
+
+def _expect_period(keep_every: Any) -> int:
+    if isinstance(keep_every, bool) or not isinstance(keep_every, int) or keep_every < 1:
+        raise errors.ArgumentError(
+            f"keep_every={keep_every!r}: a number of iterations from 1 upwards, or, for a scan,"
+            ' "sqrt"',
+            user_loc(),
+        )
+    return keep_every
+
+
+def _sparse_while(
+    test: Callable[[Any], Any], body: Callable[[Any], Any], init: Any, period: int
+) -> Any:
+    """A loop of loops of at most `period` iterations, each of which is computed again."""
+
+    def block(state: Any) -> Any:
+        more = lambda s: np.logical_and(s[0] < period, test(s[1]))  # noqa: E731
+        step = lambda s: (s[0] + 1, body(s[1]))  # noqa: E731
+        return while_loop(more, step, (0, state))[1]
+
+    return while_loop(test, checkpoint(block), init)
+
+
+def _sparse_scan(
+    f: Callable[[Any, Any], tuple[Any, Any]],
+    init: Any,
+    xs: Any,
+    length: int,
+    reverse: bool,
+    period: int,
+) -> tuple[Any, Any]:
+    """A scan of scans of `period` iterations, each of which is computed again.
+
+    The iterations that are left over come last: at the end, or, in reverse, at the beginning.
+    """
+    rest = length % period
+    blocks, first = (length - rest) // period, rest if reverse else 0
+    main = tree.map_leaves(
+        lambda x: lift(x)[first : first + length - rest].reshape((blocks, period, *x.shape[1:])), xs
+    )
+    block = checkpoint(lambda carry, x: scan(f, carry, x, length=period, reverse=reverse))
+    carry, ys = scan(block, init, main, length=blocks, reverse=reverse)
+    ys = tree.map_leaves(lambda y: y.reshape((length - rest, *y.shape[2:])), ys)
+    if not rest:
+        return carry, ys
+    left = tree.map_leaves(lambda x: lift(x)[:rest] if reverse else lift(x)[length - rest :], xs)
+    tail = checkpoint(lambda carry, x: scan(f, carry, x, length=rest, reverse=reverse))
+    carry, last = tail(carry, left)
+    parts = zip(tree.flatten(ys)[0], tree.flatten(last)[0], strict=True)
+    joined = [np.concatenate(pair[::-1] if reverse else pair) for pair in parts]
+    return carry, tree.unflatten(tree.flatten(ys)[1], joined)
 
 
 # ---- outside of a trace --------------------------------------------------------------------------

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from graphc.build import Builder, Value, literal, rename, zero_of
+from graphc.build import Builder, Value, fresh, literal, rename, zero_of
 from graphc.ir import TAPE, Atom, Eqn, Graph, Op, Type, Var
 from graphc.ops import control, tape
 from graphc.ops import elementwise as ew
-from graphc.passes.residuals import Differentiate, Split, split
+from graphc.passes.dce import eliminate_dead
+from graphc.passes.residuals import Differentiate, Split, split, without_effects
 
 
 @dataclass
@@ -391,8 +392,53 @@ def _until_empty(types: Sequence[Type]) -> Graph:
     return builder.finish([more.atom])
 
 
+# ---- gradients of one's own ----------------------------------------------------------------------
+
+
+def _checkpoint(at: Backward) -> list[Value | None]:
+    """Its graph and the backward of it in one, on the operands: nothing is kept."""
+    wrt = [i for i, atom in enumerate(at.eqn.ins) if at.is_active(atom)]
+    results = sorted(at.cotangents)
+    joint = at.differentiate(without_effects(at.eqn.attrs["body"]), wrt, results)
+    found = sorted(joint.grads)
+    builder = Builder("backward")
+    names: dict[Var, Atom] = {
+        var: builder.param(var.type, var.hint).atom
+        for var in (*joint.forward.params, *joint.given)
+    }
+    for eqn in (*joint.forward.eqns, *joint.after):
+        builder.copy(eqn, names)
+    body = eliminate_dead(builder.finish([rename(joint.grads[i], names) for i in found]))
+    operands = [*(at.operand(i) for i in range(len(at.eqn.ins))), *map(at.cotangent, results)]
+    grads = at.no_gradients()
+    for i, out in zip(found, at.builder.emit(control.again, operands, {"body": body}), strict=True):
+        grads[i] = out
+    return grads
+
+
+def _custom(at: Backward) -> list[Value | None]:
+    """The backward that the user has given, on what the forward, run in its place, has kept."""
+    eqn = at.eqn
+    forward: Graph = fresh(eqn.attrs["forward"])
+    kept = [Var(type) for type in forward.out_types[len(eqn.outs) :]]
+    at.replace_forward(lambda emitted: [_called(emitted, forward, kept)])
+    cotangents = [at.cotangent(i) for i in range(len(eqn.outs))]
+    outs = at.builder.inline(eqn.attrs["backward"], [*kept, *cotangents])
+    active = [at.is_active(atom) for atom in eqn.ins]
+    return [at.builder.value(out) if on else None for out, on in zip(outs, active, strict=True)]
+
+
+def _called(eqn: Eqn, body: Graph, further: Sequence[Var]) -> Eqn:
+    """A graph in the place of an equation, with further results."""
+    attrs = MappingProxyType({"body": body})
+    return eqn.replace(op=control.checkpoint, outs=(*eqn.outs, *further), attrs=attrs)
+
+
 _RULES: dict[Op, Callable[[Backward], list[Value | None]]] = {
     control.cond: _cond,
     control.scan: _scan,
     control.while_: _while,
+    control.checkpoint: _checkpoint,
+    control.again: _checkpoint,
+    control.custom: _custom,
 }

@@ -146,6 +146,11 @@ def take_known_branch(at: Rewriter, eqn: Eqn) -> Result:
     return at.splice(eqn.attrs["then" if predicate.value else "else"], operands)
 
 
+def body_in_its_place(at: Rewriter, eqn: Eqn) -> Result:
+    """checkpoint(x) and custom(x) are their `body`: gradients have been taken."""
+    return at.splice(eqn.attrs["body"], eqn.ins)
+
+
 def check_that_holds(at: Rewriter, eqn: Eqn) -> Result:
     """check(True, ...) cannot fail, so its effect never happens."""
     return () if is_number(eqn.ins[0], True) else None
@@ -161,6 +166,8 @@ LITERALS: tuple[tuple[str, Rule], ...] = (
     *((name, extremum_of_literal) for name in ("max", "min", "any", "all")),
     *((name, total_of_literal) for name in ("sum", "prod")),
     ("cond", take_known_branch),
+    ("checkpoint", body_in_its_place),
+    ("custom", body_in_its_place),
     ("check", check_that_holds),
 )
 

@@ -15,10 +15,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from graphc.build import Builder, Value, literal, rename
-from graphc.ir import FLOATS, Atom, Eqn, Graph, Type, Var
-from graphc.ops import control
+from graphc import errors
+from graphc.build import Builder, Value, fresh, literal, rename
+from graphc.ir import DIFFERENTIABLE, FLOATS, Atom, Eqn, Graph, Type, Var
+from graphc.ops import control, tape
 from graphc.passes.autodiff import Cotangents, carry_backward, depending, stable
+from graphc.passes.autodiff_control import zero_cotangent
 from graphc.passes.dce import eliminate_dead
 
 Positions = Sequence[int]
@@ -61,7 +63,7 @@ class Forward:
 
     def tangent(self, atom: Atom) -> Atom:
         known = self.tangents.get(atom) if isinstance(atom, Var) else None
-        return literal(0.0, atom.type) if known is None else known.atom
+        return zero_cotangent(self.builder, atom.type) if known is None else known.atom
 
     def is_active(self, atom: Atom) -> bool:
         return isinstance(atom, Var) and atom in self.tangents
@@ -134,7 +136,7 @@ class Forward:
 
 def _cond(at: Forward, eqn: Eqn) -> None:
     operands, active = at.split(eqn.ins[1:])
-    results = [i for i, out in enumerate(eqn.outs) if out.type.dtype in FLOATS]
+    results = [i for i, out in enumerate(eqn.outs) if out.type.dtype in DIFFERENTIABLE]
     branches = {label: _carried(eqn.attrs[label], active, results) for label in ("then", "else")}
     predicate = rename(eqn.ins[0], at.names)
     tangents = [at.tangent(eqn.ins[1 + i]) for i in active]
@@ -178,7 +180,7 @@ def _scan(at: Forward, eqn: Eqn) -> None:
     carried = _grown(body, 1, count, active)
     parts = [(0, count), (count, count + sequences), (count + sequences, len(values))]
     moving = [carried, *([i for i in active if low <= i < high] for low, high in parts[1:])]
-    stacked = [i for i in range(count, len(eqn.outs)) if eqn.outs[i].type.dtype in FLOATS]
+    stacked = [i for i in range(count, len(eqn.outs)) if eqn.outs[i].type.dtype in DIFFERENTIABLE]
     pushed = _carried(body, [1 + i for own in moving for i in own], [*carried, *stacked])
     ins: list[Atom] = []
     types = [Type("i64")]
@@ -232,4 +234,54 @@ def _called(
     return builder.finish(results if outs is None else [results[i] for i in outs])
 
 
-_HOLDING = {control.cond: _cond, control.while_: _while, control.scan: _scan}
+def _inline(at: Forward, eqn: Eqn) -> None:
+    """Forward mode keeps nothing: what is not to be kept is an ordinary part of the graph."""
+    body = fresh(eqn.attrs["body"])
+    for param, atom in zip(body.params, eqn.ins, strict=True):
+        at.names[param] = rename(atom, at.names)
+        if at.is_active(atom):
+            at.tangents[param] = at.tangents[atom]  # type: ignore[index]
+    for inner in body.eqns:
+        at.visit(inner)
+    for out, atom in zip(eqn.outs, body.outs, strict=True):
+        at.names[out] = rename(atom, at.names)
+        if at.is_active(atom):
+            at.tangents[out] = at.tangents[atom]  # type: ignore[index]
+
+
+def _custom(at: Forward, eqn: Eqn) -> None:
+    raise errors.GradientError(
+        "forward mode through a function with a gradient of its own (gc.custom_vjp), which says"
+        " only how cotangents go back; take gc.grad or gc.vjp",
+        eqn.loc,
+    )
+
+
+# ---- tapes ---------------------------------------------------------------------------------------
+
+
+def _push(at: Forward, eqn: Eqn) -> None:
+    """The tangent of a tape is a tape: of the tangents of the records."""
+    at.builder.copy(eqn, at.names)
+    tangents = [at.tangent(atom) for atom in eqn.ins if atom.type.dtype in DIFFERENTIABLE]
+    at.tangents[eqn.out] = at.builder.emit(tape.push, tangents)[0]
+
+
+def _pop(at: Forward, eqn: Eqn) -> None:
+    at.builder.copy(eqn, at.names)
+    floats = [out for out in eqn.outs[1:] if out.type.dtype in DIFFERENTIABLE]
+    attrs = tape.record([out.type for out in floats])
+    tangents = at.builder.emit(tape.pop, [at.tangent(eqn.ins[0])], attrs)
+    at.tangents.update(zip((eqn.outs[0], *floats), tangents, strict=True))
+
+
+_HOLDING = {
+    control.cond: _cond,
+    control.while_: _while,
+    control.scan: _scan,
+    control.checkpoint: _inline,
+    control.again: _inline,
+    control.custom: _custom,
+    tape.push: _push,
+    tape.pop: _pop,
+}

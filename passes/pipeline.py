@@ -21,6 +21,7 @@ from graphc.passes.dce import eliminate_dead
 from graphc.passes.fold import fold_constants
 from graphc.passes.fuse import fuse, separate
 from graphc.passes.join import join
+from graphc.passes.loops import simplify_loops
 from graphc.passes.lower import lower
 from graphc.passes.recompute import recompute
 from graphc.passes.row_blocks import fuse_rows
@@ -43,6 +44,7 @@ OPTIMIZE: tuple[Pass, ...] = (
     Pass("stabilize", stabilize),  # before `simplify` gives its formulas another spelling
     Pass("simplify", simplify),
     Pass("common: simplified", eliminate_common),
+    Pass("loops", simplify_loops),
     Pass("dead", eliminate_dead),
 )
 

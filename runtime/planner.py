@@ -9,10 +9,10 @@ the difference (`in_place.py`), and copied at the end otherwise.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from graphc.ir import Atom, Dense, Eqn, Graph, Lit, Type, Var
+from graphc.ir import Atom, Dense, Eqn, Graph, Lit, Op, Type, Var
 from graphc.ops import control, effects, index, shape, tape
 from graphc.runtime import parts
 from graphc.runtime.flatten import flattened, uses
@@ -149,22 +149,10 @@ class _Planner:
     def equations(self, eqns: Sequence[Eqn], targets: dict[Var, Root]) -> None:
         self.homes.settle(eqns, targets)
         for eqn in eqns:
-            if eqn.op is control.fused:
-                self._kernel(eqn, targets)
-            elif eqn.op is control.cond:
-                self._branch(eqn, targets)
-            elif eqn.op in (control.while_, control.scan):
-                plan_loop(self, eqn, targets)
-            elif eqn.op in tape.TAPE_OPS:
-                plan_tape(self, eqn, targets)
-            elif eqn.op is index.fail_if:
-                self._fail(eqn)
-            elif eqn.op in effects.FOREIGN:
-                self._foreign(eqn)
-            elif eqn.op is shape.constant:
-                self._constant(eqn)
-            elif eqn.op in shape.VIEWS:
+            if eqn.op in shape.VIEWS:
                 self.places[eqn.out] = self._view(eqn)
+            elif eqn.op in _PLANS:
+                _PLANS[eqn.op](self, eqn, targets)
             else:
                 raise AssertionError(f"{eqn.op.name} outside of a kernel")
 
@@ -207,18 +195,18 @@ class _Planner:
             assert layout is not None
         return Place(source.root, layout)
 
-    def _constant(self, eqn: Eqn) -> None:
+    def _constant(self, eqn: Eqn, targets: dict[Var, Root]) -> None:
         dense = eqn.attrs["value"]
         root = Root("constant", len(self.constants), dense.type.dtype, dense.type.nbytes)
         self.constants.append(dense)
         self.places[eqn.out] = Place(root, contiguous(dense.type.shape))
 
-    def _fail(self, eqn: Eqn) -> None:
+    def _fail(self, eqn: Eqn, targets: dict[Var, Root]) -> None:
         failed, value = (self.in_memory(self.source(a), a.type) for a in eqn.ins)
         self.items.append(Fail(failed, value, len(self.checks)))
         self.checks.append(eqn)
 
-    def _foreign(self, eqn: Eqn) -> None:
+    def _foreign(self, eqn: Eqn, targets: dict[Var, Root]) -> None:
         """Operands and results are contiguous: all that an external function is told."""
         operands = [self.contiguous(self.source(atom), atom.type) for atom in eqn.ins]
         results = [self.arena(out.type) for out in eqn.outs]
@@ -368,6 +356,14 @@ class _Planner:
         items, self.items = self.items, outer
         return items, places
 
+    def _again(self, eqn: Eqn, targets: dict[Var, Root]) -> None:
+        """The items of the held graph, here."""
+        body: Graph = eqn.attrs["body"]
+        self.places.update(zip(body.params, map(self.source, eqn.ins), strict=True))
+        wanted = [targets.get(out) for out in eqn.outs]
+        self.equations(body.eqns, self._side_targets(body, wanted))
+        self.places.update(zip(eqn.outs, map(self.source, body.outs), strict=True))
+
     def _side_targets(self, graph: Graph, wanted: Sequence[Root | None]) -> dict[Var, Root]:
         targets: dict[Var, Root] = {}
         for out, root in zip(graph.outs, wanted, strict=True):
@@ -377,3 +373,17 @@ class _Planner:
             if root not in self.guarded or all(may_replace(graph, out, param) for param in old):
                 targets[out] = root
         return targets
+
+
+_PLANS: dict[Op, Callable[[_Planner, Eqn, dict[Var, Root]], None]] = {
+    control.fused: _Planner._kernel,
+    control.cond: _Planner._branch,
+    control.again: _Planner._again,
+    control.while_: plan_loop,
+    control.scan: plan_loop,
+    index.fail_if: _Planner._fail,
+    shape.constant: _Planner._constant,
+    **dict.fromkeys(tape.TAPE_OPS, plan_tape),
+    **dict.fromkeys(effects.FOREIGN, _Planner._foreign),
+}
+"""What each op outside of kernels becomes, but for views."""

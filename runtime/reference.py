@@ -69,7 +69,7 @@ def _run_eqn(eqn: Eqn, ins: list[np.ndarray]) -> Sequence[Any]:
         return _run_while(eqn, ins)
     if eqn.op is control.scan:
         return _run_scan(eqn, ins)
-    if eqn.op is control.fused:
+    if eqn.op in control.CALLS:
         return _run(eqn.attrs["body"], ins)
     try:
         result = eqn.op.reference(*ins, **eqn.attrs)

@@ -526,6 +526,7 @@ TEXT = ("print", "describe")
 HELD = frozenset(
     {
         *("cond", "while", "scan", "fused", "fail_if"),
+        *("checkpoint", "again", "custom"),
         *("empty_tape", "push", "pop", "is_empty"),
         *FOREIGN,
         *TEXT,
@@ -612,6 +613,9 @@ NO_GRADIENT = {
     "cond": "autodiff differentiates its branches",
     "while": "autodiff differentiates its body",
     "scan": "autodiff differentiates its body",
+    "checkpoint": "autodiff differentiates its body",
+    "again": "autodiff differentiates its body",
+    "custom": "autodiff takes the backward that it holds",
     "fused": "autodiff comes before fusion",
     **dict.fromkeys(
         "less less_equal greater greater_equal equal not_equal isnan isinf isfinite".split(),

@@ -144,6 +144,74 @@ scan = register(
 )
 
 
+# ---- gradients of one's own ----------------------------------------------------------------------
+
+
+def _infer_called(op: str, operands: tuple[Type, ...], body: Graph) -> tuple[Type, ...]:
+    _expect_region(op, "body", body, operands)
+    return body.out_types
+
+
+def _infer_checkpoint(*operands: Type, body: Graph) -> tuple[Type, ...]:
+    return _infer_called("checkpoint", operands, body)
+
+
+checkpoint = register(
+    Op(
+        "checkpoint",
+        _infer_checkpoint,
+        _needs_interpreter,
+        doc="What graph `body` gives.  Its backward keeps the operands alone and runs it again.",
+    )
+)
+
+
+def _infer_again(*operands: Type, body: Graph) -> tuple[Type, ...]:
+    return _infer_called("again", operands, body)
+
+
+again = register(
+    Op(
+        "again",
+        _infer_again,
+        _needs_interpreter,
+        doc="What graph `body` gives, computed here and at no other place: the backward of a"
+        " `checkpoint`, of which no pass may find that its values are known.",
+    )
+)
+
+
+def _infer_custom(
+    *operands: Type, body: Graph, forward: Graph, backward: Graph
+) -> tuple[Type, ...]:
+    outs = _infer_called("custom", operands, body)
+    _expect_region("custom", "forward", forward, operands)
+    if forward.out_types[: len(outs)] != outs:
+        raise errors.ShapeError(
+            f"custom: forward returns {_listed(forward.out_types)}, body {_listed(outs)};"
+            " forward returns what body does, and after it what backward reads"
+        )
+    _expect_region("custom", "backward", backward, (*forward.out_types[len(outs) :], *outs))
+    if backward.out_types != operands:
+        raise errors.ShapeError(
+            f"custom: backward returns {_listed(backward.out_types)}, the operands are"
+            f" {_listed(operands)}"
+        )
+    return outs
+
+
+custom = register(
+    Op(
+        "custom",
+        _infer_custom,
+        _needs_interpreter,
+        doc="What graph `body` gives.  Where it is differentiated, `forward` runs in its place; the"
+        " values that it returns beyond the results, and the cotangents of the results, go to"
+        " `backward`, which gives the cotangents of the operands.",
+    )
+)
+
+
 def held_operands(eqn: Eqn, label: str) -> tuple[Atom | None, ...]:
     """For each parameter of the graph that `eqn` holds as `label`, the operand that it always is.
 
@@ -154,6 +222,8 @@ def held_operands(eqn: Eqn, label: str) -> tuple[Atom | None, ...]:
     if eqn.op is while_:
         carried: int = eqn.attrs["carried"]
         return (*(None,) * carried, *eqn.ins[carried:])
+    if label == "backward":
+        return (None,) * len(eqn.attrs["backward"].params)
     if eqn.op is scan:
         changing: int = eqn.attrs["carried"] + eqn.attrs["sequences"]
         return (*(None,) * (1 + changing), *eqn.ins[changing:])
@@ -189,5 +259,8 @@ fused = register(
     )
 )
 
-HOLDING = (cond, while_, scan, fused)
+CALLS = frozenset({checkpoint, again, custom, fused})
+"""The ops that run graph `body` on their operands, once."""
+
+HOLDING = frozenset({cond, while_, scan, *CALLS})
 """The ops that hold graphs, which the interpreter runs itself."""
