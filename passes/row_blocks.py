@@ -238,8 +238,9 @@ def _right_bytes(eqn: Eqn) -> int:
 
 def _row_bytes(eqn: Eqn, type: Type) -> int:
     """The bytes of one row of a result: what lies along the last axis of the domain."""
-    is_whole = math.prod(eqn.attrs["domain"]) == type.size
-    return eqn.attrs["domain"][-1] * type.numpy_dtype.itemsize if is_whole else 0
+    domain = eqn.attrs["domain"]
+    is_whole = bool(domain) and math.prod(domain) == type.size
+    return domain[-1] * type.numpy_dtype.itemsize if is_whole else 0
 
 
 # ---- rows ----------------------------------------------------------------------------------------

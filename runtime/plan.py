@@ -6,7 +6,8 @@ branches of a conditional are laid one after the other in time.
 
 from __future__ import annotations
 
-from bisect import insort
+import bisect
+import heapq
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -39,30 +40,31 @@ def plan_arena(program: Program) -> Arena:
     """Lay out a program's temporaries, first come, lowest offset first."""
     spans = _lifetimes(program)
     offsets: dict[Root, int] = {}
-    alive: list[tuple[int, int, int]] = []  # start, end and last use, in the order of memory
-    size = used = peak = 0
+    alive: list[tuple[int, int]] = []  # start and end, in order
+    ends: list[tuple[int, int, int]] = []  # a heap: when what lies from start to end is dead
+    size = peak = held = 0
     for root, (first, last) in sorted(spans.items(), key=lambda item: item[1][0]):
-        for start, end, until in alive:
-            if until < first:
-                used -= end - start
-        alive = [span for span in alive if span[2] >= first]
+        while ends and ends[0][0] < first:
+            _, start, end = heapq.heappop(ends)
+            del alive[bisect.bisect_left(alive, (start, end))]
+            held -= end - start
         need = -(-max(root.nbytes, 1) // ALIGNMENT) * ALIGNMENT
         offset = _gap(alive, need)
         offsets[root] = offset
-        insort(alive, (offset, offset + need, last))
-        used += need
-        size = max(size, offset + need)
-        peak = max(peak, used)
+        bisect.insort(alive, (offset, offset + need))
+        heapq.heappush(ends, (last, offset, offset + need))
+        held += need
+        size, peak = max(size, offset + need), max(peak, held)
     return Arena(offsets, size, peak)
 
 
-def _gap(alive: Sequence[tuple[int, int, int]], need: int) -> int:
-    """The lowest offset at which `need` bytes are free beside spans in the order of memory."""
+def _gap(alive: Sequence[tuple[int, int]], need: int) -> int:
+    """The lowest offset at which `need` bytes are free."""
     offset = 0
-    for start, end, _ in alive:
+    for start, end in alive:
         if start - offset >= need:
             break
-        offset = end  # spans that are alive at once do not overlap
+        offset = end
     return offset
 
 

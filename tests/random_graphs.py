@@ -287,6 +287,22 @@ def _take(pool: Pool, a: int, b: int, depth: int) -> None:
         pool.add(op("take")(x, at, axis=axis), x)
 
 
+def _pick(pool: Pool, a: int, b: int, depth: int) -> None:
+    """One element of each row, at positions that may lie anywhere."""
+    x = pool.pick(a, lambda v: 0 not in v.shape and len(v.shape) > 0)
+    if x is None:
+        return
+    axis = b % len(x.shape)
+    rows = (*x.shape[:axis], *x.shape[axis + 1 :])
+    at = pool.pick(b, lambda v: v.dtype in INT and v.shape == rows)
+    if at is None:
+        emit, last = pool.builder.emit, len(rows) - 1
+        at = pool.builder.literal(b % 3, Type("i64", rows))
+        if rows:
+            at = emit(op("iota"), (), {"shape": rows, "axis": last, "dtype": "i64"})[0]
+    pool.add(op("pick")(x, at, axis=axis), x)
+
+
 def _scatter(pool: Pool, a: int, b: int, depth: int) -> None:
     x = pool.exact(a, lambda v: 0 not in v.shape and len(v.shape) > 0 and v.dtype != "bool")
     at = pool.pick(b, lambda v: v.dtype in INT and len(v.shape) < 3)
@@ -382,5 +398,5 @@ def _of_type(pool: Pool, type: Type, number: int) -> Value:
 STEPS = [
     _elementwise, _elementwise, _elementwise, _elementwise, _where, _cast, _reduce, _reduce,
     _normalise, _position, _transpose, _reshape, _broadcast, _broadcast, _slice, _update_slice,
-    _pad, _concatenate, _take, _scatter, _iota, _constant, _matmul, _check, _cond, _cond,
+    _pad, _concatenate, _take, _pick, _scatter, _iota, _constant, _matmul, _check, _cond, _cond,
 ]  # fmt: skip
