@@ -25,10 +25,83 @@ their defaults. Anything else is an error that names the function and your line.
 in the same function, all of NumPy works: it runs once, while tracing, and its result is a constant.
 
 dtypes are float32, float64, int32, int64 and bool, with the promotion of NumPy 2: a Python number
-takes the dtype of the array beside it. Operators, comparisons, `@`, basic slicing, indexing by
-integers, `x[i] = v`, `x += y` and the attributes `T`, `shape`, `dtype`, `ndim` and `size` work as
-in NumPy.
+takes the dtype of the array beside it. Complex numbers and other integers are refused. Operators,
+comparisons, `@`, the attributes `T`, `mT`, `flat`, `shape`, `dtype`, `ndim` and `size` work as in
+NumPy, and so does indexing in every form, for reading, assigning and `+=`: slices, `None`, `...`,
+integers and integer arrays, traced or not, and views of views.
+
+`x[mask]` with a traced mask has a number of elements that is not known. Its elementwise functions
+and reductions work (`np.log(x[x > 0]).sum()`), and so does assigning under a mask: `x[mask] = v`,
+`x[mask] += v`, `x[mask] = f(x[mask])`, and as many values as the mask selects.
+
+Sorting, running sums and searching run as routines inside the step; `np.linalg` calls LAPACK there
+(extra `linalg`). Everything else is made of loops that fuse.
 """
+
+
+NO_GRADIENT = frozenset(
+    """
+    all allclose any argmax argmin argpartition argsort array_equal array_equiv
+    count_nonzero digitize fix imag iscomplex iscomplexobj isclose
+    isin isneginf isposinf isreal isrealobj lexsort matrix_rank nanargmax nanargmin ndim
+    result_type round around searchsorted shape size
+    """.split()
+)
+"""Names whose results are positions, counts or truth values, or constant between jumps."""
+
+KINKS = {
+    "astype": "between floats",
+    "max": "ties share it equally",
+    "min": "ties share it equally",
+    "amax": "ties share it equally",
+    "amin": "ties share it equally",
+    "ptp": "ties share it equally",
+    "nanmax": "ties share it equally",
+    "nanmin": "ties share it equally",
+    "clip": "half at an end",
+    "sort": "of the order that the values are in",
+    "partition": "of the order that the values are in",
+    "median": "of the order that the values are in",
+    "quantile": "of the order that the values are in",
+    "percentile": "of the order that the values are in",
+    "norm": "NaN at 0 for the Euclidean norm",
+    "interp": "of the piece to the right at a point",
+    "eigh": "of vectors, equal eigenvalues mix as zero; the matrix counts as symmetric",
+    "eigvalsh": "the matrix counts as symmetric",
+    "cholesky": "the matrix counts as symmetric",
+    "svd": "of vectors, with full_matrices=False; equal singular values mix as zero",
+    "svdvals": "",
+    "qr": "with as many rows as columns or more, in reduced mode",
+    "det": "NaN or infinite for a singular matrix",
+    "slogdet": "NaN or infinite for a singular matrix",
+    "pinv": "for a constant rank",
+    "lstsq": "for a constant rank",
+    "bincount": "of the weights",
+    "histogram": "of the weights",
+}
+"""What holds where a function has no derivative, or for which argument it has one."""
+
+LIMITS = {
+    "apply_along_axis": "up to 256 rows; the graph holds the function once for each",
+    "bincount": "needs minlength, which no element may reach: checked by the step",
+    "compress": "a condition that is known while tracing",
+    "extract": "a condition that is known while tracing",
+    "diagonal": "a copy, not a view",
+    "einsum": "two operands at a time, in the order given or of `optimize`",
+    "fill_diagonal": "a matrix",
+    "histogram": "a number of bins or edges; no names of rules",
+    "lstsq": "residuals are given whatever the rank turns out to be",
+    "pad": "constant, empty, edge, reflect, symmetric, wrap",
+    "partition": "sorted as a whole",
+    "argpartition": "sorted as a whole",
+    "piecewise": "functions of single elements and reductions",
+    "qr": "reduced, complete, r",
+    "quantile": "no method that averages at jumps",
+    "percentile": "no method that averages at jumps",
+    "sliding_window_view": "a copy, not a view",
+    "where": "three arguments",
+}
+"""What a function does not do that NumPy's does."""
 
 
 def page() -> str:
@@ -72,10 +145,18 @@ def _listed(names: Any) -> str:
 
 
 def _table(rows: Iterator[tuple[str, Callable[..., Any]]]) -> Iterator[str]:
-    yield "| | parameters |\n|---|---|"
+    yield "| | parameters | gradient | limits |\n|---|---|---|---|"
     for name, entry in sorted(rows):
-        yield f"| `{name}` | {_parameters(entry, is_method=name.startswith('x.'))} |"
+        short = name.rpartition(".")[2]
+        parameters = _parameters(entry, is_method=name.startswith("x."))
+        yield f"| `{name}` | {parameters} | {_gradient(short)} | {LIMITS.get(short, '')} |"
     yield ""
+
+
+def _gradient(name: str) -> str:
+    if name in KINKS:
+        return f"yes; {KINKS[name]}".rstrip("; ")
+    return "no" if name in NO_GRADIENT else "yes"
 
 
 def _parameters(entry: Callable[..., Any], is_method: bool) -> str:

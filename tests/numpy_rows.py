@@ -493,6 +493,9 @@ CHOOSING: dict[str, Row] = {
         lambda x: [
             np.piecewise(x, [x < -0.5, x > 0.5], [-1.0, lambda t: t * t, 0.5]),
             np.piecewise(x, [x > 0], [lambda t: np.sqrt(t), lambda t: -t]),
+            np.piecewise(
+                x, [x > 0.2], [lambda t: t - t.mean(), lambda t: t.max() + np.where(t < 0, t, 0)]
+            ),
         ],
         (M,),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,6 +37,33 @@ def test_row(function: Callable[..., Any], args: Sequence[Any], has_gradient: bo
     (_, out), grads = step(*args)
     compare(out, wanted)
     check_gradient(function, args, weights, argnums, grads)
+
+
+def as_f32(x: Any) -> Any:
+    return x.astype(np.float32) if x.dtype == np.float64 else x
+
+
+def as_int(x: Any) -> Any:
+    return np.round(3 * x).astype(int) if x.dtype.kind == "f" and np.isfinite(x).all() else x
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("convert", [as_f32, as_int])
+@pytest.mark.parametrize(("function", "args", "has_gradient"), PARAMETERS)
+def test_row_of_other_dtypes(
+    function: Callable[..., Any], args: Sequence[Any], has_gradient: bool, convert: Any
+) -> None:
+    """With NumPy's dtypes and shapes, and about its values: rounding is as good as in f32."""
+    given = [convert(a) for a in args]
+    with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+        try:
+            wanted = listed(function(*given))
+        except (TypeError, ValueError, np.linalg.LinAlgError):
+            pytest.skip("not of these dtypes")
+    for got, value in zip(listed(gc.compile(lambda *a: function(*a))(*given)), wanted, strict=True):
+        a, b = np.asarray(got), np.asarray(value)
+        assert (a.dtype, a.shape) == (b.dtype, b.shape)
+        np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-3)
 
 
 def listed(out: Any) -> list[Any]:

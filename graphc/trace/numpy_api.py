@@ -22,6 +22,7 @@ from graphc.trace import numpy_sorting as sorting
 from graphc.trace.numpy_table import FUNCTIONS, TAKES_OUT, qualified_name
 from graphc.trace.numpy_ufuncs import call, call_ufunc, store_into, unsupported
 from graphc.trace.scope import user_loc
+from graphc.trace.selection import Selection
 from graphc.trace.tracer import Tracer
 
 __all__ = ["FUNCTIONS", "METHODS", "call_function", "call_method", "call_ufunc", "qualified_name"]
@@ -29,6 +30,9 @@ __all__ = ["FUNCTIONS", "METHODS", "call_function", "call_method", "call_ufunc",
 
 def call_function(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A NumPy function that is not a ufunc, by the table."""
+    selected = next((x for x in args if isinstance(x, Selection)), None)
+    if selected is not None:
+        return selected.__array_function__(func, (), args, kwargs)
     name = qualified_name(func)
     if func not in FUNCTIONS:
         raise unsupported(name)

@@ -57,7 +57,9 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
 
 
 def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Any:
-    """Every function sees the whole array, and `where` chooses: later conditions count first."""
+    """Each function sees a selection, the elements of its condition; the last condition counts."""
+    from graphc.trace.selection import Selection
+
     value = lift(x)
     conditions = list(condlist) if isinstance(condlist, (list, tuple)) else [condlist]
     if len(conditions) == 1 and isinstance(conditions[0], (list, tuple)):
@@ -74,12 +76,18 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> An
             user_loc(),
         )
 
-    def piece(of: Any) -> Any:
-        return of(value, *args, **kw) if callable(of) else of
+    masks = [np.broadcast_to(lift(c).astype(bool), value.shape) for c in conditions]
+    none: Any = np.ones(value.shape, bool)
+    for mask in masks:
+        none = np.logical_and(none, np.logical_not(mask))
 
-    result: Any = np.broadcast_to(lift(piece(default)).astype(value.dtype), value.shape)
-    for condition, of in zip(conditions, pieces, strict=True):
-        result = where(condition, lift(piece(of)).astype(value.dtype), result)
+    def piece(of: Any, mask: Any) -> Any:
+        made = of(Selection(value, mask), *args, **kw) if callable(of) else of
+        return lift(made.array if isinstance(made, Selection) else made).astype(value.dtype)
+
+    result: Any = np.broadcast_to(piece(default, lift(none)), value.shape)
+    for mask, of in zip(masks, pieces, strict=True):
+        result = where(mask, piece(of, mask), result)
     return result
 
 

@@ -91,7 +91,7 @@ def linspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype:
     count = operator.index(num)
     gaps = count - 1 if endpoint else count
     first, last = lift(start), lift(stop)
-    steps = np.arange(count, dtype=np.float64)
+    steps = np.arange(count, dtype=np.result_type(first.stand_in(), last.stand_in(), 0.0))
     steps = steps.reshape(-1, *(1,) * max(first.ndim, last.ndim))
     result = steps * (np.subtract(last, first) / max(gaps, 1)) + first
     if endpoint and count > 1:
@@ -112,6 +112,7 @@ def geomspace(
     start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype: Any = None
 ) -> Any:
     """Of two positive or two negative ends."""
+    start, stop = (lift(end).astype(np.float64) for end in (start, stop))
     sign = np.sign(start)
     first, last = np.log10(np.multiply(start, sign)), np.log10(np.multiply(stop, sign))
     result = sign * logspace(first, last, num, endpoint)
@@ -132,7 +133,8 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
 
 
 def vander(x: Any, N: Any = None, increasing: bool = False) -> Any:  # noqa: N803 - NumPy's name
-    values = lift(x)
+    values: Any = lift(x)
+    values = values.astype(np.promote_types(values.dtype, int))
     count = values.shape[0] if N is None else operator.index(N)
     columns = [np.ones_like(values)]
     for _ in range(1, count):

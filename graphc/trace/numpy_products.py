@@ -131,7 +131,8 @@ def cross(
 
 
 def vecdot(x1: Any, x2: Any, dtype: Any = None, axis: int = -1) -> Any:
-    return reduce_sum(np.multiply(x1, x2), axis, dtype)
+    terms = np.multiply(x1, x2)
+    return reduce_sum(terms, axis, terms.dtype if dtype is None else dtype)
 
 
 def matvec(x1: Any, x2: Any) -> Any:

@@ -64,6 +64,11 @@ def _given(initial: Any, where: Any) -> bool:
     return initial is not None or where is not None
 
 
+def _initial(initial: Any, like: Any) -> Any:
+    """NumPy takes the initial value in the dtype of the result."""
+    return lift(initial).astype(like.dtype)
+
+
 def _selected(a: Any, where: Any, instead: Any) -> Any:
     """`a` where the mask holds, elsewhere what changes no result."""
     x = lift(a)
@@ -83,7 +88,7 @@ def sum(
 ) -> Any:
     x = lift(a)
     result = _reduce(reduce_ops.sum, _selected(x, where, 0), axis, keepdims, sum_dtype(x, dtype))
-    return result if initial is None else np.add(result, initial)
+    return result if initial is None else np.add(result, _initial(initial, result))
 
 
 def prod(
@@ -96,7 +101,7 @@ def prod(
 ) -> Any:
     x = lift(a)
     result = _reduce(reduce_ops.prod, _selected(x, where, 1), axis, keepdims, sum_dtype(x, dtype))
-    return result if initial is None else np.multiply(result, initial)
+    return result if initial is None else np.multiply(result, _initial(initial, result))
 
 
 def max(
@@ -122,6 +127,7 @@ def _extremum(
         raise errors.ShapeError(
             "a maximum or minimum with where= has no identity, so it needs initial=", user_loc()
         )
+    initial = _initial(initial, x)
     if where is not None:
         x = np.where(where, x, initial)
     kept = normalise_axes(axis, x.ndim)
@@ -129,7 +135,7 @@ def _extremum(
         shape = tuple(
             1 if i in kept else n for i, n in enumerate(x.shape) if keepdims or i not in kept
         )
-        return np.broadcast_to(lift(initial).astype(x.dtype), shape)
+        return np.broadcast_to(initial, shape)
     return better(_reduce(op, x, axis, keepdims), initial)
 
 
@@ -173,10 +179,13 @@ def average(
 ) -> Any:
     x = lift(a)
     if weights is None:
-        result, total = mean(x, axis, keepdims=keepdims), lift(float(_count(x, axis)))
+        result: Any = mean(x, axis, keepdims=keepdims)
+        total: Any = lift(float(_count(x, axis))).astype(result.dtype)
     else:
         w = _weights(x, axis, weights)
-        total = sum(np.broadcast_to(w, x.shape), axis, keepdims=keepdims)
+        ints = x.dtype_name not in FLOATS and w.dtype_name not in FLOATS
+        dtype = np.float64 if ints else np.result_type(x.dtype, w.dtype)
+        total = sum(np.broadcast_to(w, x.shape), axis, dtype, keepdims)
         result = np.true_divide(sum(np.multiply(x, w), axis, keepdims=keepdims), total)
     return (result, np.broadcast_to(total, result.shape)) if returned else result
 

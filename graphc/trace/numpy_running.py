@@ -156,7 +156,7 @@ def _derivative(x: Any, spacing: Any, axis: int, order: int) -> Any:
             f[:-2] * (-k / (h * total)) + f[1:-1] * ((k - h) / (h * k)) + f[2:] * (h / (k * total))
         )
     first, last = _ends(f, spacing if steps is None else steps, order, is_grid)
-    result = np.concatenate([first[None], inside, last[None]])
+    result = np.concatenate([first[None], inside, last[None]]).astype(x.dtype)
     return np.moveaxis(result, 0, axis)
 
 

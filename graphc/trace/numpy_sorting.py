@@ -168,29 +168,44 @@ def _quantile(a: Any, q: Any, axis: Any, method: str, keepdims: bool, skips_nan:
             f" {', '.join(_POSITIONS)}",
             user_loc(),
         )
-    x = lift(a)
-    if x.dtype_name not in FLOATS:
-        x = x.astype(np.float64)
+    x = _in_dtype_of(lift(a), q, method)
     rows, shape = _rows(x, axis, keepdims)
     if not rows.shape[-1]:
         raise errors.ShapeError("a quantile of no elements", user_loc())
     ordered = sort(rows)
     levels = _levels(q, x)
-    has_nan = np.isnan(ordered[..., -1])
+    has_nan = np.isnan(ordered[..., -1]) if x.dtype_name in FLOATS else False
     count: Any = rows.shape[-1]
     if skips_nan:
         count = sum(np.logical_not(np.isnan(rows)), -1).astype(x.dtype)
     parts = [_at_level(ordered, level, count, method) for level in levels]
-    if not skips_nan:
+    if not skips_nan and has_nan is not False:
         parts = [np.where(has_nan, ordered[..., -1], part) for part in parts]
     results = [reshape(part, shape) for part in parts]
     return results[0] if np.ndim(q) == 0 else reshape(np.stack(results), (*np.shape(q), *shape))
 
 
+_DISCRETE = ("lower", "higher", "nearest")
+"""Methods that give one of the elements."""
+
+
+def _in_dtype_of(x: Tracer, q: Any, method: str) -> Tracer:
+    """The values in the dtype of the result: a level that is an array promotes them."""
+    if x.dtype_name not in FLOATS:
+        keeps = method in _DISCRETE and x.dtype_name != "bool"
+        return x if keeps else x.astype(np.float64)
+    if isinstance(q, (int, float)) or (isinstance(q, Tracer) and q.weak):
+        return x
+    levels = q.dtype if isinstance(q, Tracer) else np.asarray(q).dtype
+    levels = levels if levels.kind == "f" else np.dtype(np.float64)
+    return x.astype(np.result_type(x.dtype, levels))  # type: ignore[no-any-return]
+
+
 def _levels(q: Any, x: Tracer) -> list[Any]:
     if isinstance(q, Tracer):
         levels = [ravel(q)[i] for i in range(q.size)] if q.ndim else [q]
-        return [level.astype(x.dtype) for level in levels]
+        dtype = x.dtype if x.dtype_name in FLOATS else np.float64
+        return [level.astype(dtype) for level in levels]
     given = np.asarray(q, dtype=float).ravel()
     if given.size and not (given.min() >= 0 and given.max() <= 1):
         raise errors.AttributeValueError(
@@ -206,10 +221,11 @@ def _at_level(ordered: Tracer, level: Any, count: Any, method: str) -> Any:
         low = math.floor(place)
         below, above = ordered[..., low], ordered[..., min(low + 1, count - 1)]
         return _between(below, above, place - low)
-    place = np.clip(_POSITIONS[method](count, level), 0, np.maximum(count - 1, 0))
+    last = max(count - 1, 0) if isinstance(count, int) else np.maximum(count - 1, 0)
+    place = np.clip(_POSITIONS[method](count, level), 0, last)
     low = np.floor(place)
     below = _element(ordered, low)
-    above = _element(ordered, np.minimum(low + 1, np.maximum(count - 1, 0)))
+    above = _element(ordered, np.minimum(low + 1, last))
     return _between(below, above, place - low)
 
 
@@ -259,7 +275,7 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Any:
         return searchsorted(bins, x, "left" if right else "right")
     edges = np.asarray(bins)
     if edges.size > 1 and edges[0] > edges[-1]:
-        return edges.size - searchsorted(edges[::-1], x, "right" if right else "left")
+        return edges.size - searchsorted(edges[::-1], x, "left" if right else "right")
     return searchsorted(edges, x, "left" if right else "right")
 
 
@@ -342,10 +358,11 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any 
     elif not x.size:
         low, high = 0.0, 1.0
     else:
-        low, high = x.min().astype(np.float64), x.max().astype(np.float64)
+        low, high = x.min(), x.max()
     same = np.equal(low, high)
     low, high = np.where(same, low - 0.5, low), np.where(same, high + 0.5, high)
-    return np.linspace(low, high, operator.index(bins) + 1)
+    dtype = x.dtype if x.dtype_name in FLOATS else np.float64
+    return np.linspace(low, high, operator.index(bins) + 1, dtype=dtype)
 
 
 def histogram(

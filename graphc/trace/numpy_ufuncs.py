@@ -16,6 +16,7 @@ from graphc.trace import numpy_reductions as reductions
 from graphc.trace import numpy_running as running
 from graphc.trace import numpy_shapes as shapes
 from graphc.trace.scope import user_loc
+from graphc.trace.selection import Selection
 from graphc.trace.tracer import Tracer, cast_to, known_dtype, lift
 from graphc.trace.ufuncs import broadcast_to, emit_ufunc
 
@@ -41,6 +42,9 @@ OF_MATRICES: dict[Any, Entry] = {
 
 def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`ufunc(*inputs, **kwargs)`, or a method of it such as `np.add.reduce`."""
+    selected = next((x for x in inputs if isinstance(x, Selection)), None)
+    if selected is not None:
+        return selected.__array_ufunc__(ufunc, method, *inputs, **kwargs)
     name = f"np.{ufunc.__name__}"
     if method != "__call__":
         return _call_method(ufunc, method, inputs, kwargs)

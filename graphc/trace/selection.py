@@ -85,6 +85,8 @@ class Selection(NDArrayOperatorsMixin):
         return self
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if func in _ELEMENTWISE and "out" not in kwargs:
+            return apply_elementwise(func, list(args), kwargs)
         entry = _FUNCTIONS.get(func)
         if entry is None or not isinstance(args[0], Selection):
             raise unknown_size(f"np.{func.__name__} of x[mask]")
@@ -154,7 +156,11 @@ def _same(a: Atom, b: Atom, eqns: dict[Var, Eqn]) -> bool:
         return False
     one, other = eqns[a], eqns[b]
     alike = one.op is other.op and len(one.outs) == 1 and dict(one.attrs) == dict(other.attrs)
-    return alike and all(_same(x, y, eqns) for x, y in zip(one.ins, other.ins, strict=True))
+    return (
+        alike
+        and one.op.effect is None
+        and all(_same(x, y, eqns) for x, y in zip(one.ins, other.ins, strict=True))
+    )
 
 
 # ---- reductions ----------------------------------------------------------------------------------
@@ -282,6 +288,11 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.count_nonzero: _count_nonzero,
     np.linalg.norm: _norm,
 }
+_ELEMENTWISE = frozenset(
+    {np.where, np.clip, np.sinc, np.nan_to_num, np.round, np.around, np.fix, np.isclose, np.i0}
+    | {np.isposinf, np.isneginf, np.angle, np.real, np.real_if_close}
+)
+"""Functions of single elements that are no ufuncs."""
 _REDUCE: dict[Any, Callable[..., Any]] = {
     np.add: _METHODS["sum"],
     np.multiply: _METHODS["prod"],
