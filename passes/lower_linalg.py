@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from graphc.build import Value
 from graphc.ir import OPS, Eqn
-from graphc.ops import decompositions, linalg, reduce, shape
+from graphc.ops import decompositions, linalg, matrices, reduce, shape
 from graphc.ops import elementwise as ew
 from graphc.passes.rewrite import Result, Rewriter, Rule
 
@@ -26,7 +26,7 @@ def _parity(at: Rewriter, pivots: Value, dtype: str) -> Value:
 
 def lower_det(at: Rewriter, eqn: Eqn) -> Result:
     a = at.value(eqn.ins[0])
-    diagonal, pivots = decompositions.emit_all(decompositions.lu_diagonal, a)
+    diagonal, pivots = matrices.emit_all(decompositions.lu_diagonal, a)
     axis = len(diagonal.shape) - 1
     det: Value = reduce.prod(diagonal, axes=(axis,)) * _parity(at, pivots, a.dtype)
     return det.atom
@@ -34,7 +34,7 @@ def lower_det(at: Rewriter, eqn: Eqn) -> Result:
 
 def lower_slogdet(at: Rewriter, eqn: Eqn) -> Result:
     a = at.value(eqn.ins[0])
-    diagonal, pivots = decompositions.emit_all(decompositions.lu_diagonal, a)
+    diagonal, pivots = matrices.emit_all(decompositions.lu_diagonal, a)
     axis = len(diagonal.shape) - 1
     sign: Value = reduce.prod(ew.sign(diagonal), axes=(axis,)) * _parity(at, pivots, a.dtype)
     log: Value = reduce.sum(ew.log(ew.abs(diagonal)), axes=(axis,))
@@ -43,14 +43,14 @@ def lower_slogdet(at: Rewriter, eqn: Eqn) -> Result:
 
 def lower_pinv(at: Rewriter, eqn: Eqn) -> Result:
     a = at.value(eqn.ins[0])
-    u, s, vt, _ = decompositions.emit_all(decompositions.svd, a, full=False)
+    u, s, vt, _ = matrices.emit_all(decompositions.svd, a, full=False)
     axis = len(s.shape) - 1
     largest = reduce.spread(reduce.max(s, axes=(axis,)), s, (axis,))
     counts = ew.greater(s, largest * eqn.attrs["rcond"])
     inverse = ew.where(counts, 1.0 / ew.where(counts, s, 1.0), 0.0)
-    ut = decompositions.swapped(u)
+    ut = matrices.swapped(u)
     scaled = ut * shape.broadcast(inverse, shape=ut.shape, axes=tuple(range(len(s.shape))))
-    result: Value = linalg.matmul(decompositions.swapped(vt), scaled)
+    result: Value = linalg.matmul(matrices.swapped(vt), scaled)
     return result.atom
 
 

@@ -14,6 +14,7 @@ import graphc as gc
 from graphc import errors
 from graphc.ir import DTYPE_NAMES, Type
 from graphc.ops import decompositions as ops
+from graphc.ops import matrices
 from graphc.runtime.llvm.routines import lapack
 
 rng = np.random.default_rng(4)
@@ -32,7 +33,7 @@ def check(make: Callable[..., Any], arrays: Sequence[np.ndarray], signed: bool =
 
 
 def all_of(op: Any, **attrs: Any) -> Callable[..., Any]:
-    return lambda *values: ops.emit_all(op, *values, **attrs)
+    return lambda *values: matrices.emit_all(op, *values, **attrs)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -15,69 +15,22 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import FLOATS, OPS, Lit, Op, Type, register
+from graphc.ir import FLOATS, Op, Type, register
 from graphc.ops import elementwise as ew
 from graphc.ops.elementwise import expect_dtype
 from graphc.ops.linalg import matmul
-from graphc.ops.shape import broadcast, transpose
-
-# ---- matrices in the language of gradient rules --------------------------------------------------
-
-
-def emit_all(op: Op, *ins: Value, **attrs: Any) -> tuple[Value, ...]:
-    """All results of an op."""
-    return ins[0].builder.emit(op, tuple(x.atom for x in ins), attrs)
-
-
-def swapped(x: Value) -> Value:
-    """The transposes of the matrices."""
-    rank = len(x.shape)
-    return transpose(x, axes=(*range(rank - 2), rank - 1, rank - 2))
-
-
-def _index(like: Value, axis: int) -> Value:
-    attrs = {"shape": like.shape, "axis": len(like.shape) + axis, "dtype": "i64"}
-    return like.builder.emit(OPS["iota"], (), attrs)[0]
-
-
-def _lower(x: Value, diagonal: float) -> Value:
-    """The lower triangle, its diagonal times a number."""
-    row, column = _index(x, -2), _index(x, -1)
-    rest = ew.where(ew.equal(row, column), x * diagonal, 0.0)
-    return ew.where(ew.greater(row, column), x, rest)
-
-
-def identity_like(x: Value) -> Value:
-    """The identity, for square matrices as many as x holds."""
-    same = ew.equal(_index(x, -2), _index(x, -1))
-    return ew.cast(same, dtype=x.dtype)
-
-
-def diagonal_matrices(x: Value) -> Value:
-    """Rows as the diagonals of matrices."""
-    shape = (*x.shape, x.shape[-1])
-    spread: Value = broadcast(x, shape=shape, axes=tuple(range(len(x.shape))))
-    return ew.where(ew.equal(_index(spread, -2), _index(spread, -1)), spread, 0.0)
-
-
-def _columns_scaled(x: Value, factors: Value) -> Value:
-    """Each column of the matrices times its factor."""
-    rank = len(x.shape)
-    axes = (*range(rank - 2), rank - 1)
-    return x * broadcast(factors, shape=x.shape, axes=axes)
-
-
-def _gaps(values: Value) -> Value:
-    """values[j] - values[i] as matrices."""
-    shape = (*values.shape, values.shape[-1])
-    rank = len(shape)
-    of_columns: Value = broadcast(values, shape=shape, axes=(*range(rank - 2), rank - 1))
-    return of_columns - broadcast(values, shape=shape, axes=tuple(range(rank - 1)))
-
-
-def _inverse_or_zero(x: Value) -> Value:
-    zero = ew.equal(x, 0.0)
-    return ew.where(zero, x.literal(0.0), 1.0 / ew.where(zero, x.literal(1.0), x))
+from graphc.ops.matrices import (
+    columns_scaled,
+    diagonal_matrices,
+    emit_all,
+    gaps,
+    identity_like,
+    inverse_or_zero,
+    is_zero,
+    lower_triangle,
+    swapped,
+)
+from graphc.ops.shape import broadcast
 
 
 def _solved(a: Value, b: Value) -> Value:
@@ -229,7 +182,7 @@ def _infer_cholesky(a: Type) -> tuple[Type, ...]:
 def _cholesky_vjp(g: Any, out: Any, a: Value) -> tuple[Any, ...]:
     """Murray, *Differentiation of the Cholesky decomposition* (2016), eq. 10."""
     upper = swapped(out[0])
-    inner = _lower(matmul(upper, g[0]), 0.5)
+    inner = lower_triangle(matmul(upper, g[0]), 0.5)
     half = _solved(upper, swapped(_solved(upper, inner)))
     return ((half + swapped(half)) * 0.5,)
 
@@ -265,7 +218,7 @@ def _qr_vjp(g: Any, out: Any, a: Value, *, full: bool) -> tuple[Any, ...]:
             f"qr of {a.type} has a gradient for as many rows as columns or more, in reduced mode"
         )
     m = matmul(r, swapped(gr)) - matmul(swapped(gq), q)
-    symmetric = _lower(m, 1.0) + swapped(_lower(m, 0.0))
+    symmetric = lower_triangle(m, 1.0) + swapped(lower_triangle(m, 0.0))
     return (swapped(_solved(r, swapped(gq + matmul(q, symmetric)))),)
 
 
@@ -297,14 +250,10 @@ def _eigh_vjp(g: Any, out: Any, a: Value) -> tuple[Any, ...]:
     gw, gv, _ = g
     w, v, _ = out
     inner = diagonal_matrices(gw)
-    if not _is_zero(gv):
-        inner = inner + _inverse_or_zero(_gaps(w)) * matmul(swapped(v), gv)
+    if not is_zero(gv):
+        inner = inner + inverse_or_zero(gaps(w)) * matmul(swapped(v), gv)
     whole = matmul(matmul(v, inner), swapped(v))
     return ((whole + swapped(whole)) * 0.5,)
-
-
-def _is_zero(x: Value) -> bool:
-    return isinstance(x.atom, Lit) and x.atom.value == 0
 
 
 eigh = register(
@@ -338,7 +287,7 @@ def _svd_vjp(g: Any, out: Any, a: Value, *, full: bool) -> tuple[Any, ...]:
     """Townsend, *Differentiating the singular value decomposition* (2016), eqs. 28 and 29."""
     gu, gs, gvt, _ = g
     rows, columns = a.shape[-2:]
-    only_values = _is_zero(gu) and _is_zero(gvt)
+    only_values = is_zero(gu) and is_zero(gvt)
     if full and rows != columns:
         if not only_values:
             raise errors.GradientError(
@@ -350,22 +299,20 @@ def _svd_vjp(g: Any, out: Any, a: Value, *, full: bool) -> tuple[Any, ...]:
     if only_values:
         return (matmul(matmul(u, inner), vt),)
     gv, v = swapped(gvt), swapped(vt)
-    spread = _inverse_or_zero(_gaps(ew.square(s)))
+    spread = inverse_or_zero(gaps(ew.square(s)))
     for factor, cotangent, is_left in ((u, gu, True), (v, gv, False)):
         mixed = matmul(swapped(factor), cotangent)
         turned = spread * (mixed - swapped(mixed))
-        part = (
-            _columns_scaled(turned, s) if is_left else swapped(_columns_scaled(swapped(turned), s))
-        )
+        part = columns_scaled(turned, s) if is_left else swapped(columns_scaled(swapped(turned), s))
         inner = inner + part
     whole = matmul(matmul(u, inner), vt)
-    inverse = _inverse_or_zero(s)
+    inverse = inverse_or_zero(s)
     if rows > columns:
         outside = gu - matmul(u, matmul(swapped(u), gu))
-        whole = whole + matmul(_columns_scaled(outside, inverse), vt)
+        whole = whole + matmul(columns_scaled(outside, inverse), vt)
     if columns > rows:
         outside = gv - matmul(v, matmul(vt, gv))
-        whole = whole + matmul(_columns_scaled(u, inverse), swapped(outside))
+        whole = whole + matmul(columns_scaled(u, inverse), swapped(outside))
     return (whole,)
 
 

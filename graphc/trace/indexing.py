@@ -7,8 +7,6 @@ through `take`, after a check that raises IndexError when the step runs.
 from __future__ import annotations
 
 import math
-import operator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,44 +19,43 @@ from graphc.ops import index as index_ops
 from graphc.ops import reduce as reduce_ops
 from graphc.ops import shape as shape_ops
 from graphc.trace import selection
+from graphc.trace.index_reading import (
+    as_tuple,
+    basic_view,
+    expanded,
+    is_mask,
+    is_mask_index,
+    is_positions,
+    separated,
+)
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import Tracer, cast_to, fits, holds_tracer, lift, wrap
+from graphc.trace.tracer import Tracer, cast_to, fits, lift, wrap
 from graphc.trace.ufuncs import broadcast_to
-from graphc.trace.views import ReshapeView, SliceView, TransposeView
-
-
-@dataclass(frozen=True)
-class _Window:
-    """What basic indexing does to one axis; `kept` is False where an integer drops the axis."""
-
-    start: int
-    size: int
-    step: int
-    kept: bool = True
+from graphc.trace.views import TransposeView
 
 
 def get_item(x: Tracer, index: Any) -> Any:
     """`x[index]`"""
-    items = _expand(x, index)
-    if _is_mask_index(items):
+    items = expanded(x, index)
+    if is_mask_index(items):
         return _selected(x, items)
-    basic, positions = _separate(items)
-    view = _basic_view(x, basic)
+    basic, positions = separated(items)
+    view = basic_view(x, basic)
     if not positions:
-        scalar = not view.ndim and not any(item is Ellipsis for item in _as_tuple(index))
+        scalar = not view.ndim and not any(item is Ellipsis for item in as_tuple(index))
         return wrap(view.value()) if scalar else view
     return _advanced(view, positions)
 
 
 def set_item(x: Tracer, index: Any, new: Any) -> None:
     """`x[index] = new`"""
-    items = _expand(x, index)
-    if _is_mask_index(items):
+    items = expanded(x, index)
+    if is_mask_index(items):
         target, mask, before = _masked(x, items)
         selection.assign(target, mask, new, before)
         return
-    basic, positions = _separate(items)
-    target = _basic_view(x, basic)
+    basic, positions = separated(items)
+    target = basic_view(x, basic)
     if _is_same(target, new):  # what remains of x[1:] += y, which has changed x already
         return
     value = cast_assigned(new, x)
@@ -103,26 +100,18 @@ def _fit(value: Value, shape: tuple[int, ...]) -> Value:
     return broadcast_to(value, shape)
 
 
-def _is_mask(item: Any) -> bool:
-    return isinstance(item, Tracer) and item.dtype_name == "bool"
-
-
-def _is_mask_index(items: list[Any]) -> bool:
-    return any(map(_is_mask, items))
-
-
 def _masked(x: Tracer, items: list[Any]) -> tuple[Tracer, Tracer, int]:
     """The view that the rest of an index gives, its one mask, and how many axes go before that."""
-    at = next(i for i, item in enumerate(items) if _is_mask(item))
+    at = next(i for i, item in enumerate(items) if is_mask(item))
     mask = items[at]
     rest = [*items[:at], *[slice(None)] * mask.ndim, *items[at + 1 :]]
-    if any(_is_positions(item) for item in rest):
+    if any(is_positions(item) for item in rest):
         raise errors.UnsupportedIndexError(
             "a traced mask cannot stand beside another mask or an index array; use np.where",
             user_loc(),
         )
     before = sum(item is None or isinstance(item, slice) for item in items[:at])
-    return _basic_view(x, rest), mask, before
+    return basic_view(x, rest), mask, before
 
 
 def _selected(x: Tracer, items: list[Any]) -> selection.Selection:
@@ -138,13 +127,13 @@ def _selected(x: Tracer, items: list[Any]) -> selection.Selection:
 
 def add_at(x: Tracer, index: Any, new: Any, sign: int = 1) -> None:
     """`np.add.at(x, index, new)`: a place that occurs twice is added to twice."""
-    items = _expand(x, index)
-    if _is_mask_index(items):
+    items = expanded(x, index)
+    if is_mask_index(items):
         target, mask, before = _masked(x, items)
         selection.assign(target, mask, np.add(target, np.multiply(sign, new)), before)
         return
-    basic, positions = _separate(items)
-    target = _basic_view(x, basic)
+    basic, positions = separated(items)
+    target = basic_view(x, basic)
     value = cast_assigned(new, x)
     value = value if sign > 0 else ew.negative(value)
     if not positions:
@@ -160,14 +149,14 @@ def add_at(x: Tracer, index: Any, new: Any, sign: int = 1) -> None:
 
 def extremum_at(x: Tracer, index: Any, new: Any, is_max: bool) -> None:
     """`np.maximum.at(x, index, new)`: each place is compared with all values."""
-    items = _expand(x, index)
-    basic, positions = _separate(items)
-    if _is_mask_index(items) or not positions:
+    items = expanded(x, index)
+    basic, positions = separated(items)
+    if is_mask_index(items) or not positions:
         raise errors.UnsupportedIndexError(
             "np.maximum.at and np.minimum.at can be traced with integer arrays as index",
             user_loc(),
         )
-    target = _basic_view(x, basic)
+    target = basic_view(x, basic)
     places, linear, rows = _rows_at(target, positions, cast_assigned(new, x))
     if not linear.type.size:
         return
@@ -181,131 +170,6 @@ def extremum_at(x: Tracer, index: Any, new: Any, is_max: bool) -> None:
     best = reduce(ew.where(here, spread, selection.worst(x.dtype, is_max)), axes=(1,))
     old = shape_ops.reshape(places.value(), shape=(count, *rest))
     places.store(shape_ops.reshape(better(old, best), shape=places.shape))
-
-
-# ---- reading the index ---------------------------------------------------------------------------
-
-
-def _as_tuple(index: Any) -> tuple[Any, ...]:
-    return index if isinstance(index, tuple) else (index,)
-
-
-def _expand(x: Tracer, index: Any) -> list[Any]:
-    """One item for each axis of x (and Nones), the ellipsis and missing ends filled in."""
-    items = [_as_positions(i) if isinstance(i, list) else i for i in _as_tuple(index)]
-    items = [part for item in items for part in _without_masks(item)]
-    used = sum(_axes_used(item) for item in items)
-    if used > x.ndim:
-        raise errors.UnsupportedIndexError(
-            f"too many indices: {x.type} has {x.ndim} axes, {used} were indexed", user_loc()
-        )
-    fill = [slice(None)] * (x.ndim - used)
-    dots = [i for i, item in enumerate(items) if item is Ellipsis]
-    if len(dots) > 1:
-        raise errors.UnsupportedIndexError("an index can have one ellipsis (...)", user_loc())
-    at = dots[0] if dots else len(items)
-    return [*items[:at], *fill, *items[at + 1 :]]
-
-
-def _axes_used(item: Any) -> int:
-    if item is None or item is Ellipsis:
-        return 0
-    return item.ndim if _is_mask(item) else 1
-
-
-def _as_positions(item: list[Any]) -> Any:
-    if holds_tracer(item):
-        return lift(item)
-    array = np.asarray(item)
-    return array if array.size else array.astype(np.intp)
-
-
-def _without_masks(item: Any) -> list[Any]:
-    """A mask known while tracing becomes the positions of its true elements."""
-    if isinstance(item, np.ndarray) and item.dtype == np.bool_ and item.ndim:
-        return list(np.nonzero(item))
-    return [item]
-
-
-def _separate(items: list[Any]) -> tuple[list[Any], dict[int, Any]]:
-    """The basic part of an index, and the computed positions by axis of what that part leaves."""
-    computed = _has_axes(items)
-    basic: list[Any] = []
-    positions: dict[int, Any] = {}
-    axis = 0
-    for item in items:
-        if _is_positions(item) or (computed and _is_integer(item)):
-            positions[axis] = item
-            item = slice(None)
-        basic.append(item)
-        axis += item is None or isinstance(item, slice)
-    return basic, positions
-
-
-def _has_axes(items: list[Any]) -> bool:
-    """Whether an integer array with axes takes part: integers then count as arrays, too."""
-    return any(_is_positions(item) and np.ndim(item) for item in items)
-
-
-def _is_integer(item: Any) -> bool:
-    return isinstance(item, (int, np.integer)) and not isinstance(item, bool)
-
-
-def _is_positions(item: Any) -> bool:
-    if isinstance(item, Tracer):
-        return True
-    return isinstance(item, np.ndarray) and item.ndim > 0
-
-
-# ---- basic indexing ------------------------------------------------------------------------------
-
-
-def _basic_view(x: Tracer, items: list[Any]) -> Tracer:
-    present = [item for item in items if item is not None]
-    windows = [_window(item, n) for item, n in zip(present, x.shape, strict=True)]
-    sliced = x
-    sizes = tuple(w.size for w in windows)
-    if sizes != x.shape or any((w.start, w.step) != (0, 1) for w in windows):
-        view = SliceView(tuple(w.start for w in windows), sizes, tuple(w.step for w in windows))
-        sliced = x.view(view, sizes)
-    shape = _kept_shape(items, windows)
-    return sliced if shape == sizes else sliced.view(ReshapeView(sizes, shape), shape)
-
-
-def _kept_shape(items: list[Any], windows: list[_Window]) -> tuple[int, ...]:
-    remaining = iter(windows)
-    shape = []
-    for item in items:
-        if item is None:
-            shape.append(1)
-            continue
-        window = next(remaining)
-        if window.kept:
-            shape.append(window.size)
-    return tuple(shape)
-
-
-def _window(item: Any, extent: int) -> _Window:
-    if isinstance(item, slice):
-        start, stop, step = item.indices(extent)
-        size = len(range(start, stop, step))
-        return _Window(start if size else 0, size, step)
-    position = _position(item)
-    if not -extent <= position < extent:
-        raise errors.IndexOutOfRangeError(
-            f"index {position} is out of bounds for an axis of size {extent}", user_loc()
-        )
-    return _Window(position % extent, 1, 1, kept=False)
-
-
-def _position(item: Any) -> int:
-    if isinstance(item, (bool, np.bool_)) or not hasattr(item, "__index__"):
-        raise errors.UnsupportedIndexError(
-            f"an array is indexed by integers, slices, None, ... and integer arrays, not by"
-            f" {type(item).__name__}; convert it to one of these",
-            user_loc(),
-        )
-    return operator.index(item)
 
 
 # ---- computed positions --------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.ir import FLOATS, NUMPY_DTYPES
-from graphc.ops import decompositions
+from graphc.ops import decompositions, matrices
 from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
 from graphc.trace import numpy_products as products
@@ -103,7 +103,7 @@ def _square(name: str, a: Any) -> Any:
 
 def _results(op: Any, message: str, *arrays: Any, **attrs: Any) -> list[Any]:
     """The results of a decomposition; `info`, the last, is checked when the step runs."""
-    *results, info = decompositions.emit_all(op, *(x.value() for x in arrays), **attrs)
+    *results, info = matrices.emit_all(op, *(x.value() for x in arrays), **attrs)
     index_ops.check(ew.equal(info, 0), cast_to(info, "i64"), error="LinAlgError", message=message)
     return [wrap(result) for result in results]
 
@@ -146,7 +146,7 @@ def det(a: Any) -> Any:
 
 def slogdet(a: Any) -> Any:
     x = _square("slogdet", a)
-    parts = decompositions.emit_all(decompositions.slogdet, x.value())
+    parts = matrices.emit_all(decompositions.slogdet, x.value())
     return _SLOGDET(*(wrap(part) for part in parts))
 
 
@@ -170,7 +170,7 @@ def qr(a: Any, mode: str = "reduced") -> Any:
             f"qr can be traced with mode 'reduced', 'complete' or 'r', not {mode!r}", user_loc()
         )
     _expect_matrix("qr", x)
-    q, r = decompositions.emit_all(decompositions.qr, x.value(), full=mode == "complete")
+    q, r = matrices.emit_all(decompositions.qr, x.value(), full=mode == "complete")
     return wrap(r) if mode == "r" else _QR(wrap(q), wrap(r))
 
 

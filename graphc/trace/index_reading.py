@@ -1,0 +1,161 @@
+"""Reading an index: which part of it is a view, and which positions are computed.
+
+Slices, integers, None and ... give a view; index arrays and traced integers are positions along an
+axis of that view; a traced mask stands for the axes that it covers.
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphc import errors
+from graphc.trace.scope import user_loc
+from graphc.trace.tracer import Tracer, holds_tracer, lift
+from graphc.trace.views import ReshapeView, SliceView
+
+
+@dataclass(frozen=True)
+class _Window:
+    """What basic indexing does to one axis; `kept` is False where an integer drops the axis."""
+
+    start: int
+    size: int
+    step: int
+    kept: bool = True
+
+
+def is_mask(item: Any) -> bool:
+    return isinstance(item, Tracer) and item.dtype_name == "bool"
+
+
+def is_mask_index(items: list[Any]) -> bool:
+    return any(map(is_mask, items))
+
+
+# ---- reading the index ---------------------------------------------------------------------------
+
+
+def as_tuple(index: Any) -> tuple[Any, ...]:
+    return index if isinstance(index, tuple) else (index,)
+
+
+def expanded(x: Tracer, index: Any) -> list[Any]:
+    """One item for each axis of x (and Nones), the ellipsis and missing ends filled in."""
+    items = [_as_positions(i) if isinstance(i, list) else i for i in as_tuple(index)]
+    items = [part for item in items for part in _without_masks(item)]
+    used = sum(_axes_used(item) for item in items)
+    if used > x.ndim:
+        raise errors.UnsupportedIndexError(
+            f"too many indices: {x.type} has {x.ndim} axes, {used} were indexed", user_loc()
+        )
+    fill = [slice(None)] * (x.ndim - used)
+    dots = [i for i, item in enumerate(items) if item is Ellipsis]
+    if len(dots) > 1:
+        raise errors.UnsupportedIndexError("an index can have one ellipsis (...)", user_loc())
+    at = dots[0] if dots else len(items)
+    return [*items[:at], *fill, *items[at + 1 :]]
+
+
+def _axes_used(item: Any) -> int:
+    if item is None or item is Ellipsis:
+        return 0
+    return item.ndim if is_mask(item) else 1
+
+
+def _as_positions(item: list[Any]) -> Any:
+    if holds_tracer(item):
+        return lift(item)
+    array = np.asarray(item)
+    return array if array.size else array.astype(np.intp)
+
+
+def _without_masks(item: Any) -> list[Any]:
+    """A mask known while tracing becomes the positions of its true elements."""
+    if isinstance(item, np.ndarray) and item.dtype == np.bool_ and item.ndim:
+        return list(np.nonzero(item))
+    return [item]
+
+
+def separated(items: list[Any]) -> tuple[list[Any], dict[int, Any]]:
+    """The basic part of an index, and the computed positions by axis of what that part leaves."""
+    computed = _has_axes(items)
+    basic: list[Any] = []
+    positions: dict[int, Any] = {}
+    axis = 0
+    for item in items:
+        if is_positions(item) or (computed and _is_integer(item)):
+            positions[axis] = item
+            item = slice(None)
+        basic.append(item)
+        axis += item is None or isinstance(item, slice)
+    return basic, positions
+
+
+def _has_axes(items: list[Any]) -> bool:
+    """Whether an integer array with axes takes part: integers then count as arrays, too."""
+    return any(is_positions(item) and np.ndim(item) for item in items)
+
+
+def _is_integer(item: Any) -> bool:
+    return isinstance(item, (int, np.integer)) and not isinstance(item, bool)
+
+
+def is_positions(item: Any) -> bool:
+    if isinstance(item, Tracer):
+        return True
+    return isinstance(item, np.ndarray) and item.ndim > 0
+
+
+# ---- basic indexing ------------------------------------------------------------------------------
+
+
+def basic_view(x: Tracer, items: list[Any]) -> Tracer:
+    present = [item for item in items if item is not None]
+    windows = [_window(item, n) for item, n in zip(present, x.shape, strict=True)]
+    sliced = x
+    sizes = tuple(w.size for w in windows)
+    if sizes != x.shape or any((w.start, w.step) != (0, 1) for w in windows):
+        view = SliceView(tuple(w.start for w in windows), sizes, tuple(w.step for w in windows))
+        sliced = x.view(view, sizes)
+    shape = _kept_shape(items, windows)
+    return sliced if shape == sizes else sliced.view(ReshapeView(sizes, shape), shape)
+
+
+def _kept_shape(items: list[Any], windows: list[_Window]) -> tuple[int, ...]:
+    remaining = iter(windows)
+    shape = []
+    for item in items:
+        if item is None:
+            shape.append(1)
+            continue
+        window = next(remaining)
+        if window.kept:
+            shape.append(window.size)
+    return tuple(shape)
+
+
+def _window(item: Any, extent: int) -> _Window:
+    if isinstance(item, slice):
+        start, stop, step = item.indices(extent)
+        size = len(range(start, stop, step))
+        return _Window(start if size else 0, size, step)
+    position = _position(item)
+    if not -extent <= position < extent:
+        raise errors.IndexOutOfRangeError(
+            f"index {position} is out of bounds for an axis of size {extent}", user_loc()
+        )
+    return _Window(position % extent, 1, 1, kept=False)
+
+
+def _position(item: Any) -> int:
+    if isinstance(item, (bool, np.bool_)) or not hasattr(item, "__index__"):
+        raise errors.UnsupportedIndexError(
+            f"an array is indexed by integers, slices, None, ... and integer arrays, not by"
+            f" {type(item).__name__}; convert it to one of these",
+            user_loc(),
+        )
+    return operator.index(item)
