@@ -24,6 +24,12 @@ def schedule_native(name: str, eqn: Eqn, offsets: Sequence[int]) -> Kernel:
     return calls.kernel(name, statements)
 
 
+LONG_ROW = 256
+"""Rows from this length on are sorted by digits, shorter ones by merging."""
+DIGITS = 256
+"""The values of a byte."""
+
+
 def _rows(x: Type) -> tuple[int, int]:
     return math.prod(x.shape[:-1]), x.shape[-1]
 
@@ -45,9 +51,14 @@ def _sort(calls: Calls) -> list[Statement]:
     x = calls.eqn.ins[0].type
     rows, size = _rows(x)
     calls.count = rows if size else 0
-    work = calls.scratch(calls.eqn.out.type.dtype, size)
-    arguments = (calls.operand(0, size), calls.result(size), work, size)
-    return [Native(calls.eqn.op.name, x.dtype, arguments)]
+    name, dtype = calls.eqn.op.name, calls.eqn.out.type.dtype
+    arrays = [calls.operand(0, size), calls.result(size), calls.scratch(dtype, size)]
+    if size < LONG_ROW:
+        return [Native(name, x.dtype, (*arrays, size))]
+    if name == "argsort":
+        arrays.append(calls.scratch(x.dtype, size))
+    counts = calls.scratch("i64", DIGITS * x.numpy_dtype.itemsize)
+    return [Native(f"radix_{name}", x.dtype, (*arrays, counts, size))]
 
 
 def _searchsorted(calls: Calls) -> list[Statement]:

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphc.runtime.llvm.builder import Function, Reg
-from graphc.runtime.llvm.routines import lapack, running, sorting
+from graphc.runtime.llvm.routines import lapack, radix, running, sorting
 
 Routine = Callable[..., None]
 
-ROUTINES: dict[str, Routine] = {**running.TABLE, **sorting.TABLE, **lapack.TABLE}
+ROUTINES: dict[str, Routine] = {**running.TABLE, **sorting.TABLE, **radix.TABLE, **lapack.TABLE}
 
 
 def call_routine(
