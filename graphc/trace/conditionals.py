@@ -32,6 +32,7 @@ from graphc.trace.merging import (
     with_traced_bools,
     zeros_like,
 )
+from graphc.trace.parking import State
 from graphc.trace.scope import (
     Storage,
     current,
@@ -65,10 +66,10 @@ def if_return(
     if not isinstance(test, Tracer):
         return then() if test else otherwise()
     _refuse_globals(globals_assigned, loc)
-    before = get_state()
+    before = State(get_state())
 
     def second() -> Any:
-        set_state(before)
+        set_state(before.values())
         return otherwise()
 
     return choose(test, then, second, loc, is_return=True)
@@ -90,20 +91,21 @@ def if_statement(
         return
     _refuse_globals(globals_assigned, loc)
     watched = mutations.Watched(mutations.visible())
-    before = get_state()
+    before = State(get_state())
 
     def run(branch: Callable[[], None]) -> dict[_Name, Any]:
-        set_state(before)
+        set_state(before.values())
         branch()
         watched.expect_arrays_unchanged()
         watched.expect_globals_unchanged()
-        after = zip(names, get_state(), before, strict=True)
-        assigned = {name: settled(new) for name, new, old in after if new is not old}
+        after = get_state()
+        rows = zip(names, after, before.changed(after), strict=True)
+        assigned = {name: settled(new) for name, new, is_changed in rows if is_changed}
         result: dict[_Name, Any] = own({**assigned, **watched.changes(UNDEFINED)})
         watched.restore()
         return result
 
-    final = _merge_state(test, run, (then, otherwise), (names, before), watched, loc)
+    final = _merge_state(test, run, (then, otherwise), names, before, watched, loc)
     set_state(tuple(final[name] for name in names))
     watched.put({k: v for k, v in final.items() if isinstance(k, mutations.Entry)}, UNDEFINED)
 
@@ -124,13 +126,13 @@ def _merge_state(
     test: Tracer,
     run: Callable[[Callable[[], None]], dict[_Name, Any]],
     branches: tuple[Callable[[], None], Callable[[], None]],
-    state: tuple[tuple[str, ...], tuple[Any, ...]],
+    names: tuple[str, ...],
+    before: State,
     watched: mutations.Watched,
     loc: BranchLocs,
 ) -> dict[_Name, Any]:
-    """What the names of `state`, and the containers' entries, hold after the conditional."""
+    """What the names, and the containers' entries, hold after the conditional."""
     pred = truth(test)
-    old: dict[_Name, Any] = dict(zip(*state, strict=True))
     changed: list[dict[_Name, Any]] = []
 
     def results(branch: Callable[[], None]) -> dict[_Name, Any]:
@@ -140,6 +142,7 @@ def _merge_state(
 
     thunks = [lambda branch=branch: results(branch) for branch in branches]
     first, second = trace_branches(loc, *thunks)
+    old: dict[_Name, Any] = dict(zip(names, before.values(), strict=True))
     entries = [k for side in changed for k in side if isinstance(k, mutations.Entry)]
     old.update({entry: watched.before(entry, UNDEFINED) for entry in entries})
     for branch, side in ((first, changed[1]), (second, changed[0])):

@@ -20,6 +20,7 @@ from graphc.ir import FLOATS, Type, all_eqns
 from graphc.trace import mutations, syntax, tree
 from graphc.trace.branches import UNDEFINED, Unusable, settled
 from graphc.trace.merging import Shown, outer_alias, with_traced
+from graphc.trace.parking import Parked
 from graphc.trace.scope import Scope, Storage, current, open_scope, reenter
 from graphc.trace.tracer import Tracer, cast_to, lift
 
@@ -111,21 +112,6 @@ class Start:
         return Start(cast_to(self.value, dtype), weak)
 
 
-class _Parked:
-    """A traced variable while the body has another value in its place."""
-
-    def __init__(self, tracer: Tracer):
-        storage = tracer.storage
-        self.storage = weakref.ref(storage)
-        self.held = (storage.atom, storage.scope, storage.mutable, storage.aliases)
-        self.rest = (tracer.shape, tracer.views, tracer.weak, tracer.argument)
-
-    def tracer(self) -> Tracer:
-        """The variable, or where nobody else holds its array, one that cannot be told from it."""
-        storage = self.storage()
-        return Tracer(Storage(*self.held) if storage is None else storage, *self.rest)
-
-
 class _Head:
     """What the body finds in a name or place: its value before the loop, of parameters."""
 
@@ -183,7 +169,7 @@ class LoopState:
         self.set_state = set_state
         self.site = site
         self.before: dict[Key, Any] = dict(zip(site.names, get_state(), strict=True))
-        self.parked: dict[Key, _Parked] = {}
+        self.parked: dict[Key, Parked] = {}
         self.watched = mutations.Watched(mutations.visible())
         self.inits: dict[Key, Any] = {}
         self.storages: list[Storage] = []
@@ -207,13 +193,13 @@ class LoopState:
         self.is_traced |= any(isinstance(leaf, Tracer) for leaf in leaves)
         self.inits[key] = tree.map_leaves(Start.of, value)
         if isinstance(value, Tracer) and isinstance(key, str):
-            self.parked[key] = _Parked(value)
+            self.parked[key] = Parked(value)
             self.before[key] = None
 
     def originals(self) -> list[Any]:
         """What the names held before the loop."""
         return [
-            self.parked[name].tracer() if name in self.parked else value
+            self.parked[name].value() if name in self.parked else value
             for name, value in self.before.items()
         ]
 
