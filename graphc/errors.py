@@ -169,6 +169,10 @@ class UnsupportedSyntaxError(GraphcError, NotImplementedError):
     """A function written in a form that graphc cannot convert."""
 
 
+class UnrestorableError(UnsupportedSyntaxError):
+    """A branch or loop that changes an iterator or large array while it is traced."""
+
+
 class AmbiguousTruthError(GraphcError, ValueError):
     """The truth of an array with more than one element."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -226,3 +227,119 @@ def test_a_global_variable_is_not_changed_by_what_a_branch_calls():
     with pytest.raises(gc.errors.UnsupportedSyntaxError, match="global variable COUNT"):
         gc.compile(program)(-1.0)
     assert COUNT == 1.0
+
+
+# ---- state out of sight --------------------------------------------------------------------------
+
+
+def nested_dict(x):
+    d = {}
+    if x[0] > 0:
+        if x[1] > 0:
+            d["k"] = 1.0
+        else:
+            d["k"] = 2.0
+    else:
+        d["k"] = 3.0
+    return d["k"] * x
+
+
+def nonlocal_in_a_branch(x):
+    t = 0.0
+
+    def bump(v):
+        nonlocal t
+        t = t + v
+
+    if x[0] > 0:
+        bump(x[1])
+    else:
+        bump(-x[2])
+    return t
+
+
+def nonlocal_in_loops(x):
+    t = 0.0
+
+    def bump(v):
+        nonlocal t
+        t = t + v
+
+    for i in range(20):
+        bump(x[i % 3])
+    while t < 500.0:
+        bump(100.0)
+    return t
+
+
+def list_of_a_closure(x):
+    t = [0.0]
+
+    def bump(v):
+        t[0] = t[0] + v
+
+    for i in range(10):
+        if x[i % 3] > 0:
+            bump(x[1])
+    return t[0] * x
+
+
+@pytest.mark.parametrize(
+    "function", [nested_dict, nonlocal_in_a_branch, nonlocal_in_loops, list_of_a_closure]
+)
+def test_state_out_of_sight_follows_the_taken_branch(function):
+    for sign in (1.0, -1.0):
+        x = sign * np.array([1.0, 2.0, 3.0])
+        np.testing.assert_allclose(gc.compile(function)(x), function(x))
+
+
+SEEN = []
+
+
+def appends_to_a_deque(x):
+    queue = deque([1.0])
+    if x[0] > 0:
+        queue.append(3.0)
+    return x * len(queue)
+
+
+def appends_to_a_global(x):
+    if x[0] > 0:
+        SEEN.append(1)
+    return x
+
+
+def advances_an_iterator(x):
+    numbers = iter([1.0, 2.0])
+    a = next(numbers) if x[0] > 0 else 5.0
+    return x * a
+
+
+def advances_a_generator(x):
+    numbers = (k for k in range(3))
+    if x[0] > 0:
+        x = x * next(numbers)
+    return x
+
+
+def changes_a_large_array(x):
+    table = np.arange(20_000)
+    if x[0] > 0:
+        table[0] = 5
+    return x * table[0]
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (appends_to_a_deque, "deque"),
+        (appends_to_a_global, "list"),
+        (advances_an_iterator, "changes a list_iterator"),
+        (advances_a_generator, "changes a generator"),
+        (changes_a_large_array, r"large ordinary array of shape \(20000,\)"),
+    ],
+)
+def test_state_that_cannot_follow_is_an_error(function, message):
+    with pytest.raises(gc.errors.GraphcError, match=message):
+        gc.compile(function)(np.ones(3))
+    assert not SEEN

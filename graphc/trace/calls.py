@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
+import types
 import random
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +22,7 @@ from graphc.ir import DTYPE_NAMES, NUMPY_DTYPES
 from graphc.ops import elementwise as ew
 from graphc.trace import iterables, numpy_api, numpy_making, special, texts
 from graphc.trace.numpy_choosing import where
-from graphc.trace.scope import user_loc
+from graphc.trace.scope import current, user_loc
 from graphc.trace.tracer import Tracer, cast_to, holds_tracer, is_python_scalar, lift, wrap
 from graphc.trace.ufuncs import UFUNCS, emit_ufunc
 
@@ -261,6 +262,17 @@ _ON_TRACED: list[tuple[Any, Callable[..., Any]]] = [
 ]
 
 
+def _next(iterator: Any, *default: Any) -> Any:
+    """`next`; how far a generator has come cannot be seen, nor be put back after a branch."""
+    if isinstance(iterator, types.GeneratorType) and current().parent is not None:
+        raise errors.UnrestorableError(
+            "next() of a generator in a branch or loop over traced values changes a generator while"
+            " it is traced, however often it runs; call next() outside, or make a list of it",
+            user_loc(),
+        )
+    return next(iterator, *default)
+
+
 def _text_of(function: Any, conversion: str) -> Callable[..., Any]:
     traced = texts.of_value(conversion)
     return lambda *args, **kwargs: (traced if len(args) == 1 and not kwargs else function)(
@@ -273,6 +285,7 @@ _STAND_INS: dict[int, tuple[Any, Callable[..., Any]]] = {
         id(function): (function, functools.wraps(function)(_if_traced(function, traced)))
         for function, traced in _ON_TRACED
     },
+    id(next): (next, _next),
     id(print): (print, texts.print_),
     id(str): (str, _text_of(str, "s")),
     id(repr): (repr, _text_of(repr, "r")),

@@ -164,7 +164,7 @@ def _merge_state(
             usable[name] = sides
         elif all(side is UNDEFINED for side in sides):
             final[name] = UNDEFINED
-        elif isinstance(name, mutations.Entry) and name.kind in ("list", "set"):
+        elif isinstance(name, mutations.Entry) and name.kind in ("list", "set", "deque"):
             raise problem
         else:
             final[name] = Unusable(problem)

@@ -20,7 +20,7 @@ from graphc.ir import FLOATS, Type, all_eqns
 from graphc.trace import mutations, syntax, tree
 from graphc.trace.branches import UNDEFINED, Unusable, settled
 from graphc.trace.merging import Shown, outer_alias, with_traced
-from graphc.trace.parking import Parked
+from graphc.trace.parking import Parked, is_same
 from graphc.trace.scope import Scope, Storage, current, open_scope, reenter
 from graphc.trace.tracer import Tracer, cast_to, lift
 
@@ -267,7 +267,7 @@ class LoopState:
         return {
             key: value if _is_no_value(value) else _Left.of(value, scope)
             for key, value in now.items()
-            if key in heads or value is not self._before(key)
+            if key in heads or not is_same(value, self._before(key))
         }
 
     def _before(self, key: Key) -> Any:

@@ -288,7 +288,7 @@ def _trace_items(
 
     try:
         body, (items, stopped) = state.trace(run)
-    except Unstable:
+    except (Unstable, errors.UnrestorableError):
         raise
     except Exception as error:
         raise Unstable(error, _needs(error)) from error

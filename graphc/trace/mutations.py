@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
+from graphc.trace import watch
 from graphc.trace.scope import shown_file, user_loc
 from graphc.trace.syntax import is_synthetic
 
@@ -37,6 +38,8 @@ class Entry:
     kind: str
 
     def __repr__(self) -> str:
+        if self.kind == "variable":
+            return str(self.key)
         return f"{self.kind}.{self.key}" if self.kind == "object" else f"{self.kind}[{self.key!r}]"
 
 
@@ -45,13 +48,16 @@ class Watched:
 
     def __init__(self, values: Iterable[Any]):
         found = list(_reachable(values))
-        self.containers: list[Any] = [x for x in found if not isinstance(x, np.ndarray)]
+        self.containers: list[Any] = [x for x in found if _is_container(x)]
         self.contents = [_content(container) for container in self.containers]
-        self.arrays = [(x, x.copy()) for x in found if isinstance(x, np.ndarray)]
+        arrays = [x for x in found if isinstance(x, np.ndarray)]
+        self.arrays = [(x, x.copy()) for x in arrays if x.size <= LIMIT]
+        self.fixed = [(x, state) for x in found if (state := watch.state_of(x)) is not None]
         self.globals = [(names, dict(names)) for names in _user_globals()]
 
     def expect_arrays_unchanged(self) -> None:
         """Ordinary arrays are constants of the graph: a branch may not change them."""
+        self.expect_fixed_unchanged()
         for array, before in self.arrays:
             if array.tobytes() != before.tobytes():
                 array[...] = before
@@ -59,6 +65,17 @@ class Watched:
                     f"a branch of a traced conditional changes an ordinary array of shape"
                     f" {array.shape}, which would happen whichever branch is taken; change a copy"
                     " that is made in the branch, and assign it to the name",
+                    user_loc(),
+                )
+
+    def expect_fixed_unchanged(self) -> None:
+        """Iterators and large arrays cannot be put back to what they were."""
+        for value, before in self.fixed:
+            if watch.state_of(value) != before:
+                raise errors.UnrestorableError(
+                    f"a branch or loop over traced values changes a {watch.named(value)} that was"
+                    " made before it, which would happen while tracing, however often it runs;"
+                    " change a copy that is made in it, or use it outside",
                     user_loc(),
                 )
 
@@ -120,9 +137,16 @@ class Watched:
 
 
 def visible() -> list[Any]:
-    """The values of the variables of the user's innermost function."""
-    frame = next(_user_frames(), None)
-    return [] if frame is None else list(frame.f_locals.values())
+    """The values of the variables of the user's innermost function, those of its branches too, and
+    of the global ones that they read."""
+    values: list[Any] = []
+    for frame in _user_frames():
+        values += frame.f_locals.values()
+        names = watch.global_names(frame.f_code)
+        values += [frame.f_globals[name] for name in names if name in frame.f_globals]
+        if not is_synthetic(frame.f_code):
+            break
+    return values
 
 
 def visible_outside() -> list[Any]:
@@ -150,26 +174,34 @@ def _user_frames() -> Iterator[types.FrameType]:
 
 
 def _reachable(values: Iterable[Any]) -> Iterator[Any]:
-    """The containers, and the arrays that are not too large to compare, that `values` lead to."""
+    """The containers, arrays and iterators that `values` lead to."""
     seen: set[int] = set()
     waiting = deque(values)
     while waiting and len(seen) < LIMIT:
         value = waiting.popleft()
-        if id(value) in seen:
+        identity = id(value.cell if isinstance(value, watch.Variable) else value)
+        if identity in seen:
             continue
-        seen.add(id(value))
+        seen.add(identity)
         if isinstance(value, (tuple, frozenset)):
             waiting += value
         elif isinstance(value, np.ndarray):
-            if value.flags.writeable and value.size <= LIMIT and not value.dtype.hasobject:
+            if value.flags.writeable and not value.dtype.hasobject:
                 yield value
+        elif isinstance(value, types.FunctionType):
+            waiting += watch.rebound_cells(value)
+        elif isinstance(value, types.MethodType):
+            waiting += (value.__self__, value.__func__)
+        elif watch.is_iterator(value):
+            yield value
+            waiting += watch.inner_iterators(value)
         elif _is_container(value):
             yield value
             waiting += _content(value).values()
 
 
 def _is_container(value: Any) -> bool:
-    if isinstance(value, (list, dict, set)):
+    if isinstance(value, (list, dict, set, deque, watch.Variable)):
         return True
     kind = type(value)
     return hasattr(value, "__dict__") and not (
@@ -183,7 +215,9 @@ _NOT_STATE = {"graphc", "numpy", "builtins", *sys.stdlib_module_names}
 
 
 def _content(container: Any) -> Content:
-    if isinstance(container, list):
+    if isinstance(container, watch.Variable):
+        return container.content()
+    if isinstance(container, (list, deque)):
         return dict(enumerate(container))
     if isinstance(container, set):
         return dict.fromkeys(container, True)
@@ -191,7 +225,9 @@ def _content(container: Any) -> Content:
 
 
 def _kind(container: Any) -> str:
-    known = next((kind for kind in (list, set, dict) if isinstance(container, kind)), None)
+    if isinstance(container, watch.Variable):
+        return "variable"
+    known = next((k for k in (list, set, dict, deque) if isinstance(container, k)), None)
     return "object" if known is None else known.__name__
 
 
@@ -203,8 +239,12 @@ def _is_same(a: Content, b: Content) -> bool:
 
 
 def _fill(container: Any, content: Content) -> None:
-    if isinstance(container, list):
-        container[:] = [content[i] for i in sorted(content)]
+    if isinstance(container, watch.Variable):
+        container.fill(content)
+        return
+    if isinstance(container, (list, deque)):
+        container.clear()
+        container.extend(content[i] for i in sorted(content))
         return
     target = container if isinstance(container, (dict, set)) else vars(container)
     target.clear()

@@ -13,6 +13,13 @@ from graphc.trace.scope import Storage
 from graphc.trace.tracer import Tracer
 
 
+def is_same(a: Any, b: Any) -> bool:
+    """Whether two values are one object to the program: Python's `is`, seen through tracers."""
+    if isinstance(a, Tracer) and isinstance(b, Tracer):
+        return a.storage is b.storage and (a.shape, a.views, a.weak) == (b.shape, b.views, b.weak)
+    return a is b
+
+
 class Parked:
     """A traced variable that does not keep its array alive."""
 
