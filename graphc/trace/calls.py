@@ -10,8 +10,8 @@ from __future__ import annotations
 import functools
 import math
 import operator
-import types
 import random
+import types
 from collections.abc import Callable
 from typing import Any
 
