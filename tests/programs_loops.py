@@ -307,3 +307,18 @@ def bubble_sort(x):
                 x[i + 1] = a
                 swapped = True
     return x
+
+
+@program((X, 1.0), (X, -1.0), (X, 9.0), conds=None, grad=(0,))
+def else_of_a_loop_in_a_branch(x, s):
+    b = 0.5
+    if s > 0:
+        for i in range(20):
+            x = x * 0.9
+        else:
+            if s > 5:
+                b = x[0]
+            elif s > 0.5:
+                x = x * (2.0 - b)
+            b = b + x[1]
+    return x * b

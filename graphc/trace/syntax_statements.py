@@ -221,9 +221,10 @@ class FunctionRewriter(ExpressionRewriter):
         item = self.name("item")
         first = at(ast.Assign([node.target], load(item)), node.target)
         statements = [first, *node.body]
+        assigned = self.assigned(statements)
         body = load(self.define("body", statements, None, (item,)))
         iterable = self.visit(node.iter)
-        return self.loop("for_statement", node, iterable, body, self.assigned(statements))
+        return self.loop("for_statement", node, iterable, body, assigned)
 
     visit_AsyncFor = visit_For
 
@@ -387,9 +388,10 @@ class FunctionRewriter(ExpressionRewriter):
         parameters: tuple[str, ...] = (),
     ) -> str:
         """Define a function that runs a suite, at the top of the user's function; its name."""
+        assigned = self.assigned(statements)  # first: the conversion moves statements elsewhere
         before = len(self.lowering.added)
         converted = self.suite(statements, tail)
-        assigned = self.assigned(statements).union(self.lowering.added[before:])
+        assigned = assigned.union(self.lowering.added[before:])
         outer = assigned & self.scope.bindings.globals
         declared: list[ast.stmt] = []
         if outer:
