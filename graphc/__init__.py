@@ -4,6 +4,7 @@ from graphc import _clone as _clone
 from graphc import errors, ops, random
 from graphc.api import cache_dir, compile, evaluate, parse, trace
 from graphc.custom import checkpoint, custom_vjp
+from graphc.debugging import disable_compile
 from graphc.derivatives import hessian, hvp, jacobian, jvp, vjp
 from graphc.external import call, elementwise
 from graphc.ir import Graph
@@ -23,6 +24,7 @@ __all__ = [
     "compile",
     "cond",
     "custom_vjp",
+    "disable_compile",
     "elementwise",
     "errors",
     "evaluate",

@@ -46,12 +46,11 @@ def compile(
               busy (see `graphc.runtime.threads.allowed_threads`); short steps use one anyway
     fastmath  allow reassociation and contraction in the user's arithmetic: faster sums, results
               that are no longer IEEE's to the last bit
-
     donate    the name or names of arguments whose arrays the step may use for results of their
               type, in place of new memory; such an array must not be used again, and passing it to
               a compiled function again is an error
-
-    `check_nan` is not available in this version and must keep its default.
+    check_nan  raise `graphc.errors.NonFiniteError` where a step gives NaN or infinity, naming the
+               first equation that made one, its line, and the values that went into it
 
     Raises `graphc.errors.ArgumentError` for an option that is not available or has a wrong value;
     on a call, the error of `graphc.errors` that says what cannot be compiled, with the line.
@@ -77,7 +76,7 @@ def compile(
         )
     if isinstance(fn, (staticmethod, classmethod)):
         _check_donate(fn.__func__, donate)
-        return type(fn)(Compiled(fn.__func__, Options(target, fastmath, threads, donate)))
+        return type(fn)(Compiled(fn.__func__, Options(target, fastmath, threads, donate, check_nan=check_nan)))
     if not callable(fn):
         raise errors.ArgumentError(f"compile takes a function, not {type(fn).__name__}", user_loc())
     if any(is_kind(fn) for is_kind in _NOT_PLAIN):
@@ -87,7 +86,7 @@ def compile(
             user_loc(),
         )
     _check_donate(fn, donate)
-    return Compiled(fn, Options(target, fastmath, threads, donate))
+    return Compiled(fn, Options(target, fastmath, threads, donate, check_nan=check_nan))
 
 
 _NOT_PLAIN = (
@@ -99,7 +98,7 @@ _NOT_PLAIN = (
 
 _AVAILABLE: dict[str, tuple[Any, ...]] = {
     "target": TARGETS,
-    "check_nan": (False,),
+    "check_nan": (False, True),
 }
 """Option -> the values that this version honours."""
 

@@ -28,6 +28,7 @@ from graphc.runtime.native_function import NativeFunction
 from graphc.runtime.step import Step
 from graphc.runtime.threads import allowed_threads
 from graphc.slow_call import run_slowly
+from graphc.switches import SWITCHES
 from graphc.trace import numpy_api as _numpy_api  # noqa: F401 - the first trace needs it
 from graphc.trace import tree
 from graphc.trace.control import converted
@@ -65,6 +66,8 @@ class Options:
     donate: tuple[str, ...] = ()
     fusion: bool = True
     """Without it each equation is a kernel of its own, which shows what fusion is worth."""
+
+    check_nan: bool = False
 
     @property
     def kernels(self) -> tuple[pipeline.Pass, ...]:
@@ -129,6 +132,8 @@ class Specialised:
         """What the native entry point takes and gives; None where there is none."""
         if any(eqn.op.effect in ("call", "print") for eqn in all_eqns(self.graphs["fused"])):
             return None  # it would run a step that failed once more, to explain why
+        if self.options.check_nan:
+            return None
         is_short = work_of(self.graphs["fused"]) < SHORT_STEP
         return native_call(self.structure, self.kinds, self.sharing, self.traced, is_short)
 
@@ -192,6 +197,8 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if is_tracing():
             return converted(self._function)(*args, **kwargs)
+        if not SWITCHES.compiles:
+            return self._call_plainly(args, kwargs)
         entry = self._latest
         if is_any_donated():
             self._refuse_donated(args, kwargs)
@@ -209,7 +216,14 @@ class Compiled:
             prepare()
             leaves, structure = tree.flatten((args, kwargs))
             entry = self._latest = self._lookup(leaves, structure, args, kwargs)
-        return run_slowly(entry, leaves)
+        return self._run(entry, leaves)
+
+    def _run(self, entry: Specialised, leaves: Sequence[Any]) -> Any:
+        if not self._options.check_nan:
+            return run_slowly(entry, leaves)
+        from graphc.debugging import run_checked  # here, for who debugs
+
+        return run_checked(entry, leaves, run_slowly)
 
     def _refuse_donated(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         leaves = tree.flatten((args, kwargs))[0]
@@ -219,10 +233,19 @@ class Compiled:
         leaves, structure = tree.flatten((args, kwargs))
         prepare()
         entry = self._latest = self._lookup(leaves, structure, args, kwargs)
-        returned = run_slowly(entry, leaves)
+        returned = self._run(entry, leaves)
         for i in entry.donated:
             mark(leaves[i])
         return returned
+
+    def _call_plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The function itself; of a gradient and its like, which need a trace, the interpreter."""
+        from graphc.debugging import run_interpreted
+
+        if not hasattr(self._function, "__graphc_transform__"):
+            return self._function(*args, **kwargs)
+        leaves, structure = tree.flatten((args, kwargs))
+        return run_interpreted(self._lookup(leaves, structure, args, kwargs), leaves)
 
     def __get__(self, instance: Any, owner: type) -> Any:
         return self if instance is None else BoundMethod(self, instance)

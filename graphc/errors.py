@@ -71,6 +71,10 @@ class RaisedError(GraphcError, RuntimeError):
     """A branch that raises a RuntimeError was taken."""
 
 
+class NonFiniteError(GraphcError, FloatingPointError):
+    """Under `check_nan`: a step made a NaN or an infinity."""
+
+
 class FailedAssertionError(GraphcError, AssertionError):
     """An `assert` on a traced value does not hold."""
 

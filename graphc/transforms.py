@@ -23,6 +23,8 @@ from graphc.trace.tracer import Tracer, lift, wrap
 class Transform:
     """A function derived from another; outside of a trace it compiles itself on first use."""
 
+    __graphc_transform__ = True
+
     def __init__(self, function: Callable[..., Any], inline: Callable[..., Any]):
         functools.update_wrapper(self, function)
         self._inline = inline

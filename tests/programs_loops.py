@@ -313,7 +313,7 @@ def bubble_sort(x):
 def else_of_a_loop_in_a_branch(x, s):
     b = 0.5
     if s > 0:
-        for i in range(20):
+        for _ in range(20):
             x = x * 0.9
         else:
             if s > 5:

@@ -26,7 +26,6 @@ def test_examples_in_docstrings(module: Any) -> None:
         ({"threads": 0}, "threads=0 is no number of threads; use an int from 1, or None"),
         ({"threads": True}, "threads=True is no number of threads"),
         ({"threads": 2.0}, "threads=2.0 is no number of threads"),
-        ({"check_nan": True}, "check_nan=True is not available; use False"),
     ],
 )
 def test_options_that_are_not_available(options: dict[str, Any], message: str) -> None:

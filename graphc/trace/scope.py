@@ -118,7 +118,10 @@ class Scope:
         self.session = session
         self.parent = parent
         self.captures: dict[Var, Value] = {}
-        self.written: dict[Storage, tuple[Atom, Scope]] = {}
+        # Weakly: what was written into an array that no variable holds any more is of no interest.
+        self.written: weakref.WeakKeyDictionary[Storage, tuple[Atom, Scope]] = (
+            weakref.WeakKeyDictionary()
+        )
         self.closed = False
 
     def read(self, storage: Storage) -> Value:
@@ -157,7 +160,7 @@ class Scope:
     def undo_writes(self) -> dict[Storage, Value]:
         """Restore every storage of an enclosing scope; what this scope had put there."""
         changed = {}
-        for storage, (atom, owner) in self.written.items():
+        for storage, (atom, owner) in list(self.written.items()):
             changed[storage] = self.builder.value(storage.atom)
             storage.atom, storage.scope = atom, owner
         return changed
