@@ -87,7 +87,7 @@ def inner_iterators(value: Any) -> Iterable[Any]:
     """The iterators that a `zip`, `enumerate`, `map` or `filter` advances."""
     if not isinstance(value, (zip, enumerate, map, filter)):
         return ()
-    return [part for part in value.__reduce__()[1] if is_iterator(part)]  # type: ignore[index]
+    return [part for part in value.__reduce__()[1] if is_iterator(part)]
 
 
 def state_of(value: Any) -> Any:
