@@ -17,7 +17,6 @@ import re
 import shutil
 import subprocess
 import sys
-import textwrap
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,8 +33,7 @@ from graphc.trace.scope import shown_file
 from graphc.trace.trace import Spec
 
 if TYPE_CHECKING:
-    from graphc.runtime.program import Item
-    from graphc.runtime.step import Step
+    pass
 
 T = TypeVar("T")
 
@@ -445,6 +443,7 @@ def _svg(dot: str) -> str:
 
 
 def _code(compiled: Compiled, fused: Graph, stage: str) -> str:
+    from graphc.runtime.listing import listing
     from graphc.runtime.llvm.jit import assembly
     from graphc.runtime.step import Step
 
@@ -453,28 +452,4 @@ def _code(compiled: Compiled, fused: Graph, stage: str) -> str:
         return step.text.rstrip("\n")
     if stage == "asm":
         return assembly(step.text).rstrip("\n")
-    return "\n".join(_item_lines(step.program.items, _call_names(step)))
-
-
-def _call_names(step: Step) -> dict[int, str]:
-    return {id(call): name for name, _, call in step.kernel_names()}
-
-
-def _item_lines(items: Sequence[Item], names: dict[int, str]) -> Iterator[str]:
-    """The kernels in the order in which they run, and the conditionals around them."""
-    from graphc.runtime.program import Branch, Call, Fail, Foreign
-
-    for item in items:
-        match item:
-            case Call(kernel=kernel):
-                yield str(kernel._replace(name=names.get(id(item), kernel.name)))
-            case Branch(predicate=predicate, then=then, otherwise=otherwise):
-                yield f"if {predicate.root.kind} {predicate.root.number} {{"
-                yield from (textwrap.indent(line, "  ") for line in _item_lines(then, names))
-                yield "} else {"
-                yield from (textwrap.indent(line, "  ") for line in _item_lines(otherwise, names))
-                yield "}"
-            case Foreign(function=function):
-                yield f"call {function}"
-            case Fail(failed=failed, number=number):
-                yield f"fail with check {number} if {failed.root.kind} {failed.root.number}"
+    return listing(step)

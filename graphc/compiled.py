@@ -23,6 +23,7 @@ from graphc.ops.control import while_
 from graphc.ops.linalg import matmul
 from graphc.passes import pipeline
 from graphc.runtime.calling import MISS
+from graphc.runtime.listing import log_kernels
 from graphc.runtime.llvm.entry import prepare
 from graphc.runtime.native_function import NativeFunction
 from graphc.runtime.step import Step
@@ -107,6 +108,7 @@ class Specialised:
                 threads = self.options.threads or allowed_threads()
                 self.step = Step(self.graphs["fused"], self.options.fastmath, threads)
                 self.compile_ms = (time.perf_counter() - start) * 1e3
+                log_kernels(self.step)
             return self.step
 
     def leaves_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[Any] | None:

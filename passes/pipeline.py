@@ -4,7 +4,7 @@ Stages: `traced` is what the tracer made, `optimized` what it looks like after `
 what the code generator reads, after `FUSE`.
 
 With GRAPHC_DEBUG=1 in the environment each pass prints a line on stderr, with 2 the last graph is
-printed too, with 3 the graph after each pass that changed it.
+printed too, with 3 the graph after each pass that changed it, with 4 the kernels as well.
 """
 
 from __future__ import annotations

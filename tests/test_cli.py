@@ -310,3 +310,11 @@ def test_a_reader_that_stops() -> None:
         ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True
     )
     assert done.stderr == "" and os.path.exists("model.py")
+
+
+def test_loops_are_listed_with_the_kernels(tmp_path, capsys):
+    model = tmp_path / "looping.py"
+    model.write_text("def f(x):\n    while x.sum() > 1.0:\n        x = x * 0.5\n    return x\n")
+    assert main(["dump", f"{model}:f", "--arg", "f64[3]", "--stage", "kernels"]) == 0
+    text = capsys.readouterr().out
+    assert "repeat {" in text and "kernel" in text

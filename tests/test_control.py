@@ -377,3 +377,37 @@ def test_bools_that_branches_set():
     for sign in (1.0, -1.0):
         same(find, sign * X)
         same(lambda x: differ(x)[0], sign * X)
+
+
+def rebound_and_assigned_into(x):
+    y = x * 1.0
+    if x[0] > 0.5:
+        if x[1] > 0.5:
+            y = y * 0.5 + x
+        y[1] = 2.0
+    else:
+        y[2] = 5.0
+        if x[1] < -0.5:
+            y = y + 1.0
+        y[0] = 7.0
+    y[0] += 1.0
+    return y
+
+
+def assigned_into_by_one_branch_and_rebound_by_the_other(x):
+    y = x * 1.0
+    if x[0] > 0:
+        y[0] = 3.0
+    else:
+        if x[1] > 0:
+            y = y * 2.0
+        y[1] = 4.0
+    return y
+
+
+@pytest.mark.parametrize(
+    "function", [rebound_and_assigned_into, assigned_into_by_one_branch_and_rebound_by_the_other]
+)
+def test_an_array_that_no_variable_holds_any_more_may_be_assigned_into(function):
+    for x in ([1.0, 1.0, 1.0], [1.0, 0.0, 1.0], [-1.0, -1.0, 1.0], [-1.0, 1.0, 1.0]):
+        same(function, np.array(x))

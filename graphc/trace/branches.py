@@ -7,7 +7,7 @@ is undone before the next one is traced, and given by the conditional afterwards
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,7 +130,7 @@ class Branch:
     values: list[Value | None]
     weak: list[bool]
     aliases: list[weakref.ref[Storage] | None]
-    writes: dict[Storage, Value]
+    writes: MutableMapping[Storage, Value]
     raised: Exception | None = None
 
 
@@ -178,7 +178,8 @@ def _failing_branch(label: str, loc: Loc | None, scope: Scope, error: Exception)
         error=kind,
         message=message,
     )
-    return Branch(label, loc, scope, [], tree.LEAF, [], [], [], scope.undo_writes(), error)
+    writes = weakref.WeakKeyDictionary(scope.undo_writes())
+    return Branch(label, loc, scope, [], tree.LEAF, [], [], [], writes, error)
 
 
 def _message(error: Exception) -> str:
@@ -215,7 +216,7 @@ def _trace_branch(label: str, loc: Loc | None, thunk: Callable[[], Any]) -> Bran
         values,
         [x is not None and x.weak for x in lifted],
         [outer_alias(x, scope) for x in lifted],
-        scope.undo_writes(),
+        weakref.WeakKeyDictionary(scope.undo_writes()),
     )
 
 

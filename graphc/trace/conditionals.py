@@ -40,7 +40,7 @@ from graphc.trace.scope import (
     user_loc,
 )
 from graphc.trace.syntax import BranchLocs
-from graphc.trace.tracer import Tracer, lift
+from graphc.trace.tracer import Tracer, lift, wrap
 
 
 def if_expression(
@@ -93,6 +93,8 @@ def if_statement(
     watched = mutations.Watched(mutations.visible())
     before = State(get_state())
 
+    kept: list[dict[_Name, Any]] = []
+
     def run(branch: Callable[[], None]) -> dict[_Name, Any]:
         set_state(before.values())
         branch()
@@ -101,13 +103,31 @@ def if_statement(
         after = get_state()
         rows = zip(names, after, before.changed(after), strict=True)
         assigned = {name: settled(new) for name, new, is_changed in rows if is_changed}
+        kept.append(_written(names, before, after))
         result: dict[_Name, Any] = own({**assigned, **watched.changes(UNDEFINED)})
         watched.restore()
         return result
 
-    final = _merge_state(test, run, (then, otherwise), names, before, watched, loc)
+    final = _merge_state(test, run, (then, otherwise), names, before, kept, watched, loc)
     set_state(tuple(final[name] for name in names))
     watched.put({k: v for k, v in final.items() if isinstance(k, mutations.Entry)}, UNDEFINED)
+
+
+def _written(names: tuple[str, ...], before: State, after: tuple[Any, ...]) -> dict[_Name, Any]:
+    """What the variables that a branch did not rebind hold, where it assigned into their arrays.
+
+    It counts if the other branch rebinds them, and nobody else holds the array.
+    """
+    scope = current()
+    rows = zip(names, before.arrays(), after, strict=True)
+    return {
+        name: wrap(value.value())
+        for name, array, value in rows
+        if array is not None
+        and array in scope.written
+        and isinstance(value, Tracer)
+        and value.storage is array
+    }
 
 
 def _refuse_globals(names: tuple[str, ...], loc: BranchLocs) -> None:
@@ -128,6 +148,7 @@ def _merge_state(
     branches: tuple[Callable[[], None], Callable[[], None]],
     names: tuple[str, ...],
     before: State,
+    kept: list[dict[_Name, Any]],
     watched: mutations.Watched,
     loc: BranchLocs,
 ) -> dict[_Name, Any]:
@@ -142,6 +163,7 @@ def _merge_state(
 
     thunks = [lambda branch=branch: results(branch) for branch in branches]
     first, second = trace_branches(loc, *thunks)
+    gone = {n for n, array in zip(names, before.arrays(), strict=True) if array is None}
     old: dict[_Name, Any] = dict(zip(names, before.values(), strict=True))
     entries = [k for side in changed for k in side if isinstance(k, mutations.Entry)]
     old.update({entry: watched.before(entry, UNDEFINED) for entry in entries})
@@ -155,7 +177,11 @@ def _merge_state(
     for name in old:
         if name not in changed[0] and name not in changed[1]:
             continue
-        sides = [side.get(name, old[name]) for side in changed]
+        left = kept if name in gone else ({}, {})
+        sides = [
+            side.get(name, rest.get(name, old[name]))
+            for side, rest in zip(changed, left, strict=True)
+        ]
         if syntax.is_exit_value(name):
             sides = _filled(sides, (first, second))
         sides = with_traced_bools(sides, (first, second))

@@ -180,7 +180,7 @@ class LoopState:
 
     def _is_rebound(self, name: Key, value: Any) -> bool:
         """Whether the body is expected to give `name` another value of the same structure."""
-        if _is_no_value(value):
+        if _is_no_value(value) or settled(value) is not value:
             return False
         leaves = tree.flatten(value)[0]
         in_place = name in self.site.augmented and any(
@@ -287,7 +287,7 @@ class LoopState:
         if key in heads:
             return self._pair(body, key, heads[key], left)
         known = self._before(key)
-        if _is_no_value(known):
+        if _is_no_value(known) or settled(known) is not known:
             if isinstance(key, mutations.Entry):
                 raise self._unstable(f"a {key.kind}", "grows in every iteration")
             self._add_late(body, key, left)

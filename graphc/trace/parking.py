@@ -40,6 +40,11 @@ class Parked:
             storage.stale, storage.unless = self._doubts
         return Tracer(storage, *self._rest)
 
+    @property
+    def storage(self) -> Storage | None:
+        """The array, while somebody holds it."""
+        return self._storage()
+
     def is_same(self, value: Any) -> bool:
         """Whether a variable still is what it was when it was parked."""
         return (
@@ -57,6 +62,10 @@ class State:
 
     def values(self) -> tuple[Any, ...]:
         return tuple(v.value() if isinstance(v, Parked) else v for v in self._values)
+
+    def arrays(self) -> list[Storage | None]:
+        """The array of each traced variable, while somebody holds it; None of others."""
+        return [v.storage if isinstance(v, Parked) else None for v in self._values]
 
     def changed(self, values: tuple[Any, ...]) -> list[bool]:
         """Which of the variables hold something else by now."""
