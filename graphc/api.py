@@ -74,9 +74,10 @@ def compile(
             donate=donate,
             check_nan=check_nan,
         )
+    options = Options(target, fastmath, threads, donate, check_nan=check_nan)
     if isinstance(fn, (staticmethod, classmethod)):
         _check_donate(fn.__func__, donate)
-        return type(fn)(Compiled(fn.__func__, Options(target, fastmath, threads, donate, check_nan=check_nan)))
+        return type(fn)(Compiled(fn.__func__, options))
     if not callable(fn):
         raise errors.ArgumentError(f"compile takes a function, not {type(fn).__name__}", user_loc())
     if any(is_kind(fn) for is_kind in _NOT_PLAIN):
@@ -86,7 +87,7 @@ def compile(
             user_loc(),
         )
     _check_donate(fn, donate)
-    return Compiled(fn, Options(target, fastmath, threads, donate, check_nan=check_nan))
+    return Compiled(fn, options)
 
 
 _NOT_PLAIN = (
