@@ -288,7 +288,7 @@ def cases():
 X = np.array([1.0, 2.0, 3.0])
 
 
-@pytest.mark.parametrize(("wrong", "line", "message", "repaired"), cases())
+@pytest.mark.parametrize(("wrong", "line", "message", "repaired"), list(cases()))
 def test_wrong_and_repaired(wrong, line, message, repaired):
     head = "import numpy as np\n"
     function = define(head + wrong)["f"]
