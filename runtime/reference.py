@@ -79,11 +79,8 @@ def _run_eqn(eqn: Eqn, ins: list[np.ndarray], observe: Observer | None) -> Seque
     if eqn.op is control.while_:
         return _run_while(eqn, ins, observe)
     if eqn.op is control.scan:
-        return _run_scan(eqn, ins)
-    if eqn.op in control.CALLS:
-        return _run(eqn.attrs["body"], ins)
         return _run_scan(eqn, ins, observe)
-    if eqn.op is control.fused:
+    if eqn.op in control.CALLS:
         return _run(eqn.attrs["body"], ins, observe)
     try:
         result = eqn.op.reference(*ins, **eqn.attrs)
