@@ -12,6 +12,8 @@ from graphc.runtime.kernel import (
     Access,
     AddAt,
     Blocks,
+    Compute,
+    Index,
     Kernel,
     Load,
     Loop,
@@ -68,6 +70,10 @@ def _touched(
                 is_fixed = getattr(statement, "position", None) is None
                 hull = _hull(access, ranges) if is_fixed else _all(kernel, access)
                 yield access.buffer, not isinstance(statement, Load), hull
+            case Compute() | Index():
+                pass
+            case _:
+                raise TypeError(f"what {type(statement).__name__} touches is not known")
 
 
 def _operands(product: Product, ranges: Sequence[Range]) -> Iterator[tuple[int, bool, Range]]:

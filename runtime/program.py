@@ -186,8 +186,8 @@ class Program:
     updated: frozenset[int]
     shares: int = 1
     """Into how many shares kernels are divided; 1 is a program for one thread."""
-    saved: float = 0.0
-    """The nanoseconds that sharing is estimated to save."""
+    patience: float = 0.0
+    """How many nanoseconds it is worth waiting for other threads."""
 
     @property
     def has_tape(self) -> bool:

@@ -50,12 +50,18 @@ class Thresholds(NamedTuple):
     """Elements of a row that take as long as one."""
     turns: int = 64
     """The least turns of a reduction in each share: below that, combining costs as much."""
+    patience: float = 0.5
+    """How long to wait for workers, as a part of the time that they save."""
+    least_patience: float = 0.0
 
 
 USUAL = Thresholds()
 
-ALWAYS = Thresholds(0.0, -math.inf, 1, 1)
-"""Divide whatever can be divided: for tests."""
+ALWAYS = Thresholds(0.0, -math.inf, 1, 1, least_patience=5e6)
+"""Divide whatever can be divided, and wait until all threads are there: for tests."""
+
+MOST_PATIENCE = 2e6
+"""A worker that takes longer has no core."""
 
 
 def divide(
@@ -68,7 +74,9 @@ def divide(
     items = tuple(divider.items(program.items))
     if not divider.divided or divider.saved < thresholds.step:
         return program
-    return replace(program, items=items, shares=shares, saved=divider.saved)
+    patience = min(thresholds.patience * divider.saved, MOST_PATIENCE)
+    patience = max(patience, thresholds.least_patience)
+    return replace(program, items=items, shares=shares, patience=patience)
 
 
 @dataclass

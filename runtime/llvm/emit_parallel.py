@@ -25,12 +25,6 @@ _ARGUMENTS, _ARENA, _FAILING, _STATUS = range(4)
 """The fields of a job, eight bytes each."""
 
 
-PATIENCE = 0.5
-"""How long to wait for workers, as a part of the time that they save."""
-MOST_PATIENCE = 100_000
-"""Looks at the door, for two milliseconds: a worker that takes longer has no core."""
-
-
 class Member(NamedTuple):
     """Which shares a thread runs: first <= share < last; and the team that it belongs to."""
 
@@ -51,8 +45,8 @@ def emit_shares(
     job = f.let("alloca [4 x i64], align 16", "ptr")
     for field, value in enumerate((*f.parameters, constant(0, "i64"))):
         f.line(f"store {value.typed}, ptr {_field(f, job, field).text}, align 8")
-    patience = min(int(program.saved * PATIENCE / SPIN_NS), MOST_PATIENCE)
-    wanted = constant(program.shares, "i64"), constant(patience, "i64")
+    looks = int(program.patience / SPIN_NS)
+    wanted = constant(program.shares, "i64"), constant(looks, "i64")
     f.call(RUN, [Reg(f"@{name}", "ptr"), job, *wanted])
     status = f.load(_field(f, job, _STATUS), "i64")
     f.line(f"ret i64 {status.text}")
