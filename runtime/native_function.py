@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from graphc import errors
 from graphc.ir import Type
-from graphc.ops.index import check_error
+from graphc.runtime.failures import failure
 from graphc.runtime.llvm.jit import QUICK, compile_text
 from graphc.runtime.llvm.native_text import (
     CONTEXT,
     EXPORTED,
     EXPORTED_TEXT,
-    NO_MEMORY,
+    NO_ARENA,
 )
 from graphc.runtime.plan import ALIGNMENT
 from graphc.runtime.program import Program
@@ -84,15 +83,9 @@ class NativeFunction:
         """What a call that returned `status` would have raised in Python; None for 0."""
         if status == 0:
             return None
-        if status == NO_MEMORY:
+        if status == NO_ARENA:
             return MemoryError("no memory for the temporaries of the step")
-        if not 0 < status <= len(self._program.checks):
-            return errors.OverlapError(
-                "an argument that is assigned to in place shares memory with another argument"
-            )
-        attrs = self._program.checks[status - 1].attrs
-        message = attrs["message"].replace("{value}", "a value")
-        return check_error(attrs["error"], message, 0, self._program.checks[status - 1].loc)
+        return failure(self._program, status, None)
 
 
 def export(

@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from graphc import errors
 from graphc.ir import Eqn, Graph, all_eqns
 from graphc.ops import effects, external
-from graphc.ops.index import check_error
 from graphc.runtime.barriers import place_barriers
 from graphc.runtime.calling import Calling
-from graphc.runtime.llvm.emit_step import OVERLAP, emit_step, work_bytes
-from graphc.runtime.llvm.emit_tapes import NO_MEMORY, WRONG_RECORD
+from graphc.runtime.failures import failure
+from graphc.runtime.llvm.emit_step import emit_step, work_bytes
 from graphc.runtime.llvm.entry import RESERVED, native_step
 from graphc.runtime.llvm.jit import add_symbols, compile_text
 from graphc.runtime.llvm.routines import lapack
@@ -104,7 +102,7 @@ class Step:
         value = int(arena[:8].view(np.int64)[0])
         self._idle.append(arena)
         if status:
-            raise self._failure(status, value)
+            raise failure(self.program, status, value)
         return results
 
     def native(self, calling: Calling) -> Callable[..., Any] | None:
@@ -133,27 +131,6 @@ class Step:
             block = np.empty(RESERVED + self.nbytes + ALIGNMENT, np.uint8)
             start = -block.ctypes.data % ALIGNMENT
             return block[start:]
-
-    def _failure(self, status: int, value: int) -> errors.GraphcError:
-        if status == OVERLAP:
-            return errors.OverlapError(
-                "an argument that is assigned to in place shares memory with another argument;"
-                " pass a copy of one of them"
-            )
-        if status == NO_MEMORY:
-            return errors.TapeMemoryError(
-                "no memory is left for what a loop keeps for its gradient, iteration by iteration;"
-                " gc.checkpoint has it computed again instead"
-            )
-        if status == WRONG_RECORD:
-            return errors.TapeError("pop: the tape is empty, or its last record has other types")
-        eqn = self.program.checks[status - 1]
-        if eqn.op in external.CALLS:
-            return errors.ExternalError(
-                f"{eqn.attrs['function']} raised an exception; call it on its own to see which",
-                eqn.loc,
-            )
-        return check_error(eqn.attrs["error"], eqn.attrs["message"], value, eqn.loc)
 
 
 def _external_addresses(graph: Graph) -> dict[str, int]:

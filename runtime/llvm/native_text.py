@@ -15,7 +15,7 @@ from graphc.runtime.plan import ALIGNMENT
 
 EXPORTED, CONTEXT = "graphc_step", "context"
 
-NO_MEMORY = -2
+NO_ARENA = -4
 """What the function returns when there is no memory for another arena."""
 
 STEP, ARENA, ARENA_BYTES, ARGUMENTS, RESULTS, CONSTANTS, FIRST_CONSTANT = range(7)
@@ -96,7 +96,7 @@ given:
   call void @free(ptr %block)
   ret i64 %other_status
 no_memory:
-  ret i64 {NO_MEMORY}
+  ret i64 {NO_ARENA}
 }}
 
 define internal i64 @run(ptr %step, ptr %table, ptr %block) #0 {{
