@@ -25,7 +25,6 @@ from graphc.passes import pipeline
 from graphc.runtime.calling import MISS
 from graphc.runtime.listing import log_kernels
 from graphc.runtime.llvm.entry import prepare
-from graphc.runtime.native_function import NativeFunction
 from graphc.runtime.step import Step
 from graphc.runtime.threads import allowed_threads
 from graphc.slow_call import run_slowly
@@ -38,6 +37,7 @@ from graphc.trace.trace import Spec, Traced, trace
 
 if TYPE_CHECKING:
     from graphc.report import Report
+    from graphc.runtime.native_function import NativeFunction
 
 STAGES = ("traced", "optimized", "fused")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,12 +19,14 @@ from graphc.runtime.llvm.entry import RESERVED, native_step
 from graphc.runtime.llvm.jit import add_symbols, compile_text
 from graphc.runtime.llvm.routines import lapack
 from graphc.runtime.llvm.target import HostTarget, host_target
-from graphc.runtime.native_function import NativeFunction, export
 from graphc.runtime.plan import ALIGNMENT, Arena, plan_arena
 from graphc.runtime.planner import make_program
 from graphc.runtime.program import Call, Program
 from graphc.runtime.shares import USUAL, Thresholds, divide
 from graphc.runtime.threads import MOST, has_pool, start_pool
+
+if TYPE_CHECKING:
+    from graphc.runtime.native_function import NativeFunction
 
 FAST_MATH = "reassoc nsz arcp contract"
 STEP = "step"
@@ -114,6 +116,8 @@ class Step:
 
     def export(self, names: Sequence[str], result_names: Sequence[str]) -> NativeFunction:
         """The step as a C function; the names are those of its arguments and results."""
+        from graphc.runtime.native_function import export  # few need it
+
         arena = self._take_arena()
         return export(
             self._address, self.program, names, result_names, self._constants, arena, self._code
