@@ -161,7 +161,8 @@ def _controller(threadpoolctl: Any) -> type:
             return min(PoolLimit.most, allowed_threads())
 
         def set_num_threads(self, num_threads: int) -> None:
-            PoolLimit.set(num_threads)
+            # As many as are shown without a limit: the limit is lifted.
+            PoolLimit.set(MOST if num_threads >= allowed_threads() else num_threads)
 
         def get_version(self) -> None:
             return None

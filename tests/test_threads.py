@@ -226,6 +226,7 @@ def test_threadpoolctl_sees_and_limits_the_pool():
         assert shown() == [1]
         assert_same(step_of(build([X, W, ROW], network), 3)(arguments())[0], expected_network())
     assert shown() == [before]
+    assert threads.PoolLimit.most == threads.MOST  # for who asks for more than the CPUs
 
 
 def expected_network() -> np.ndarray:
