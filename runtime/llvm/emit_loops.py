@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from graphc.runtime.llvm.builder import Function, Reg, constant
 from graphc.runtime.llvm.emit import memory_elem
+from graphc.runtime.llvm.emit_scalars import cells_of, is_cell, load_number
 from graphc.runtime.llvm.emit_tapes import Mark
 from graphc.runtime.program import Item, Place, Repeat, Root
 
@@ -17,8 +18,13 @@ class StepEmitter(Protocol):
     """What a loop needs of the emitter of the step around it."""
 
     f: Function
+    flags: str
     frame: Frame
     pointers: dict[Root, Reg]
+    cells: dict[Root, Reg]
+    turning: set[Root]
+    depth: int
+    is_alone: bool
 
     def pointer(self, root: Root) -> Reg: ...
     def place(self, place: Place) -> Reg: ...
@@ -30,11 +36,17 @@ def emit_repeat(step: StepEmitter, repeat: Repeat) -> None:
     f = step.f
     counts = repeat.predicate is None
     first = constant(repeat.length - 1 if repeat.reverse else 0, "i64")
-    outside = dict(step.pointers)
+    outside, around = dict(step.pointers), set(step.turning)
+    step.turning.update(repeat.blocks, repeat.following)
     blocks = [step.pointer(block) for block in repeat.blocks]
-    with f.repeat([first, *blocks] if counts else blocks) as state:
-        current = state.carried[1:] if counts else state.carried
+    cells = cells_of(step, repeat) if step.is_alone else []
+    numbers = [load_number(step, cell, cell.dtype) for cell in cells]
+    step.depth += 1
+    with f.repeat([*([first] if counts else []), *blocks, *numbers]) as state:
+        carried = state.carried[1:] if counts else state.carried
+        current, inside = carried[: len(blocks)], carried[len(blocks) :]
         step.pointers.update(zip(repeat.blocks, current, strict=True))
+        step.cells = dict(zip(cells, inside, strict=True))
         if counts:
             index = state.carried[0]
             state.go_on_if(_is_inside(f, index, repeat))
@@ -46,11 +58,13 @@ def emit_repeat(step: StepEmitter, repeat: Repeat) -> None:
         if mark is not None:
             mark.release()
         state.next = [step.pointer(root) for root in repeat.following]
+        state.next += [step.cells.get(c) or load_number(step, c, c.dtype) for c in cells]
         if counts:
             one = constant(-1 if repeat.reverse else 1, "i64")
             state.next.insert(0, f.add(index, one))
     last = dict(zip(repeat.blocks, current, strict=True))
-    step.pointers = outside
+    step.pointers, step.turning, step.cells = outside, around, {}
+    step.depth -= 1
     for root, block in repeat.results:
         step.pointers[root] = last[block]
 
@@ -64,6 +78,9 @@ def _is_inside(f: Function, index: Reg, repeat: Repeat) -> Reg:
 def _holds(step: StepEmitter, repeat: Repeat) -> Reg:
     assert repeat.predicate is not None
     step.items(repeat.test)
+    known = step.cells.get(repeat.predicate.root)
+    if known is not None:
+        return known
     raw = step.f.load(step.place(repeat.predicate), "i8")
     return step.f.icmp("ne", raw, step.f.const(0, raw))
 
@@ -73,6 +90,8 @@ def _enter(step: StepEmitter, repeat: Repeat, index: Reg) -> None:
     f = step.f
     if repeat.counter is not None:
         f.store(index, step.pointer(repeat.counter))
+        if is_cell(step, repeat.counter):
+            step.cells[repeat.counter] = index
     for part in repeat.slices:
         elements = f.mul(index, constant(part.step, "i64"))
         if part.offset:

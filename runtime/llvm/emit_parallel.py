@@ -78,6 +78,8 @@ def _field(f: Function, job: Reg, number: int) -> Reg:
 class SharesEmitter(StepEmitter):
     """Emits the items of a program as one member of a team runs them."""
 
+    is_alone = False
+
     def __init__(
         self,
         f: Function,

@@ -17,6 +17,7 @@ from graphc.runtime.kernel import Kernel
 from graphc.runtime.llvm.builder import Function, Module, Reg, constant
 from graphc.runtime.llvm.emit import emit_kernel, memory_elem, workspace_size
 from graphc.runtime.llvm.emit_loops import emit_repeat
+from graphc.runtime.llvm.emit_scalars import emit_scalars, forget, is_scalar
 from graphc.runtime.llvm.emit_tapes import emit_around, emit_pop, emit_push
 from graphc.runtime.llvm.emulated import emulations
 from graphc.runtime.llvm.target import HostTarget
@@ -107,7 +108,14 @@ class Frame(NamedTuple):
 
 
 class StepEmitter:
-    """Emits the items of a program into `f`, which runs them all on one thread."""
+    """Emits the items of a program into `f`, which runs them all on one thread.
+
+    Inside of loops (`depth`), `cells` are the numbers whose memory holds what is in a register,
+    and `turning` the memory whose address changes from one iteration to the next.
+    """
+
+    is_alone = True
+    """Whether one thread runs all items, so that a number may stay in a register."""
 
     def __init__(
         self,
@@ -127,6 +135,9 @@ class StepEmitter:
         self.names: dict[str, str] = {}
         self.calls: list[tuple[str, Call]] = []
         self.pointers: dict[Root, Reg] = {}
+        self.cells: dict[Root, Reg] = {}
+        self.turning: set[Root] = set()
+        self.depth = 0
         results = [root for root in program.results if root is not None]
         self.slots = {root: i for i, root in enumerate((*program.arguments, *results))}
         self.first_constant = len(self.slots)
@@ -199,25 +210,38 @@ class StepEmitter:
 
     def items(self, items: Sequence[Item]) -> None:
         for item in items:
-            match item:
-                case Call():
-                    self.call(item)
-                case Branch():
-                    self.branch(item)
-                case Repeat():
-                    emit_repeat(self, item)
-                case Push():
-                    emit_push(self, item)
-                case Pop():
-                    emit_pop(self, item)
-                case Fail():
-                    self.fail(item)
-                case Barrier():
-                    self.barrier()
-                case Foreign():
-                    self.foreign(item)
+            self.item(item)
+            if not isinstance(item, (Call, Fail)):
+                forget(self, item)
+
+    def item(self, item: Item) -> None:
+        match item:
+            case Call():
+                self.call(item)
+            case Branch():
+                self.branch(item)
+            case Repeat():
+                emit_repeat(self, item)
+            case Push():
+                emit_push(self, item)
+            case Pop():
+                emit_pop(self, item)
+            case Fail():
+                self.fail(item)
+            case Barrier():
+                self.barrier()
+            case Foreign():
+                self.foreign(item)
 
     def call(self, call: Call) -> None:
+        if self.is_alone and self.depth and is_scalar(call):
+            emit_scalars(self, call)
+            self.calls.append((f"{call.kernel.name}_in_line_{len(self.calls)}", call))
+            return
+        self.call_function(call)
+        forget(self, call)
+
+    def call_function(self, call: Call) -> None:
         name = self.kernel(call.kernel)
         self.calls.append((name, call))
         pointers = [self.pointer(root) for root in call.roots]
@@ -240,6 +264,7 @@ class StepEmitter:
         ends = []
         for label, items, side in ((then, branch.then, 0), (otherwise, branch.otherwise, 1)):
             f.label(label)
+            self.cells.clear()
             self.items(items)
             ends.append(
                 (
