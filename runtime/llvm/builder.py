@@ -409,6 +409,20 @@ class Function:
         self.label(after)
         state.results = list(state.next)
 
+    def opaque(self, value: Reg) -> Reg:
+        """An index (i64) or address as one of which LLVM knows nothing; it costs no instruction.
+
+        LLVM rewrites addresses that grow steadily in a loop (loop strength reduction).  That takes
+        a tenth of the compile time and undoes choices made here: of base + index it makes a pointer
+        for each array, of a few pointers and fixed distances one that is moved from load to load.
+        """
+        if value.elem == "ptr":
+            name, arguments = "llvm.launder.invariant.group.p0", [value.typed]
+        else:
+            name, arguments = "llvm.expect.i64", [value.typed, "i64 0"]
+        self.module.declare(name, value.elem, [value.elem] * len(arguments))
+        return self.let(f"call {value.elem} @{name}({', '.join(arguments)})", value.elem)
+
     @contextmanager
     def repeat(self, initial: Sequence[Reg]) -> Iterator[Repetition]:
         """A loop that runs until `Repetition.go_on_if`, which its body calls once, finds false.

@@ -159,7 +159,8 @@ def tile_kernel(module: Module, shape: MatmulShape, height: int, vectors: int, l
                 factor = f.splat(f.load(address, elem), lanes)
                 for i, value in enumerate(values, r * vectors):
                     sums[i] = multiply_add(f, factor, value, sums[i])
-            loop.next = [at(f, source, right_step), *(at(f, p, left_step) for p in lefts), *sums]
+            following = [at(f, f.opaque(p), left_step) for p in lefts]
+            loop.next = [at(f, f.opaque(source), right_step), *following, *sums]
         store_tile(f, out, out_stride, loop.results[1 + len(pointers) :], vectors)
 
     return shared(module, f"matmul_tile_{shape.dtype}_{height}x{vectors}", KERNEL_NAMES, body)

@@ -46,7 +46,7 @@ def pack_rows(module: Module, shape: MatmulShape, lanes: int) -> Reg:
                 mask = lanes_below(f, f.sub(columns, across.index), lanes)
                 value = f.masked_load(f.offset(here, elem, across.index), elem, lanes, mask)
                 f.store(value, f.offset(there, elem, across.index))
-            down.next = [at(f, here, k_stride), at(f, there, row_bytes)]
+            down.next = [at(f, f.opaque(here), k_stride), at(f, f.opaque(there), row_bytes)]
 
     return shared(module, f"matmul_pack_rows_{shape.dtype}", PACK_NAMES, body)
 
@@ -65,7 +65,7 @@ def pack_any(module: Module, shape: MatmulShape, lanes: int) -> Reg:
             with counted(f, index(0), columns, 1) as column:
                 value = f.load(at(f, here, f.mul(column, column_stride)), elem)
                 f.store(value, f.offset(there, elem, column))
-            down.next = [at(f, here, k_stride), at(f, there, row_bytes)]
+            down.next = [at(f, f.opaque(here), k_stride), at(f, f.opaque(there), row_bytes)]
 
     return shared(module, f"matmul_pack_any_{shape.dtype}", PACK_NAMES, body)
 
@@ -118,7 +118,7 @@ def transpose_band(
         places = strided(f, there, out[1], piece + 1)
         for row, place in zip(rows, places, strict=False):
             f.store(row, place)
-        loop.next = [at(f, here, index(SEGMENT_BYTES)), places[-1]]
+        loop.next = [at(f, f.opaque(here), index(SEGMENT_BYTES)), places[-1]]
 
 
 def join(f: Function, pieces: list[Reg]) -> Reg:
