@@ -5,6 +5,7 @@ import itertools
 import mmap
 from collections.abc import Callable
 
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 from numpy.lib.array_utils import byte_bounds
@@ -13,9 +14,9 @@ from graphc.runtime.llvm import gemm_tiling
 from graphc.runtime.llvm.builder import Function, Module, Reg, constant, type_name
 from graphc.runtime.llvm.emulated import emulations
 from graphc.runtime.llvm.gemm import MatmulShape, Tile, emit_matmul, workspace_bytes
-from graphc.runtime.llvm.gemm_kernels import counted
-from graphc.runtime.llvm.jit import Machine, compile_text
-from graphc.runtime.llvm.target import HostTarget, host_target
+from graphc.runtime.llvm.gemm_kernels import counted, tile_kernel
+from graphc.runtime.llvm.jit import Machine, assembly, compile_text
+from graphc.runtime.llvm.target import HostTarget, host_target, x86_target
 
 DTYPES = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64}
 
@@ -305,3 +306,17 @@ def test_left_is_packed_where_its_lines_do_not_stay_in_cache(
 def test_scattered_left(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gemm_tiling, "SCATTERED_BYTES", 1024)
     check_products([(40, 99, 130), (67, 33, 200)], ["TN", "TT", "RT"], dtype, host_target(), True)
+
+
+@pytest.mark.parametrize("vectors", [1, 2])
+def test_tile_keeps_its_row_pointers(vectors: int) -> None:
+    """One pointer for three rows, none of them moved between the multiplications."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    target = x86_target("x86-64-v4")
+    module = Module(emulations(target))
+    tile_kernel(module, MatmulShape(13, 100, 64, "f32", (100, 1), (64, 1)), 13, vectors, 16)
+    code = assembly(str(module), target)
+    loop = code[code.index("vfmadd") : code.rindex("vfmadd")]
+    assert loop.count("vfmadd") == 13 * vectors - 1
+    assert "addq" not in loop
