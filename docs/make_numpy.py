@@ -25,10 +25,13 @@ their defaults. Anything else is an error that names the function and your line.
 in the same function, all of NumPy works: it runs once, while tracing, and its result is a constant.
 
 dtypes are float32, float64, int32, int64 and bool, with the promotion of NumPy 2: a Python number
-takes the dtype of the array beside it. Complex numbers and other integers are refused. Operators,
-comparisons, `@`, the attributes `T`, `mT`, `flat`, `shape`, `dtype`, `ndim` and `size` work as in
-NumPy, and so does indexing in every form, for reading, assigning and `+=`: slices, `None`, `...`,
-integers and integer arrays, traced or not, and views of views.
+takes the dtype of the array beside it. Other integers are refused, and so are complex arguments and
+results: complex values exist between `np.fft` and what makes them real (`.real`, `.imag` and
+`np.abs`), with arithmetic, indexing and sums.
+
+Operators, comparisons, `@`, the attributes `T`, `mT`, `flat`, `shape`, `dtype`, `ndim` and `size`
+work as in NumPy, and so does indexing in every form, for reading, assigning and `+=`: slices,
+`None`, `...`, integers and integer arrays, traced or not, and views of views.
 
 `x[mask]` with a traced mask has a number of elements that is not known. Its elementwise functions
 and reductions work (`np.log(x[x > 0]).sum()`), and so does assigning under a mask: `x[mask] = v`,
@@ -42,7 +45,7 @@ Sorting, running sums and searching run as routines inside the step; `np.linalg`
 NO_GRADIENT = frozenset(
     """
     all allclose any argmax argmin argpartition argsort array_equal array_equiv
-    count_nonzero digitize fix imag iscomplex iscomplexobj isclose
+    count_nonzero digitize fix iscomplex iscomplexobj isclose
     isin isneginf isposinf isreal isrealobj lexsort matrix_rank nanargmax nanargmin ndim
     result_type round around searchsorted shape size
     """.split()

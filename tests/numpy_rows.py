@@ -794,6 +794,87 @@ def _many_writes(x: Any, i: Any) -> Any:
     return [y, z]
 
 
+def _low_pass(x: Any) -> Any:
+    spectrum = np.fft.rfft(x)
+    spectrum[3:] = 0
+    spectrum *= 2.0
+    return np.fft.irfft(spectrum, n=x.size)
+
+
+SIGNAL = rng.standard_normal((2, 60))
+FOURIER: dict[str, Row] = {
+    "power~": (
+        lambda x: [np.abs(np.fft.fft(x)) ** 2, np.abs(np.fft.rfft(x)), np.fft.rfft(x).real],
+        (SIGNAL,),
+    ),
+    "lengths~": (
+        lambda v, x: [
+            *(np.fft.fft(v, n).imag for n in (1, 2, 5, 7, 12)),
+            *(np.fft.rfft(x, n, axis=0).real for n in (3, 4, 37)),
+            np.fft.fft(x, 97).real,
+            np.fft.fft(x, 128).imag,
+        ],
+        (V, SIGNAL),
+    ),
+    "back~": (
+        lambda x, v: [
+            np.fft.ifft(np.fft.fft(x)).real,
+            np.fft.irfft(np.fft.rfft(x)),
+            np.fft.irfft(np.fft.rfft(v), 7),
+            np.fft.irfft(np.fft.rfft(v), n=9),
+            np.fft.ifft(x).imag,
+            np.fft.irfft(v),
+        ],
+        (SIGNAL, V),
+    ),
+    "norms~": (
+        lambda x: [
+            np.fft.fft(x, norm="ortho").imag,
+            np.fft.ifft(x, norm="forward").real,
+            np.fft.rfft(x, norm="forward").real,
+            np.fft.irfft(x, norm="ortho"),
+        ],
+        (SIGNAL,),
+    ),
+    "several axes~": (
+        lambda x: [
+            np.fft.fft2(x).imag,
+            np.fft.ifft2(np.fft.fft2(x)).real,
+            np.abs(np.fft.fftn(x)),
+            np.fft.ifftn(x, axes=(0, 2)).real,
+            np.fft.fft2(x, s=(4, 5)).real,
+            np.fft.fftshift(x, axes=1),
+            np.fft.ifftshift(np.fft.fftshift(np.fft.fft(x))).imag,
+        ],
+        (X,),
+    ),
+    "arithmetic~": (
+        lambda x, w: [
+            (np.fft.fft(w) * np.fft.fft(w + 1)).real,
+            (np.fft.fft(w) / (np.fft.fft(w) + 9)).imag,
+            np.abs(np.fft.fft(w) * 1j + (2 - 1j)),
+            (1 - np.fft.fft(w)).imag,
+            np.conj(np.fft.fft(w)).imag,
+            np.fft.fft(w).conj().imag,
+            np.exp(np.fft.fft(w) * 0.01).imag,
+            np.fft.fft(x).sum(axis=1).real,
+            np.mean(np.fft.fft(x)[:, 3:7], 0).imag,
+            np.angle(np.fft.fft(w + 3)[1:3]),
+            np.square(np.fft.fft(w)).real,
+            (np.fft.fft(w) * np.exp(-2j * np.pi * np.fft.fftfreq(7) * 2)).imag,
+            (np.fft.fft(w) - w).real,
+            np.real(np.fft.fft(x).reshape(3, 40).T),
+        ],
+        (SIGNAL, W),
+    ),
+    "low pass~": (lambda w: _low_pass(w), (W,)),
+    "convolution theorem~": (
+        lambda v, w: np.fft.irfft(np.fft.rfft(v, 13) * np.fft.rfft(w, 13), 13),
+        (V, W),
+    ),
+    "single": (lambda f: [np.abs(np.fft.fft(f)), np.fft.irfft(np.fft.rfft(f))], (F,)),
+}
+
 T = rng.standard_normal((5, 3))
 BATCH = rng.standard_normal((2, 3, 3)) + 3 * np.eye(3)
 
@@ -927,6 +1008,7 @@ LINALG: dict[str, Row] = {
 }
 
 ALL = {
+    "fourier": FOURIER,
     "linalg": LINALG,
     "indexing": INDEXING,
     "running": RUNNING,

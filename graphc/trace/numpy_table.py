@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
+from graphc.trace import fourier, special
 from graphc.trace import numpy_choosing as choosing
 from graphc.trace import numpy_einsum as einsums
 from graphc.trace import numpy_joining as joining
@@ -26,7 +27,6 @@ from graphc.trace import numpy_running as running
 from graphc.trace import numpy_shapes as shapes
 from graphc.trace import numpy_sorting as sorting
 from graphc.trace import numpy_statistics as statistics
-from graphc.trace import special
 from graphc.trace.numpy_ufuncs import OF_MATRICES, SEVERAL_RESULTS
 from graphc.trace.scope import user_loc
 from graphc.trace.tracer import lift
@@ -139,6 +139,7 @@ FUNCTIONS: dict[Any, Entry] = {
     **_LOGIC,
     **_MAKING,
     **linalg.FUNCTIONS,
+    **fourier.FUNCTIONS,
     **_REFUSED,
 }
 """NumPy function -> its traced form."""
@@ -186,13 +187,8 @@ def qualified_name(func: Any) -> str:
     return f"{module}.{func.__name__}"
 
 
-_COMPLEX = "graphc has no complex numbers: multiply by the cosines and sines of the angles"
-
-
 def instead_of(name: str) -> str:
     """What to use in place of a function that is not in the tables."""
-    if name.startswith("np.fft."):
-        return _COMPLEX
     if name in _INSTEAD:
         return _INSTEAD[name]
     known = [qualified_name(f) for f in FUNCTIONS if f not in _REFUSED]

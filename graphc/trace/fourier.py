@@ -1,0 +1,198 @@
+"""`np.fft`: transforms as products with small matrices of roots of unity (Cooley and Tukey, 1965).
+
+A transform of n1 * n2 elements is one of n1 for each of n2 columns, a rotation of each element, and
+one of n2 for each of n1 rows.  Lengths without small factors are multiplied by the whole matrix.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc import errors
+from graphc.ir import FLOATS
+from graphc.trace.complex_values import Complex, parts
+from graphc.trace.numpy_products import matmul
+from graphc.trace.numpy_reductions import normalise_axis
+from graphc.trace.scope import user_loc
+from graphc.trace.tracer import lift
+
+DENSE = 32
+"""Up to this length the matrix is multiplied with as a whole."""
+LONGEST_DENSE = 2048
+"""The longest length without factors."""
+
+
+def _roots(rows: np.ndarray, columns: np.ndarray, size: int, dtype: Any) -> tuple[Any, Any]:
+    """exp(-2 pi i rows columns / size), with the angle reduced first so that it is exact."""
+    angles = 2 * np.pi * ((rows[:, None] * columns[None, :]) % size) / size
+    return np.cos(angles).astype(dtype), -np.sin(angles).astype(dtype)
+
+
+def _factor(size: int) -> int:
+    """The factor of `size` nearest to its root from below, 1 for primes."""
+    return max(k for k in range(1, int(size**0.5) + 1) if size % k == 0)
+
+
+def _transform(real: Any, imag: Any) -> tuple[Any, Any]:
+    """Along the last axis; `imag` is None for real numbers."""
+    size, dtype = real.shape[-1], real.dtype
+    first = _factor(size)
+    if size <= DENSE or first == 1:
+        if size > LONGEST_DENSE:
+            raise errors.UnsupportedFunctionError(
+                f"a Fourier transform of {size} elements, a prime number, cannot be traced; pad to"
+                " a length with factors (n=)",
+                user_loc(),
+            )
+        places = np.arange(size)
+        return _multiplied(real, imag, *_roots(places, places, size, dtype))
+    second = size // first
+    batch = real.shape[:-1]
+
+    def columns(x: Any) -> Any:
+        return np.swapaxes(np.reshape(x, (*batch, first, second)), -1, -2)
+
+    re, im = _transform(columns(real), None if imag is None else columns(imag))
+    cosine, sine = _roots(np.arange(second), np.arange(first), size, dtype)
+    re, im = re * cosine - im * sine, re * sine + im * cosine
+    re, im = _transform(np.swapaxes(re, -1, -2), np.swapaxes(im, -1, -2))
+    order = [np.reshape(np.swapaxes(x, -1, -2), (*batch, size)) for x in (re, im)]
+    return order[0], order[1]
+
+
+def _multiplied(real: Any, imag: Any, cosine: Any, sine: Any) -> tuple[Any, Any]:
+    if imag is None:
+        return matmul(real, cosine), matmul(real, sine)
+    products: list[Any] = [matmul(x, y) for x in (real, imag) for y in (cosine, sine)]
+    return products[0] - products[3], products[1] + products[2]
+
+
+# ---- NumPy's functions ---------------------------------------------------------------------------
+
+
+def _given(a: Any) -> tuple[Any, Any]:
+    real, imag = parts(a)
+    x = lift(real)
+    x = x if x.dtype_name in FLOATS else x.astype(np.float64)
+    return x, None if imag is None else lift(imag)
+
+
+def _resized(x: Any, size: int, axis: int) -> Any:
+    have = x.shape[axis]
+    if size < have:
+        return x[(slice(None),) * axis + (slice(size),)]
+    if size == have:
+        return x
+    widths = [(0, size - have if i == axis else 0) for i in range(x.ndim)]
+    return np.pad(x, widths)
+
+
+def _scale(size: int, norm: Any, inverse: bool) -> float:
+    if norm not in (None, "backward", "ortho", "forward"):
+        raise errors.AttributeValueError(
+            f"Invalid norm value {norm}; should be 'backward', 'ortho' or 'forward'", user_loc()
+        )
+    if norm == "ortho":
+        return float(1 / np.sqrt(size))
+    return 1.0 / size if (norm == "forward") != inverse else 1.0
+
+
+def _along(a: Any, n: Any, axis: Any, norm: Any, inverse: bool) -> Complex:
+    real, imag = _given(a)
+    along = normalise_axis(axis, real.ndim)
+    size = real.shape[along] if n is None else operator.index(n)
+    if size < 1:
+        raise errors.ShapeError(f"Invalid number of FFT data points ({size}) specified", user_loc())
+    real = np.moveaxis(_resized(real, size, along), along, -1)
+    if imag is not None:
+        imag = np.moveaxis(_resized(imag, size, along), along, -1)
+        imag = -imag if inverse else imag  # the inverse is the conjugate of the conjugate's
+    re, im = _transform(real, imag)
+    scale = _scale(size, norm, inverse)
+    re, im = (np.moveaxis(x if scale == 1.0 else x * scale, -1, along) for x in (re, im))
+    return Complex(np.copy(re), np.copy(-im if inverse else im))
+
+
+def fft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Complex:
+    return _along(a, n, axis, norm, False)
+
+
+def ifft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Complex:
+    return _along(a, n, axis, norm, True)
+
+
+def rfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Complex:
+    whole = _along(parts(a)[0], n, axis, norm, False)
+    along = normalise_axis(axis, whole.ndim)
+    half = slice(whole.shape[along] // 2 + 1)
+    return whole.each(lambda part: np.copy(part[(slice(None),) * along + (half,)]))
+
+
+def irfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Any:
+    """The other half of the spectrum is the conjugate of the one that is given."""
+    real, imag = _given(a)
+    along = normalise_axis(axis, real.ndim)
+    size = 2 * (real.shape[along] - 1) if n is None else operator.index(n)
+    if size < 1:
+        raise errors.ShapeError(f"Invalid number of FFT data points ({size}) specified", user_loc())
+    half = size // 2 + 1
+    mirrored = np.arange(size - half, 0, -1)
+    before = (slice(None),) * along
+    wholes = []
+    for part, sign in ((real, 1.0), (np.zeros_like(real) if imag is None else imag, -1.0)):
+        kept = _resized(part, half, along)
+        wholes.append(np.concatenate([kept, sign * kept[(*before, mirrored)]], along))
+    return ifft(Complex(*wholes), None, axis, norm).real
+
+
+def _of_axes(one: Callable[..., Any], count: int | None) -> Callable[..., Any]:
+    """A transform along several axes, the last first."""
+
+    def apply(a: Any, s: Any = None, axes: Any = None, norm: Any = None) -> Any:
+        rank = len(np.shape(a))
+        if axes is None:
+            chosen = range(rank) if s is None else range(rank - len(s), rank)
+            axes = list(chosen)[-count:] if count else list(chosen)
+        sizes: Sequence[Any] = [None] * len(axes) if s is None else s
+        for axis, size in reversed(list(zip(axes, sizes, strict=True))):
+            a = one(a, size, axis, norm)
+        return a
+
+    return apply
+
+
+def _shifted(x: Any, axes: Any, sign: int) -> Any:
+    rank = len(np.shape(x))
+    chosen = range(rank) if axes is None else axes if isinstance(axes, (tuple, list)) else (axes,)
+    shape = np.shape(x)
+    shift = [sign * (shape[axis] // 2) for axis in chosen]
+    if isinstance(x, Complex):
+        return x.each(lambda part: np.roll(part, shift, list(chosen)))
+    return np.roll(x, shift, list(chosen))
+
+
+def fftshift(x: Any, axes: Any = None) -> Any:
+    return _shifted(x, axes, 1)
+
+
+def ifftshift(x: Any, axes: Any = None) -> Any:
+    return _shifted(x, axes, -1)
+
+
+FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    np.fft.fft: fft,
+    np.fft.ifft: ifft,
+    np.fft.rfft: rfft,
+    np.fft.irfft: irfft,
+    np.fft.fft2: _of_axes(fft, 2),
+    np.fft.ifft2: _of_axes(ifft, 2),
+    np.fft.fftn: _of_axes(fft, None),
+    np.fft.ifftn: _of_axes(ifft, None),
+    np.fft.fftshift: fftshift,
+    np.fft.ifftshift: ifftshift,
+}
+"""`np.fft`'s functions."""
