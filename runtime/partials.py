@@ -185,6 +185,8 @@ def sliced_product(kernel: Kernel, slices: int) -> Halves | None:
 
     None for kernels that are no single product, or one that is better divided otherwise.
     """
+    if not kernel.body:
+        return None
     *before, product = kernel.body
     if not isinstance(product, Product) or not all(isinstance(s, PLAIN) for s in before):
         return None

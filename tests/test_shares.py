@@ -55,6 +55,11 @@ def outcome(step: Step, graph: Graph, arrays: Sequence[np.ndarray]) -> list[np.n
         return str(error)
 
 
+def test_a_kernel_that_does_nothing():
+    graph = build([Type("f32", (0, 4))], lambda x: op("cumsum")(x, axis=1, reverse=False))
+    assert divided(graph, 3)([np.empty((0, 4), np.float32)])[0].shape == (0, 4)
+
+
 F32 = "f32"
 TABLE: dict[str, tuple[list[Type], Callable[..., Value], tuple[int, ...] | str]] = {
     "a chain, in whole vectors": ([Type(F32, (1000,))], lambda x: exp(x) * x, (0, 512, 1000)),
