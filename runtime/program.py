@@ -6,7 +6,8 @@ This is what `planner.py` makes of a fused graph, what `plan.py` lays out in mem
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,12 +28,16 @@ class Root:
     sources: tuple[Root, ...] = ()
     """What a choice chooses from; what a slice is part of."""
 
-    def memories(self) -> Iterator[Root]:
+    def memories(self) -> tuple[Root, ...]:
         """The memory that this may stand for: itself, or whatever a choice may choose."""
+        return self._memories
+
+    @functools.cached_property
+    def _memories(self) -> tuple[Root, ...]:
+        """Each once: choices of choices reach the same memory on many ways."""
         if not self.sources:
-            yield self
-        for source in self.sources:
-            yield from source.memories()
+            return (self,)
+        return tuple(dict.fromkeys(m for source in self.sources for m in source.memories()))
 
 
 class Place(NamedTuple):

@@ -98,3 +98,11 @@ def test_what_is_read_at_the_end_stays() -> None:
         return scattered(y) + first
 
     assert arena_of(make, X).nbytes == 3 * 832
+
+
+def test_a_choice_of_choices_names_each_memory_once() -> None:
+    """Without that, n choices one after the other reach their memory on 2**n ways."""
+    first, second = (Root("arena", i, "f64", 8) for i in range(2))
+    for i in range(60):
+        first, second = second, Root("choice", i, "f64", 8, (first, second))
+    assert len(second.memories()) == 2
