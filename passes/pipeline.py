@@ -83,12 +83,15 @@ def run(
     milliseconds: dict[str, float] = {}
     debug = _debug_level()
     checked: set[Eqn] = set()
+    is_verified = False
     for step in passes:
         before = graph
         start = time.perf_counter()
         graph = step.run(before)
         milliseconds[step.name] = 1e3 * (time.perf_counter() - start)
-        verify(graph, checked)
+        if not is_verified or not _is_same(before, graph):
+            verify(graph, checked)
+            is_verified = True
         if debug:
             _log(step.name, before, graph, milliseconds[step.name], debug)
         if observe is not None:
@@ -96,6 +99,16 @@ def run(
     if debug == 2:
         print(graph, file=sys.stderr)
     return graph, milliseconds
+
+
+def _is_same(before: Graph, after: Graph) -> bool:
+    """Whether a pass found nothing to do: the very same parts, which have been verified."""
+    return (before.params, before.eqns, before.outs, before.updates) == (
+        after.params,
+        after.eqns,
+        after.outs,
+        after.updates,
+    )
 
 
 def _debug_level() -> int:

@@ -134,19 +134,31 @@ def may_touch(source: Source, root: Root) -> bool:
     return isinstance(source, Place) and root in source.root.memories()
 
 
-def is_in_place(kernel: Kernel, roots: Sequence[Root], out: int) -> bool:
+def touched_by(kernel: Kernel) -> list[tuple[Statement, set[int]]]:
+    """Each statement of a kernel's body, and the buffers that it touches."""
+    return [(s, {access.buffer for access in accesses((s,))}) for s in kernel.body]
+
+
+def is_in_place(
+    kernel: Kernel,
+    roots: Sequence[Root],
+    out: int,
+    touched: Sequence[tuple[Statement, set[int]]],
+) -> bool:
     """Whether a kernel on the memory `roots` may write buffer `out` over what it reads there.
 
     Each element must be read for the last time in the iteration that writes it, and before it is
     written: the same access for reading and writing, a step along every loop around it, and no
-    part in a reduction loop (a later stage would read again) or in a matrix product.
+    part in a reduction loop (a later stage would read again) or in a matrix product.  `touched` is
+    `touched_by(kernel)`: joined kernels have many results, each of which concerns few statements.
     """
     target = roots[out]
     if any(root is not target and target in root.memories() for root in roots):
         return False  # a choice may be that memory, or not
     shared = {i for i, root in enumerate(roots) if root is target}
     seen = _Accesses(kernel, shared)
-    return seen.collect(kernel.body, ()) and len(seen.found) == 1
+    body = [statement for statement, buffers in touched if not shared.isdisjoint(buffers)]
+    return seen.collect(body, ()) and len(seen.found) == 1
 
 
 class _Accesses:

@@ -158,30 +158,46 @@ def _reads_own(kernel: Kernel, roots: Sequence[Root], axis: int, cuts: Sequence[
         for access in _written(kernel, statement)
         for memory in roots[access.buffer].memories()
     }
+    uses = _uses(kernel, roots)
     return all(
-        _is_touched_once(kernel, roots, memory, axis)
+        _is_touched_once(uses[memory], axis)
         or _is_touched_apart(kernel, roots, memory, axis, cuts)
         for memory in written
     )
 
 
-def _is_touched_once(kernel: Kernel, roots: Sequence[Root], memory: Root, axis: int) -> bool:
-    """Whether each turn touches one element of `memory`, by whichever statements.
+class _Uses:
+    """How the statements of a kernel touch one memory."""
 
-    An element that is the same in all turns may not be read at all: the first turn changes it.
-    """
-    ways: set[tuple[int, tuple[int, ...]]] = set()
-    is_read = False
+    def __init__(self) -> None:
+        self.ways: set[tuple[int, tuple[int, ...]]] = set()
+        self.is_read = False
+        self.is_plain = True
+        """Whether all reads are plain loads."""
+
+
+def _uses(kernel: Kernel, roots: Sequence[Root]) -> dict[Root, _Uses]:
+    found: dict[Root, _Uses] = {}
     for statement in inner(kernel.body):
         writes = _written(kernel, statement)
         for access in _own_accesses(statement):
-            if memory not in roots[access.buffer].memories():
-                continue
-            if access not in writes and not _is_plain_load(statement):
-                return False
-            is_read |= access not in writes
-            ways.add((access.offset, access.strides))
-    return len(ways) == 1 and all(strides[axis] or not is_read for _, strides in ways)
+            is_read = access not in writes
+            for memory in roots[access.buffer].memories():
+                uses = found.setdefault(memory, _Uses())
+                uses.ways.add((access.offset, access.strides))
+                uses.is_read |= is_read
+                uses.is_plain &= not is_read or _is_plain_load(statement)
+    return found
+
+
+def _is_touched_once(uses: _Uses, axis: int) -> bool:
+    """Whether each turn touches one element of the memory, by whichever statements.
+
+    An element that is the same in all turns may not be read at all: the first turn changes it.
+    """
+    if not uses.is_plain or len(uses.ways) != 1:
+        return False
+    return all(strides[axis] or not uses.is_read for _, strides in uses.ways)
 
 
 def _own_accesses(statement: Statement) -> Iterator[Access]:

@@ -16,6 +16,7 @@ from graphc.build import Builder
 from graphc.compiled import Compiled, Options
 from graphc.ir import OPS, Graph, Type
 from graphc.ops.control import fused
+from graphc.passes import pipeline
 from graphc.passes.pipeline import FUSE, OPTIMIZE, PIPELINE, Pass, optimize, run
 from graphc.text import parse
 
@@ -46,6 +47,22 @@ def test_a_pass_that_breaks_a_graph_is_caught() -> None:
     broken = Pass("broken", lambda graph: graph.replace(params=()))
     with pytest.raises(errors.VerifyError):
         run(parse(PLAIN), (broken,))
+
+
+def test_what_a_pass_leaves_alone_is_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    verified: list[Graph] = []
+    monkeypatch.setattr(pipeline, "verify", lambda graph, checked: verified.append(graph))
+    graph = parse(PLAIN)
+    same = Pass("same", lambda graph: graph.replace(eqns=(*graph.eqns,)))
+    other = Pass("other", lambda graph: graph.replace(eqns=()))
+    run(graph, (same, same, other, other))
+    assert [len(graph.eqns) for graph in verified] == [1, 0]
+
+
+def test_a_broken_graph_is_caught_though_no_pass_changes_it() -> None:
+    broken = parse(PLAIN).replace(params=())
+    with pytest.raises(errors.VerifyError):
+        run(broken, (Pass("same", lambda graph: graph),))
 
 
 def test_debug_log(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

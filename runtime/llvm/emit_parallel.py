@@ -114,15 +114,15 @@ class SharesEmitter(StepEmitter):
         if any(buffer.role == "partial" for buffer in call.kernel.buffers):
             with f.loop(first, last, 1) as each:
                 after = f.add(each.index, constant(1, "i64"))
-                self.run_range(name, call, each.index, after)
+                ends = self.cut(call, each.index), self.cut(call, after)
+                self.run_range(name, call, each.index, ends)
         else:
-            low, high = self.cut(call, first), self.cut(call, last)
-            with when(f, f.icmp("slt", low, high)):
-                self.run_range(name, call, first, last)
+            ends = self.cut(call, first), self.cut(call, last)
+            with when(f, f.icmp("slt", *ends)):
+                self.run_range(name, call, first, ends)
 
-    def run_range(self, name: str, call: Call, first: Reg, last: Reg) -> None:
+    def run_range(self, name: str, call: Call, first: Reg, ends: tuple[Reg, Reg]) -> None:
         pointers = self.share_pointers(call, first)
-        ends = self.cut(call, first), self.cut(call, last)
         self.f.call(name, [*pointers, self.work, *ends])
 
     def cut(self, call: Call, share: Reg) -> Reg:
