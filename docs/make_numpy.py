@@ -26,7 +26,7 @@ in the same function, all of NumPy works: it runs once, while tracing, and its r
 
 dtypes are float32, float64, int32, int64 and bool, with the promotion of NumPy 2: a Python number
 takes the dtype of the array beside it. Other integers are refused, and so are complex arguments and
-results: complex values exist between `np.fft` and what makes them real (`.real`, `.imag` and
+results: complex values exist between `np.fft` or `x * 1j` and what is real (`.real`, `.imag` and
 `np.abs`), with arithmetic, indexing and sums.
 
 Operators, comparisons, `@`, the attributes `T`, `mT`, `flat`, `shape`, `dtype`, `ndim` and `size`

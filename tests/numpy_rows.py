@@ -867,6 +867,19 @@ FOURIER: dict[str, Row] = {
         ],
         (SIGNAL, W),
     ),
+    "imaginary unit~": (
+        lambda x, w: [
+            np.abs(np.exp(1j * x) + 0.5),
+            (x * 1j).imag,
+            (x + 2j).imag,
+            (2j - x).real,
+            (x / (1 + 2j)).imag,
+            (1j / (x + 2j)).real,
+            np.exp(-2j * np.pi * w[:, None] * np.arange(3)).sum(0).real,
+            (x[0, :3] * np.array([1j, 2 + 1j, 3.0])).real,
+        ],
+        (SIGNAL, W),
+    ),
     "low pass~": (lambda w: _low_pass(w), (W,)),
     "convolution theorem~": (
         lambda v, w: np.fft.irfft(np.fft.rfft(v, 13) * np.fft.rfft(w, 13), 13),

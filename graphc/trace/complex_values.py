@@ -1,8 +1,9 @@
-"""Complex values between a Fourier transform and what is made real again: two real arrays.
+"""Complex values between a transform or a factor 1j and what is real again: two real arrays.
 
-graphc has no complex dtype.  What `np.fft` gives is a `Complex`, whose arithmetic is written out in
-its real and its imaginary part, so that it fuses and has gradients like any other.  It cannot be an
-argument or a result of a compiled function: those take its parts, or its absolute value.
+graphc has no complex dtype.  What `np.fft` or `x * 1j` gives is a `Complex`, whose arithmetic is
+written out in its real and its imaginary part, so that it fuses and has gradients like any other.
+It cannot be an argument or a result of a compiled function: those take its parts, or its absolute
+value.
 """
 
 from __future__ import annotations
@@ -75,9 +76,7 @@ class Complex(NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         out = kwargs.pop("out", None)
-        if method != "__call__" or ufunc not in _UFUNCS or kwargs:
-            raise refused(f"np.{ufunc.__name__}")
-        result = _UFUNCS[ufunc](*map(parts, inputs))
+        result = complex_ufunc(ufunc, method, inputs, kwargs)
         if out is None:
             return result
         if out[0] is not self or not isinstance(result, Complex) or result.shape != self.shape:
@@ -115,10 +114,22 @@ class Complex(NDArrayOperatorsMixin):
 
 def refused(what: str) -> errors.DTypeError:
     return errors.DTypeError(
-        f"{what} cannot be traced on complex values, which exist only between np.fft and what makes"
-        " them real: use .real, .imag, np.abs, arithmetic, indexing and sums",
+        f"{what} cannot be traced on complex values, which exist only between np.fft or 1j and what"
+        " makes them real: use .real, .imag, np.abs, arithmetic, indexing and sums",
         user_loc(),
     )
+
+
+def is_complex_constant(x: Any) -> bool:
+    """Whether this is a complex number or an ordinary array of them."""
+    return isinstance(x, (complex, np.ndarray)) and np.iscomplexobj(x)
+
+
+def complex_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A ufunc of which one operand at least is complex."""
+    if method != "__call__" or ufunc not in _UFUNCS or kwargs:
+        raise refused(f"np.{ufunc.__name__}")
+    return _UFUNCS[ufunc](*map(parts, inputs))
 
 
 def parts(x: Any) -> tuple[Any, Any]:
