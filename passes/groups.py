@@ -35,7 +35,7 @@ from graphc.passes.absorb import (
 PARTS = {"concatenate", "pad", "update_slice"}
 """Ops whose result, in memory, has parts that other kernels may write where they belong."""
 
-STANDALONE = {*PARTS, "scatter_add", "native"}
+STANDALONE = {*PARTS, "scatter_add", "put", "native"}
 """Ops with loop nests of their own; the first three only where their result is in memory."""
 
 

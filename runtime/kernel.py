@@ -84,12 +84,13 @@ class Store(NamedTuple):
 
 
 class AddAt(NamedTuple):
-    """`access[position * step] += value`, one element after the other."""
+    """`access[position * step] += value`, or `= value`, one element after the other."""
 
     access: Access
     position: Operand
     step: int
     value: Operand
+    replaces: bool = False
 
 
 class Accumulator(NamedTuple):
@@ -263,9 +264,10 @@ def _line(kernel: Kernel, statement: Statement) -> str:
             return f"{out} = i{axis}"
         case Store(access, value):
             return f"store {_access(kernel, access)} = {_operand(value)}"
-        case AddAt(access, index, stride, value):
+        case AddAt(access, index, stride, value, replaces):
             where = f"{_access(kernel, access)} + {_operand(index)}*{stride}"
-            return f"add {where} += {_operand(value)}"
+            verb, sign = ("put", "=") if replaces else ("add", "+=")
+            return f"{verb} {where} {sign} {_operand(value)}"
         case Native(routine, dtype, arguments):
             shown = [_access(kernel, a) if isinstance(a, Access) else str(a) for a in arguments]
             return f"call {routine}.{dtype}({', '.join(shown)})"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphc.ir import Atom, Eqn, Lit, Type
+from graphc.ops import index as index_ops
 from graphc.runtime.collapse import collapse
 from graphc.runtime.kernel import (
     Access,
@@ -103,8 +104,8 @@ def _padded(statement: Statement, rank: int) -> Statement:
             return Load(out, _widened(access, rank), index, stride)
         case Store(access, value):
             return Store(_widened(access, rank), value)
-        case AddAt(access, index, stride, value):
-            return AddAt(_widened(access, rank), index, stride, value)
+        case AddAt(access=access):
+            return statement._replace(access=_widened(access, rank))
     return statement
 
 
@@ -162,7 +163,7 @@ def schedule_move(
 
     `operands` are those of the inner equation in its own order, literals included; the kernel has
     an "in" buffer for each parameter of the body.  With `in_place` the first operand of an
-    `update_slice` has none: it lies in the result's buffer.
+    moving op has none: it lies in the result's buffer.
     """
     (inner,) = eqn.attrs["body"].eqns
     moves = _Moves()
@@ -239,19 +240,21 @@ def _without_axis(layout: Layout, axis: int) -> Layout:
     )
 
 
-def _scatter_add(
+def _at_positions(
     moves: _Moves, eqn: Eqn, sources: list[Source], places: Places, into: Layout, out: int
 ) -> list[Statement]:
-    axis = eqn.attrs["axis"]
+    """`scatter_add` and `put`: first a copy of what they change, unless it lies there already."""
+    axis, replaces = eqn.attrs["axis"], eqn.op is index_ops.put
     base, positions, updates = sources
     size, count = into.shape[axis], eqn.ins[1].type.rank
-    first = moves.copy(base, places[0], into, out, eqn.out.type.dtype)
+    in_place = places[0] == IN_PLACE
+    first = [] if in_place else moves.copy(base, places[0], into, out, eqn.out.type.dtype)
     axes = moves.axes(eqn.ins[2].type.shape)
     indexed, rest = axes[axis : axis + count], axes[:axis] + axes[axis + count :]
     body, at = _clamped(moves, positions, places[1], indexed, eqn.ins[1].type.dtype, size)
     load, value = moves.read(updates, places[2], axes, eqn.out.type.dtype)
     target = moves.access(out, _without_axis(into, axis), rest)
-    body += [*load, AddAt(target, at, into.strides[axis], value)]
+    body += [*load, AddAt(target, at, into.strides[axis], value, replaces)]
     # Lanes along an indexed axis could meet in one element, and additions would be lost.
     last = next((axis for axis in reversed(axes) if axis is not None), None)
     return first + moves.loops(axes, body, vector=last in rest)
@@ -261,5 +264,6 @@ _MOVES = {
     "concatenate": _concatenate,
     "pad": _pad,
     "update_slice": _update_slice,
-    "scatter_add": _scatter_add,
+    "scatter_add": _at_positions,
+    "put": _at_positions,
 }

@@ -48,6 +48,9 @@ from graphc.runtime.schedule_native import schedule_native
 from graphc.runtime.schedule_rows import schedule_rows
 from graphc.runtime.tapes import plan_tape
 
+_CHANGES = frozenset({shape.update_slice, index.scatter_add, index.put})
+"""Ops that change a part of their first operand, and may do so where it lies."""
+
 NESTS = {"loop": schedule_loop, "matmul": schedule_matmul, "rows": schedule_rows}
 """How kernels that are loop nests are scheduled, by kind."""
 
@@ -297,10 +300,10 @@ class _Planner:
         out = outs[0]
         base = sources[0] if sources else None
         in_place = (
-            inner.op is shape.update_slice
+            inner.op in _CHANGES
             and base is not None
             and lies_at(base, out.root)
-            and not may_touch(sources[1], out.root)
+            and not any(may_touch(source, out.root) for source in sources[1:])
         )
         if not in_place and out.root in self.guarded:
             out = outs[0] = self.arena(inner.out.type)

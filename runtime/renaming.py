@@ -47,9 +47,9 @@ class Renaming(NamedTuple):
                 return Index(self.name(out), self.axes[axis])
             case Store(access, value):
                 return Store(self.access(access), self.operand(value))
-            case AddAt(access, position, step, value):
+            case AddAt(access, position, step, value, replaces):
                 at = self.operand(position)
-                return AddAt(self.access(access), at, step, self.operand(value))
+                return AddAt(self.access(access), at, step, self.operand(value), replaces)
             case Loop():
                 return self.loop(statement)
             case Blocks(axis, size, body):

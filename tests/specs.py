@@ -424,6 +424,8 @@ def _indexed() -> Iterator[Case]:
             error = "length" if dtype in FLOAT else "exact"
             domains = ("plain", below, "plain")
             yield Case("scatter_add", (x, at, result), {"axis": axis}, domains, error, length)
+        if at.size == 1 and shape[axis]:
+            yield Case("put", (x, at, result), {"axis": axis}, ("special", below, "special"))
 
 
 # ---- products ------------------------------------------------------------------------------------

@@ -183,3 +183,14 @@ def test_a_check_in_a_loop_is_made_once() -> None:
     assert equations(graph, "check") == 1
     with pytest.raises(IndexError):
         gc.compile(gc.grad(fn))(np.ones(5), 3)
+
+
+def test_a_table_filled_row_by_row() -> None:
+    def fn(x: Any, w: Any) -> Any:
+        table = np.zeros((40, 3))
+        table[0] = x
+        for i in range(1, 40):
+            table[i] = table[i - 1] * w + np.cos(table[i - 1])
+        return np.sum(table * table)
+
+    check_gradient(fn, X[0], W)

@@ -245,6 +245,22 @@ def test_a_loop_updates_in_place_what_it_carries() -> None:
     assert "copy" not in inside(graph)
 
 
+def test_an_element_at_a_computed_position_is_written_in_place() -> None:
+    def body(i: Value, x: Value, y: Value) -> tuple[Value, ...]:
+        before = index.take(x, i - 1, axis=0)
+        place = shape.reshape(i, shape=(1,))
+        value = shape.reshape(before + 1.0, shape=(1,))
+        return index.put(x, place, value, axis=0), index.scatter_add(y, place, value, axis=0)
+
+    graph = build([Type("f64", (100,))] * 2, lambda x, y: scan([x, y], [], [], body, 50))
+    check(graph, np.arange(100.0), np.ones(100))
+    assert "copy" not in inside(graph)
+    program = make_program(fused(graph))
+    (repeat,) = (item for item in program.items if isinstance(item, Repeat))
+    assert not repeat.blocks, "nothing takes turns"
+    assert all(100 not in call.kernel.domain for call in calls(repeat.body))
+
+
 def test_an_update_under_a_condition_is_in_place() -> None:
     def then(x: Value, v: Value) -> Value:
         return shape.update_slice(x, v, starts=(1,), steps=(1,))

@@ -165,6 +165,41 @@ last_writer = register(
     )
 )
 
+# ---- put -----------------------------------------------------------------------------------------
+
+
+def _infer_put(x: Type, positions: Type, v: Type, *, axis: int) -> tuple[Type, ...]:
+    _infer_scatter_add(x, positions, v, axis=axis)
+    if positions.size != 1:
+        raise errors.ShapeError(f"put: takes one position, not {positions}")
+    return (x,)
+
+
+def _put_reference(x: np.ndarray, positions: np.ndarray, v: np.ndarray, axis: int) -> np.ndarray:
+    result = np.array(x)
+    where: Any = (builtins.slice(None),) * axis + (_clamp(positions, x.shape[axis]),)
+    result[where] = v
+    return result
+
+
+def _put_vjp(
+    g: Value, out: Value, x: Value, positions: Value, v: Value, *, axis: int
+) -> tuple[Any, ...]:
+    if x.dtype not in FLOATS:
+        return (None, None, None)
+    return (put(g, positions, v.literal(0.0), axis=axis), None, take(g, positions, axis=axis))
+
+
+put = register(
+    Op(
+        "put",
+        _infer_put,
+        _put_reference,
+        _put_vjp,
+        doc="x with v in the place of what is at the one position of `axis`: x[..., i, ...] = v.",
+    )
+)
+
 # ---- check ---------------------------------------------------------------------------------------
 
 CHECK_ERRORS = {

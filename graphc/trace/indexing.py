@@ -251,6 +251,11 @@ def _set_at(x: Tracer, positions: dict[int, Any], value: Value) -> None:
         return
     rest = rows.shape[1:]
     count = math.prod(places.shape[: len(positions)])
+    if linear.type.size == 1:  # in a loop it is written in place
+        old = shape_ops.reshape(places.value(), shape=(count, *rest))
+        new = index_ops.put(old, linear, rows, axis=0)
+        places.store(shape_ops.reshape(new, shape=places.shape))
+        return
     source = _last_writer(linear, count)
     hit = ew.greater_equal(source, 0)
     taken = index_ops.take(rows, ew.maximum(source, 0), axis=0)

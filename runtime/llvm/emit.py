@@ -315,18 +315,20 @@ class _Emitter:
         return self.f.convert("zext", value, "i8") if dtype == "bool" else value
 
     def add_at(self, statement: AddAt) -> None:
-        """Read, add, write: never in lanes that may meet in one element."""
+        """Read, add, write, or write alone: never in lanes that may meet in one element."""
         access = statement.access
         index = self.operand(statement.position)
         elem = memory_elem(self.kernel.buffers[access.buffer].dtype)
         steps = self.f.mul(index, self.f.const(statement.step, index))
         base = self.pointers[access]
         self.pointers[access] = self.f.offset(base, elem, steps)
-        old = self.load(Load(statement.position, access))  # type: ignore[arg-type]
         value = self.operand(statement.value)
-        lanes = max(old.lanes, value.lanes)
-        total = SCALARS["add"](self.f, self.f.splat(old, lanes), self.f.splat(value, lanes))
-        self.store(access, total)
+        if not statement.replaces:
+            old = self.load(Load(statement.position, access))  # type: ignore[arg-type]
+            lanes = max(old.lanes, value.lanes)
+            old, value = self.f.splat(old, lanes), self.f.splat(value, lanes)
+            value = SCALARS["add"](self.f, old, value)
+        self.store(access, value)
         self.pointers[access] = base
 
     # ---- loops -----------------------------------------------------------------------------------
