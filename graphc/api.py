@@ -18,7 +18,7 @@ from graphc.runtime import disk_cache
 from graphc.runtime.reference import evaluate as run_reference
 from graphc.text import parse as parse_text
 from graphc.trace import tree
-from graphc.trace.scope import user_loc
+from graphc.trace.scope import user_loc, with_user_frames
 from graphc.trace.trace import trace as trace_function
 
 TARGETS = ("cpu",)
@@ -141,6 +141,7 @@ def _check_threads(threads: Any) -> None:
         )
 
 
+@with_user_frames
 def trace(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:
     """The graph of `fn` for arguments of the given types; nothing is compiled.
 

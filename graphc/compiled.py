@@ -32,7 +32,7 @@ from graphc.switches import SWITCHES
 from graphc.trace import numpy_api as _numpy_api  # noqa: F401 - the first trace needs it
 from graphc.trace import tree
 from graphc.trace.control import converted
-from graphc.trace.scope import is_tracing, user_loc
+from graphc.trace.scope import hide_own_frames, is_tracing, user_loc, with_user_frames
 from graphc.trace.trace import Spec, Traced, trace
 
 if TYPE_CHECKING:
@@ -132,6 +132,8 @@ class Specialised:
     @functools.cached_property
     def native(self) -> NativeCall | None:
         """What the native entry point takes and gives; None where there is none."""
+        if self.donated:
+            return None  # what is donated has to be marked
         if any(eqn.op.effect in ("call", "print") for eqn in all_eqns(self.graphs["fused"])):
             return None  # it would run a step that failed once more, to explain why
         if self.options.check_nan:
@@ -202,17 +204,26 @@ class Compiled:
         if not SWITCHES.compiles:
             return self._call_plainly(args, kwargs)
         entry = self._latest
+        try:
+            if entry is not None and not is_any_donated():
+                if not entry.has_fast:
+                    entry.make_fast()
+                if entry.fast is not None:
+                    returned = entry.fast(*args, **kwargs)
+                    if returned is not MISS:
+                        return returned
+            return self._call_slowly(entry, args, kwargs)
+        except Exception as error:
+            hide_own_frames(error)
+            raise
+
+    def _call_slowly(
+        self, entry: Specialised | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         if is_any_donated():
             self._refuse_donated(args, kwargs)
         if self._options.donate:
             return self._call_donating(args, kwargs)
-        if entry is not None:
-            if not entry.has_fast:
-                entry.make_fast()
-            if entry.fast is not None:
-                returned = entry.fast(*args, **kwargs)
-                if returned is not MISS:
-                    return returned
         leaves = None if entry is None else entry.leaves_of(args, kwargs)
         if entry is None or leaves is None:
             prepare()
@@ -268,6 +279,7 @@ class Compiled:
     def __deepcopy__(self, memo: Any) -> Compiled:
         return self
 
+    @with_user_frames
     def graph(self, *args: Any, stage: str = "optimized", **kwargs: Any) -> Graph:
         """The graph for these arguments (arrays or `Spec`s) at a stage of the pipeline.
 
@@ -281,6 +293,7 @@ class Compiled:
             )
         return self._entry(args, kwargs).graphs[stage]
 
+    @with_user_frames
     def explain(self, *args: Any, **kwargs: Any) -> Report:
         """What the compiler does with these arguments (arrays or `Spec`s): see `Report`.
 
@@ -290,6 +303,7 @@ class Compiled:
 
         return make_report(self._entry(args, kwargs))
 
+    @with_user_frames
     def address(self, *args: Any, **kwargs: Any) -> NativeFunction:
         """The step for these arguments (arrays or `Spec`s) as a C function: see `NativeFunction`.
 

@@ -15,7 +15,7 @@ from graphc.compiled import Compiled
 from graphc.ir import FLOATS
 from graphc.ops import elementwise
 from graphc.trace import branches, control, tree
-from graphc.trace.scope import current, is_tracing, user_loc
+from graphc.trace.scope import current, hide_own_frames, is_tracing, user_loc
 from graphc.trace.trace import Inner, trace_inner
 from graphc.trace.tracer import Tracer, lift, wrap
 
@@ -35,7 +35,11 @@ class Transform:
             return self._inline(args, kwargs)
         if self._compiled is None:
             self._compiled = Compiled(self)
-        return self._compiled(*args, **kwargs)
+        try:
+            return self._compiled(*args, **kwargs)
+        except Exception as error:
+            hide_own_frames(error)
+            raise
 
 
 def value_and_grad(

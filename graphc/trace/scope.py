@@ -9,6 +9,7 @@ traced and then undone.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import threading
@@ -17,7 +18,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -264,12 +265,43 @@ def _show(filename: str) -> str | None:
 
 def at_user_line(error: errors.GraphcError) -> errors.GraphcError:
     """`error` with the user's line, and a traceback of the user's own functions alone."""
-    kept = None
-    for frame in reversed(_user_frames(error)):
-        kept = types.TracebackType(kept, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    kept = _user_traceback(error)
     if error.loc is None:
         error = type(error)(str(error), raised_at(error))
     return error.with_traceback(kept)
+
+
+def hide_own_frames(error: BaseException) -> None:
+    """Leave the user's own functions in a traceback, unless GRAPHC_DEBUG asks for all of it.
+
+    For an `except` clause that ends in a bare `raise`, which adds no frame of its own.
+    """
+    if not os.environ.get("GRAPHC_DEBUG"):
+        error.__traceback__ = _user_traceback(error)
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def with_user_frames(function: F) -> F:
+    """`function` with tracebacks of the user's own functions alone."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            hide_own_frames(error)
+            raise
+
+    return cast(F, call)
+
+
+def _user_traceback(error: BaseException) -> types.TracebackType | None:
+    kept = None
+    for frame in reversed(_user_frames(error)):
+        kept = types.TracebackType(kept, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    return kept
 
 
 def raised_at(error: BaseException) -> Loc | None:
