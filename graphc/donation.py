@@ -7,7 +7,6 @@ array itself must not be used again: passing it once more is an error.
 
 from __future__ import annotations
 
-import dataclasses
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -60,7 +59,7 @@ def donated(traced: Traced, leaves: Sequence[int]) -> Traced:
         for r in traced.results
     )
     graph = graph.replace(updates=(*graph.updates, *pairs))
-    return dataclasses.replace(traced, graph=graph, results=results)
+    return traced._replace(graph=graph, results=results)
 
 
 def mark(array: np.ndarray) -> None:

@@ -11,7 +11,6 @@ A thread runs one or several shares, so what holds between shares holds between 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -49,7 +48,7 @@ class Touch(NamedTuple):
 def place_barriers(program: Program, arena: Arena) -> Program:
     """The program with a barrier before each item that needs one."""
     items, _ = _Placer(program.shares, arena).placed(program.items, [])
-    return replace(program, items=tuple(items))
+    return program._replace(items=tuple(items))
 
 
 class _Placer(NamedTuple):

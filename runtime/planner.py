@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from graphc.ir import Atom, Dense, Eqn, Graph, Lit, Op, Type, Var
 from graphc.ops import control, effects, index, shape, tape
@@ -61,7 +61,7 @@ Updates = dict[int, list[int]]
 def make_program(graph: Graph) -> Program:
     """Plan a fused graph."""
     flat, origins = flattened(graph)
-    return replace(_Planner(flat, origins, uses(flat)).plan(), graph=graph)
+    return _Planner(flat, origins, uses(flat)).plan()._replace(graph=graph)
 
 
 @dataclass

@@ -178,8 +178,7 @@ def has_tape(items: Sequence[Item]) -> bool:
     return any(isinstance(item, Push) or any(map(has_tape, parts(item))) for item in items)
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(NamedTuple):
     """What a step does, and what it needs for it."""
 
     graph: Graph

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -76,7 +76,7 @@ def divide(
         return program
     patience = min(thresholds.patience * divider.saved, MOST_PATIENCE)
     patience = max(patience, thresholds.least_patience)
-    return replace(program, items=items, shares=shares, patience=patience)
+    return program._replace(items=items, shares=shares, patience=patience)
 
 
 @dataclass

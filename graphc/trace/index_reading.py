@@ -7,8 +7,7 @@ axis of that view; a traced mask stands for the axes that it covers.
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,8 +17,7 @@ from graphc.trace.tracer import Tracer, holds_tracer, lift
 from graphc.trace.views import ReshapeView, SliceView
 
 
-@dataclass(frozen=True)
-class _Window:
+class _Window(NamedTuple):
     """What basic indexing does to one axis; `kept` is False where an integer drops the axis."""
 
     start: int

@@ -23,8 +23,7 @@ from __future__ import annotations
 import ast
 import types
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphc import errors
 from graphc.ir import Loc
@@ -55,8 +54,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Template:
+class Template(NamedTuple):
     """What a code object is converted to.  It is kept alive here, so that its id stays its own."""
 
     original: types.CodeType

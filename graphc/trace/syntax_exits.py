@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphc.trace import syntax_names as names
 from graphc.trace.syntax_pieces import at, load
@@ -30,8 +30,7 @@ EXITS = frozenset({"break", "continue", "return"})
 Loop = ast.While | ast.For
 
 
-@dataclass(frozen=True)
-class Flags:
+class Flags(NamedTuple):
     """The variables that say how control left a suite, and with which value."""
 
     skipped: str

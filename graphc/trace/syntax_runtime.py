@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphc.ir import Loc
 
@@ -24,8 +23,7 @@ SYNTHETIC = ".<branch>"
 Branch = Callable[[], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class BranchLocs:
+class BranchLocs(NamedTuple):
     """Where a conditional stands: its test, and the first lines of its two branches.
 
     Of `a and b` the branches are `b` and `a`, of `a or b` they are `a` and `b`.
@@ -39,8 +37,7 @@ class BranchLocs:
         return str(self.test)
 
 
-@dataclass(frozen=True)
-class Site:
+class Site(NamedTuple):
     """One converted place in the source.
 
     `names` are the variables that the branches assign, `local_names` all of the function's;

@@ -13,8 +13,7 @@ import ast
 import linecache
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphc.trace.syntax_names import outer_parts, own_names
 
@@ -32,8 +31,7 @@ class SourceMissing(Exception):
     """The source of a function cannot be used; the message says why."""
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """A function in its file: its syntax, and what of the file its compilation depends on.
 
     The name of the class around it mangles `__x`, and a method call on a module that the file

@@ -23,8 +23,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from graphc.trace import syntax_names as names
 from graphc.trace.syntax_exits import EXITS, ExitLowering, Loop, ends
@@ -34,8 +33,7 @@ from graphc.trace.syntax_runtime import RUNTIME, BranchLocs
 from graphc.trace.syntax_source import FunctionNode, definition
 
 
-@dataclass(frozen=True)
-class Tail:
+class Tail(NamedTuple):
     """What happens at the end of a suite whose value is the value of the function.
 
     `rest` names the function that goes on from there (None: the function returns None), and

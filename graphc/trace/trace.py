@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -118,8 +118,7 @@ class Result:
     is_argument: bool = False
 
 
-@dataclass(frozen=True)
-class Traced:
+class Traced(NamedTuple):
     """A traced function: its graph, and how results go back into the function's own structure."""
 
     graph: Graph
@@ -245,8 +244,7 @@ def _returned_argument(leaf: Any, tracers: list[Tracer], storages: dict[int, int
 # ---- graphs as values: tracing a function inside of a trace --------------------------------------
 
 
-@dataclass(frozen=True)
-class Inner:
+class Inner(NamedTuple):
     """A function traced inside of a trace: its graph over `operands`, atoms of the outer scope."""
 
     graph: Graph

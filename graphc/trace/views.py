@@ -6,7 +6,7 @@ through a view changes the array that it views, as in NumPy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,8 +17,7 @@ from graphc.ops import shape as shape_ops
 Ints = tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class SliceView:
+class SliceView(NamedTuple):
     """A window with a step for each axis."""
 
     starts: Ints
@@ -35,8 +34,7 @@ class SliceView:
         return dummy[shape_ops.window(self.starts, self.sizes, self.steps)]
 
 
-@dataclass(frozen=True)
-class ReshapeView:
+class ReshapeView(NamedTuple):
     """Another shape for the same elements in the same order."""
 
     before: Ints
@@ -52,8 +50,7 @@ class ReshapeView:
         return dummy.reshape(self.after, copy=False)
 
 
-@dataclass(frozen=True)
-class TransposeView:
+class TransposeView(NamedTuple):
     """Axis i of the view is axis axes[i] of the array below."""
 
     axes: Ints
@@ -68,8 +65,7 @@ class TransposeView:
         return dummy.transpose(self.axes)
 
 
-@dataclass(frozen=True)
-class BroadcastView:
+class BroadcastView(NamedTuple):
     """Elements repeated along axes; read-only, as in NumPy."""
 
     shape: Ints
