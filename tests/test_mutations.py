@@ -156,7 +156,7 @@ def of_the_caller(x, s):
         (different_lengths, errors.OneSidedNameError, r"list\[0\] is defined only in the then"),
         (one_sided_entry, errors.OneSidedNameError, r"dict\['q'\] is defined only in the then"),
         (in_an_expression, errors.UnsupportedSyntaxError, "a list that was made before it"),
-        (of_the_caller, errors.UnsupportedSyntaxError, "return the new value"),
+        (of_the_caller, errors.OneSidedNameError, r"list\[0\] is defined only in the then"),
     ],
 )
 def test_changes_that_cannot_be_merged(function: Any, kind: type, message: str) -> None:
@@ -343,3 +343,48 @@ def test_state_that_cannot_follow_is_an_error(function, message):
     with pytest.raises(gc.errors.GraphcError, match=message):
         gc.compile(function)(np.ones(3))
     assert not SEEN
+
+
+class Tally:
+    def __init__(self) -> None:
+        self.total, self.count = 0.0, 0
+
+    def add(self, v: Any) -> Tally:
+        if v < 0.0:
+            return self
+        self.total += v
+        self.count += 1
+        return self
+
+    @property
+    def mean(self) -> Any:
+        return self.total / self.count if self.count > 0 else 0.0
+
+
+def tallied(x: Any, n: Any) -> Any:
+    tally, i = Tally(), 0
+    while i < n:
+        tally.add(x[i % 4]).add(x[(i + 1) % 4])
+        i += 1
+    return tally.mean, tally.count
+
+
+@pytest.mark.parametrize("n", [0, 3, 6])
+def test_methods_that_return_early_and_properties(n: int) -> None:
+    x = np.array([0.5, -1.5, 2.0, 3.0])
+    assert np.allclose(gc.compile(tallied)(x, n), tallied(x, n))
+
+
+def returned_object(x: Any, flag: Any) -> Any:
+    def pick() -> Any:
+        if flag > 0:
+            return first
+        return second
+
+    first, second = Tally(), Tally()
+    return pick().add(x[0]).total
+
+
+def test_objects_that_only_one_branch_returns() -> None:
+    with pytest.raises(errors.BranchMismatchError, match="returns an object"):
+        gc.compile(returned_object)(np.ones(3), 1.0)

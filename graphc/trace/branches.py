@@ -225,13 +225,12 @@ def choose(
     then: Callable[[], Any],
     otherwise: Callable[[], Any],
     locs: BranchLocs | None = None,
-    is_return: bool = False,
 ) -> Any:
     """`then() if predicate else otherwise()` as one `cond` equation; both give trees of arrays."""
     pred = truth(predicate)
     watched = mutations.Watched(mutations.visible())
     first, second = trace_branches(
-        locs, *(_restoring(branch, watched, is_return) for branch in (then, otherwise))
+        locs, *(_restoring(branch, watched) for branch in (then, otherwise))
     )
     align_bools(first, second)
     if first.structure != second.structure:
@@ -239,27 +238,19 @@ def choose(
     return tree.unflatten(first.structure, merge_branches(pred, first, second))
 
 
-def _restoring(
-    branch: Callable[[], Any], watched: mutations.Watched, is_return: bool
-) -> Callable[[], Any]:
-    """`branch`, after which every container holds what it held before.
-
-    One that nobody can see after a return may have changed.
-    """
+def _restoring(branch: Callable[[], Any], watched: mutations.Watched) -> Callable[[], Any]:
+    """`branch`, after which every container holds what it held before."""
 
     def run() -> Any:
         result = own(branch())
         watched.expect_arrays_unchanged()
         watched.expect_globals_unchanged()
         changed = watched.changed()
-        if changed and is_return:
-            outside = set(map(id, mutations.Watched(mutations.visible_outside()).containers))
-            changed = [container for container in changed if id(container) in outside]
         if changed:
             raise errors.UnsupportedSyntaxError(
                 f"a branch of a traced conditional changes a {type(changed[0]).__name__} that was"
                 " made before it, which would happen whether or not it is taken; change it in an"
-                " `if` statement that does not return, or return the new value",
+                " `if` statement",
                 user_loc(),
             )
         watched.restore()

@@ -20,10 +20,9 @@ import numpy as np
 from graphc import errors
 from graphc.ir import DTYPE_NAMES, NUMPY_DTYPES
 from graphc.ops import elementwise as ew
-from graphc.trace import iterables, numpy_api, numpy_making, special, texts
-from graphc.trace.numpy_choosing import where
+from graphc.trace import iterables, numpy_api, numpy_making, quantifiers, special, texts
 from graphc.trace.scope import current, user_loc
-from graphc.trace.tracer import Tracer, cast_to, holds_tracer, is_python_scalar, lift, wrap
+from graphc.trace.tracer import Tracer, cast_to, holds_tracer, lift, wrap
 from graphc.trace.ufuncs import UFUNCS, emit_ufunc
 
 
@@ -114,36 +113,6 @@ def _converter(scalar: type) -> Callable[..., Any]:
 
 
 # ---- Python's functions on numbers ---------------------------------------------------------------
-
-
-def _extreme(name: str, better: Callable[[Any, Any], Any]) -> Callable[..., Any]:
-    """`max` and `min`: of equals the first, and of NaN whatever the comparisons say."""
-
-    def choose(*items: Any, **kwargs: Any) -> Any:
-        if kwargs:
-            raise errors.UnsupportedFunctionError(
-                f"{name}() with {', '.join(kwargs)} cannot be traced; leave it out", user_loc()
-            )
-        given = list(items[0]) if len(items) == 1 else list(items)
-        result = given[0]
-        for item in given[1:]:
-            result = _chosen(better(item, result), item, result)
-        return result
-
-    return choose
-
-
-def _chosen(first: Any, a: Any, b: Any) -> Any:
-    if not isinstance(first, Tracer):
-        return a if first else b
-    if first.ndim:
-        raise errors.AmbiguousTruthError(
-            f"the truth value of an array {first.type} is ambiguous; use np.maximum or np.minimum",
-            user_loc(),
-        )
-    result = where(first, a, b)
-    result.weak = all(is_python_scalar(x) or (isinstance(x, Tracer) and x.weak) for x in (a, b))
-    return result
 
 
 def _of_number(ufunc: Any) -> Callable[..., Any]:
@@ -255,8 +224,6 @@ _ON_TRACED: list[tuple[Any, Callable[..., Any]]] = [
     (np.ascontiguousarray, numpy_making.asarray),
     (np.arange, _arange),
     (np.isscalar, lambda element: lift(element).is_scalar),
-    (max, _extreme("max", operator.gt)),
-    (min, _extreme("min", operator.lt)),
     (isinstance, _isinstance),
     (range, iterables.range_),
 ]
@@ -285,6 +252,16 @@ _STAND_INS: dict[int, tuple[Any, Callable[..., Any]]] = {
         id(function): (function, functools.wraps(function)(_if_traced(function, traced)))
         for function, traced in _ON_TRACED
     },
+    **{
+        id(function): (function, quantifiers.drawn(function, traced))
+        for function, traced in (
+            (max, quantifiers.extreme("max", operator.gt)),
+            (min, quantifiers.extreme("min", operator.lt)),
+            (sorted, quantifiers.sorted_),
+        )
+    },
+    id(any): (any, quantifiers.any_),
+    id(all): (all, quantifiers.all_),
     id(next): (next, _next),
     id(print): (print, texts.print_),
     id(str): (str, _text_of(str, "s")),

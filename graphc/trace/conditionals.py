@@ -66,13 +66,46 @@ def if_return(
     if not isinstance(test, Tracer):
         return then() if test else otherwise()
     _refuse_globals(globals_assigned, loc)
+    watched = mutations.Watched(mutations.visible())
+    outside = set(map(id, mutations.Watched(mutations.visible_outside()).containers))
     before = State(get_state())
+    held: list[Any] = []
 
-    def second() -> Any:
+    def run(branch: Callable[[], Any]) -> dict[_Name, Any]:
         set_state(before.values())
-        return otherwise()
+        value = branch()
+        held.append(value if watched.holds(value) else None)
+        watched.expect_arrays_unchanged()
+        watched.expect_globals_unchanged()
+        changes = watched.changes(UNDEFINED).items()
+        seen = {e: v for e, v in changes if id(watched.containers[e.container]) in outside}
+        result: dict[_Name, Any] = own({RESULT: None if held[-1] is not None else value, **seen})
+        watched.restore()
+        return result
 
-    return choose(test, then, second, loc, is_return=True)
+    nothing = State((UNDEFINED,))
+    kept: list[dict[_Name, Any]] = [{}, {}]
+    final = _merge_state(test, run, (then, otherwise), (RESULT,), nothing, kept, watched, loc)
+    watched.put({k: v for k, v in final.items() if isinstance(k, mutations.Entry)}, UNDEFINED)
+    if any(value is not None for value in held):
+        return _one_object(held, loc)
+    result = final[RESULT]
+    if isinstance(result, Unusable):
+        raise result.error
+    return result
+
+
+def _one_object(held: list[Any], loc: BranchLocs) -> Any:
+    """The object that both branches return."""
+    if held[0] is held[-1]:
+        return held[0]
+    kinds = {type(value).__name__ for value in held if value is not None}
+    raise errors.BranchMismatchError(
+        f"a branch of a traced conditional returns an object ({', '.join(sorted(kinds))}) that the"
+        " other does not return, and which of the two it is cannot depend on data; return arrays,"
+        " or the same object from both",
+        loc.test,
+    )
 
 
 def if_statement(
@@ -140,6 +173,9 @@ def _refuse_globals(names: tuple[str, ...], loc: BranchLocs) -> None:
 
 
 _Name = str | mutations.Entry
+
+RESULT = "the result"
+"""What the branches of an `if` that returns give, under a name that no variable has."""
 
 
 def _merge_state(
@@ -235,9 +271,9 @@ def _problem(
             return side.error  # type: ignore[no-any-return]
     structures = [tree.flatten(side)[1] for side in sides]
     if structures[0] != structures[1]:
-        return mismatch(
-            f"{name!r} is {_describe(sides[0])}", branches[0], _describe(sides[1]), branches[1]
-        )
+        first, second = map(_describe, sides)
+        shown = RESULT if name == RESULT else repr(name)
+        return mismatch(f"{shown} is {first}", branches[0], second, branches[1])
     return None
 
 

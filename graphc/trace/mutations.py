@@ -100,6 +100,10 @@ class Watched:
                     user_loc(),
                 )
 
+    def holds(self, value: Any) -> bool:
+        """Whether `value` is one of the objects, which may change but are no trees of arrays."""
+        return any(value is x and _kind(x) == "object" for x in self.containers)
+
     def changed(self) -> list[Any]:
         """The containers that hold something else than at first."""
         return [container for container, _ in self._changed()]

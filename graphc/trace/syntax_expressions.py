@@ -149,7 +149,12 @@ class ExpressionRewriter(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         frame_function = self.frame_function(node)
-        self.generic_visit(node)
+        if isinstance(node.func, ast.Attribute):  # a method: `call` looks at it
+            node.func.value = self.visit(node.func.value)
+        else:
+            node.func = self.visit(node.func)
+        node.args = [self.visit(argument) for argument in node.args]
+        node.keywords = [self.visit(keyword) for keyword in node.keywords]
         if frame_function == "super":
             return self.with_arguments(node)
         if frame_function is not None:
@@ -165,6 +170,19 @@ class ExpressionRewriter(ast.NodeTransformer):
         self.generic_visit(node)
         if isinstance(node.ctx, ast.Load):
             node.value = self.runtime("indexed", node.value, node.value)
+        return node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        """`x.name`: where it is a property of the user's, its function is converted, too."""
+        self.generic_visit(node)
+        if not isinstance(node.ctx, ast.Load):
+            return node
+        mangled = text(names.mangle(node.attr, self.scope.class_name))
+        site = self.site(self.loc(node))
+        return self.runtime("attribute", node, node.value, mangled, site)
+
+    def visit_MatchValue(self, node: ast.MatchValue) -> ast.MatchValue:
+        """A pattern names a constant as it stands."""
         return node
 
     def frame_function(self, node: ast.Call) -> str | None:

@@ -132,6 +132,14 @@ class Runtime:
     def call(self, fn: Any, number: int) -> Any:
         return self.hooks.call(fn, self.sites[number].loc)
 
+    def attribute(self, value: Any, name: str, number: int) -> Any:
+        """`value.name`; the function of a property is called as any other."""
+        holders = (vars(kind) for kind in type(value).__mro__)
+        found = next((holder[name] for holder in holders if name in holder), None)
+        if type(found) is property and isinstance(found.fget, types.FunctionType):
+            return self.call(found.fget, number)(value)
+        return getattr(value, name)
+
     @staticmethod
     def nothing() -> None:
         """The branch of an `if` without an `else`."""
