@@ -24,6 +24,7 @@ from graphc.runtime.kernel import (
     Product,
     Statement,
     Store,
+    Transpose,
 )
 
 VECTOR_NS = 0.25
@@ -38,6 +39,8 @@ VECTOR_FLOPS_PER_NS = 6.0
 """Multiplications and additions of a matrix product, for each lane of a vector."""
 ROUTINE_NS = 4.0
 """For one element that a routine (a sort, a running sum) works on, and for calling it."""
+TRANSPOSE_NS = 0.15
+"""For one element of a tile."""
 COLLISION_NS = 2.0
 """For one addition to a place that is only known at run time."""
 
@@ -79,6 +82,8 @@ def _statement(kernel: Kernel, statement: Statement, vector_bytes: int, lanes: i
         case Native(arguments=arguments):
             parts = (max(a.strides, default=0) for a in arguments if isinstance(a, Access))
             return ROUTINE_NS * (1 + sum(parts))
+        case Transpose(row=row, column=column):
+            return TRANSPOSE_NS * kernel.domain[row] * kernel.domain[column]
         case Load() | Store():
             return unit
     return 0.0

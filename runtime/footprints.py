@@ -21,6 +21,7 @@ from graphc.runtime.kernel import (
     Product,
     Statement,
     Store,
+    Transpose,
 )
 
 
@@ -61,6 +62,9 @@ def _touched(
             case Product():
                 yield from _operands(statement, ranges)
                 yield from _touched(kernel, statement.epilogue, ranges)
+            case Transpose(source=source, target=target):
+                yield source.buffer, False, _hull(source, ranges)
+                yield target.buffer, True, _hull(target, ranges)
             case Native(arguments=arguments):
                 for argument in arguments:
                     if isinstance(argument, Access):

@@ -28,6 +28,7 @@ from graphc.runtime.kernel import (
     Product,
     Statement,
     Store,
+    Transpose,
     accesses,
     inner,
     loop_axes,
@@ -102,6 +103,8 @@ def _written(kernel: Kernel, statement: Statement) -> list[Access]:
     """
     match statement:
         case Store(access=access) | AddAt(access=access):
+            found = [access]
+        case Transpose(target=access):
             found = [access]
         case Native(arguments=arguments):
             places = [a for a in arguments if isinstance(a, Access)]
@@ -206,6 +209,8 @@ def _own_accesses(statement: Statement) -> Iterator[Access]:
             yield access
         case Product(left=left, right=right):
             yield from (left, right)
+        case Transpose(source=source, target=target):
+            yield from (source, target)
         case Native(arguments=arguments):
             yield from (a for a in arguments if isinstance(a, Access))
 

@@ -129,6 +129,19 @@ class Product(NamedTuple):
     epilogue: tuple[Statement, ...]
 
 
+class Transpose(NamedTuple):
+    """Copy what `source` is at all indices along `row` and `column` to `target`.
+
+    `source` is contiguous along `row` and `target` along `column`: a vector of the one is an
+    element of many vectors of the other.
+    """
+
+    source: Access
+    target: Access
+    row: int
+    column: int
+
+
 class Native(NamedTuple):
     """Call a routine of `llvm/routines` once, on pointers at the current indices and on constants.
 
@@ -153,7 +166,7 @@ class Blocks(NamedTuple):
     body: tuple[Statement, ...]
 
 
-Statement = Load | Compute | Index | Store | AddAt | Loop | Product | Blocks | Native
+Statement = Load | Compute | Index | Store | AddAt | Loop | Product | Blocks | Transpose | Native
 
 
 class Division(NamedTuple):
@@ -193,6 +206,9 @@ def accesses(statements: Sequence[Statement]) -> Iterator[Access]:
             yield statement.left
             yield statement.right
             yield from accesses(statement.epilogue)
+        elif isinstance(statement, Transpose):
+            yield statement.source
+            yield statement.target
         elif isinstance(statement, Native):
             yield from (a for a in statement.arguments if isinstance(a, Access))
 
@@ -214,6 +230,8 @@ def loop_axes(statement: Statement) -> Iterator[int]:
             yield from axes
         case Index(axis=axis) | Blocks(axis=axis):
             yield axis
+        case Transpose(row=row, column=column):
+            yield from (row, column)
         case Product(row_axis=row, column_axis=column):
             yield from (axis for axis in (row, column) if axis is not None)
 
@@ -268,6 +286,9 @@ def _line(kernel: Kernel, statement: Statement) -> str:
             where = f"{_access(kernel, access)} + {_operand(index)}*{stride}"
             verb, sign = ("put", "=") if replaces else ("add", "+=")
             return f"{verb} {where} {sign} {_operand(value)}"
+        case Transpose(source, target, row, column):
+            places = f"{_access(kernel, source)} to {_access(kernel, target)}"
+            return f"transpose {places} along i{row} and i{column}"
         case Native(routine, dtype, arguments):
             shown = [_access(kernel, a) if isinstance(a, Access) else str(a) for a in arguments]
             return f"call {routine}.{dtype}({', '.join(shown)})"

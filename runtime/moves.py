@@ -26,6 +26,7 @@ from graphc.runtime.kernel import (
 )
 from graphc.runtime.layout import Layout, window
 from graphc.runtime.nest import extent
+from graphc.runtime.tiling import tile
 
 Source = Layout | Lit
 """Where an operand is read: memory, or the same number everywhere."""
@@ -92,7 +93,7 @@ class _Moves:
     def kernel(self, name: str, body: Sequence[Statement]) -> Kernel:
         rank = len(self.domain)
         padded = tuple(_padded(statement, rank) for statement in body)
-        return collapse(Kernel(name, tuple(self.domain), tuple(self.buffers), padded))
+        return tile(collapse(Kernel(name, tuple(self.domain), tuple(self.buffers), padded)))
 
 
 def _padded(statement: Statement, rank: int) -> Statement:

@@ -26,6 +26,7 @@ from graphc.runtime.kernel import (
     Product,
     Statement,
     Store,
+    Transpose,
     accesses,
     inner,
     loop_axes,
@@ -79,8 +80,9 @@ def _is_separable(
     written = {
         memory
         for s in inner(statement for run in runs for statement in run)
-        if isinstance(s, (Store, AddAt))
-        for memory in roots[s.access.buffer].memories()
+        if isinstance(s, (Store, AddAt, Transpose))
+        for access in ((s.target,) if isinstance(s, Transpose) else (s.access,))
+        for memory in roots[access.buffer].memories()
     }
     read = {
         memory for access in accesses(tuple(shared)) for memory in roots[access.buffer].memories()

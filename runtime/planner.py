@@ -192,7 +192,13 @@ class _Planner:
         layout = source if isinstance(source, Lit) else source.layout
         kernel = schedule_copy("copy", layout, type.dtype, contiguous(type.shape))
         roots = (into,) if isinstance(source, Lit) else (source.root, into)
-        self.items.append(Call(kernel, roots))
+        scratch = self._scratch(kernel)
+        self.items.append(Call(kernel, (*roots, *scratch), scratch=scratch))
+
+    def _scratch(self, kernel: Kernel) -> tuple[Root, ...]:
+        return tuple(
+            self.arena(Type(b.dtype, (b.size,))).root for b in kernel.buffers if b.role == "scratch"
+        )
 
     def _view(self, eqn: Eqn) -> Source:
         source = self.source(eqn.ins[0])
@@ -269,9 +275,7 @@ class _Planner:
         self._call(eqn, kernel, roots, outs)
 
     def _call(self, eqn: Eqn, kernel: Kernel, roots: list[Root], outs: list[Place]) -> None:
-        scratch = tuple(
-            self.arena(Type(b.dtype, (b.size,))).root for b in kernel.buffers if b.role == "scratch"
-        )
+        scratch = self._scratch(kernel)
         origin = self.origins.get(eqn, eqn)
         self.items.append(Call(kernel, (*roots, *scratch), origin, scratch))
         for out, place in zip(eqn.outs, outs, strict=True):

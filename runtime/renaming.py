@@ -18,6 +18,7 @@ from graphc.runtime.kernel import (
     Product,
     Statement,
     Store,
+    Transpose,
 )
 
 
@@ -54,12 +55,19 @@ class Renaming(NamedTuple):
                 return self.loop(statement)
             case Blocks(axis, size, body):
                 return Blocks(self.axes[axis], size, self.statements(body))
-            case Native(routine, dtype, arguments):
-                own = (self.access(a) if isinstance(a, Access) else a for a in arguments)
-                return Native(routine, dtype, tuple(own))
+            case Transpose() | Native():
+                return self.routine(statement)
             case Product():
                 return self.product(statement)
         raise TypeError(statement)
+
+    def routine(self, statement: Transpose | Native) -> Statement:
+        if isinstance(statement, Native):
+            own = (self.access(a) if isinstance(a, Access) else a for a in statement.arguments)
+            return statement._replace(arguments=tuple(own))
+        source, target, row, column = statement
+        places = self.access(source), self.access(target)
+        return Transpose(*places, self.axes[row], self.axes[column])
 
     def loop(self, loop: Loop) -> Loop:
         return loop._replace(

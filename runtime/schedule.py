@@ -20,6 +20,7 @@ from graphc.runtime.distribute import distribute
 from graphc.runtime.kernel import Access, Accumulator, Kernel, Load, Loop, Name, Statement, Store
 from graphc.runtime.layout import Layout, contiguous
 from graphc.runtime.nest import Nest, NestValue, Value, extent, operand, strides_along
+from graphc.runtime.tiling import tile
 from graphc.runtime.values import demand
 
 RECOMPUTE_COST = 6
@@ -32,7 +33,7 @@ def schedule_loop(
     name: str, eqn: Eqn, operands: Sequence[Layout], results: Sequence[Layout]
 ) -> Kernel:
     """The kernel of a `fused` equation of kind "loop"."""
-    return distribute(collapse(schedule_nest(name, eqn, operands, results)))
+    return tile(distribute(collapse(schedule_nest(name, eqn, operands, results))))
 
 
 def schedule_nest(

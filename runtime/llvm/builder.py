@@ -251,9 +251,13 @@ class Function:
 
     def joined(self, low: Reg, high: Reg) -> Reg:
         """The lanes of two vectors, one after the other."""
-        count = low.lanes + high.lanes
-        picks = lane_constants(range(count), "i32")
-        return self.let(f"shufflevector {low.typed}, {high.typed}, {picks.typed}", low.elem, count)
+        return self.shuffle(low, high, range(low.lanes + high.lanes))
+
+    def shuffle(self, low: Reg, high: Reg, picks: Sequence[int]) -> Reg:
+        """These lanes of two vectors of equal length, those of the second counted on."""
+        lanes = lane_constants(picks, "i32")
+        text = f"shufflevector {low.typed}, {high.typed}, {lanes.typed}"
+        return self.let(text, low.elem, len(picks))
 
     def extract(self, a: Reg, lane: int) -> Reg:
         return a if a.lanes == 1 else self.let(f"extractelement {a.typed}, i64 {lane}", a.elem)

@@ -25,6 +25,7 @@ from graphc.runtime.kernel import (
     Product,
     Statement,
     Store,
+    Transpose,
     accesses,
 )
 from graphc.runtime.llvm.builder import (
@@ -192,9 +193,8 @@ class _Emitter:
                 self.blocks(statement)
             case Product():
                 self.product(statement)
-            case Native(routine, dtype, arguments):
-                pointers = [self.pointers[a] if isinstance(a, Access) else a for a in arguments]
-                call_routine(self.f, routine, dtype, pointers)
+            case Transpose() | Native():
+                self.routine(statement)
 
     # ---- values ----------------------------------------------------------------------------------
 
@@ -596,6 +596,23 @@ class _Emitter:
             with self.bound(axis, start, outside):
                 self.block(blocks.body)
         self.divided_axis, self.sizes[axis] = divided, whole
+
+    # ---- routines --------------------------------------------------------------------------------
+
+    def routine(self, statement: Transpose | Native) -> None:
+        """Call a routine on the places where the pointers are; a tile is transposed by one."""
+        if isinstance(statement, Native):
+            name, dtype, arguments = statement
+        else:
+            source, target, row, column = statement
+            sizes, steps = (
+                (self.sizes[row], self.sizes[column]),
+                (source.strides[column], target.strides[row]),
+            )
+            name, dtype = "transpose", self.kernel.buffers[source.buffer].dtype
+            arguments = (source, target, *sizes, *steps, self.target.vector_bytes)
+        pointers = [self.pointers[a] if isinstance(a, Access) else a for a in arguments]
+        call_routine(self.f, name, dtype, pointers)
 
     # ---- matrix products -------------------------------------------------------------------------
 

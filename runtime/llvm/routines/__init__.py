@@ -10,11 +10,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphc.runtime.llvm.builder import Function, Reg
-from graphc.runtime.llvm.routines import lapack, radix, running, sorting
+from graphc.runtime.llvm.routines import lapack, radix, running, sorting, transpose
 
 Routine = Callable[..., None]
 
-ROUTINES: dict[str, Routine] = {**running.TABLE, **sorting.TABLE, **radix.TABLE, **lapack.TABLE}
+ROUTINES: dict[str, Routine] = {
+    **running.TABLE,
+    **sorting.TABLE,
+    **radix.TABLE,
+    **lapack.TABLE,
+    **transpose.TABLE,
+}
 
 
 def call_routine(
