@@ -156,9 +156,10 @@ class Native(NamedTuple):
 class Blocks(NamedTuple):
     """`body` for blocks of `size` consecutive indices along `axis`, from the first to the last.
 
-    Inside, loops and products along the axis run over the block alone, and scratch buffers are
-    counted from its start: they hold one block.  The last block begins early enough to be whole,
-    so that elements at its start may be computed twice, to the same values.
+    Inside, loops and products along the axis run over the block alone, and scratch buffers that
+    nothing outside touches are counted from its start: they hold one block.  The last block begins
+    early enough to be whole, so that elements at its start may be computed twice, to the same
+    values.
     """
 
     axis: int

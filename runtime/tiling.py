@@ -29,6 +29,7 @@ from graphc.runtime.kernel import (
     Kernel,
     Load,
     Loop,
+    Name,
     Statement,
     Store,
     Transpose,
@@ -42,17 +43,20 @@ EDGES = ((64, 64), (32, 64), (32, 32), (16, 32), (16, 16))
 """Sizes of blocks, of the contiguous axis and of the vector axis: the first that fits is taken."""
 TILES_BYTES = 32 * 1024
 """What all tiles of a loop may take: they stay in the first cache."""
-GRAIN = 64
-"""Bytes of the widest vectors."""
 PANEL_BYTES = 256 * 1024
 """The same for loops that reduce along a whole axis: the second cache."""
+GRAIN = 64
+"""Bytes of the widest vectors."""
 
 
 def tile(kernel: Kernel) -> Kernel:
     """The kernel with tiles in its outermost loops, where vectors would be gathered."""
     buffers = list(kernel.buffers)
-    body = tuple(_tiled(kernel, buffers, statement) for statement in kernel.body)
-    return kernel._replace(body=body, buffers=tuple(buffers))
+    body: list[Statement] = []
+    for statement in kernel.body:
+        rows = _total_by_rows(kernel, buffers, statement)
+        body += rows or [_tiled(kernel, buffers, statement)]
+    return kernel._replace(body=tuple(body), buffers=tuple(buffers))
 
 
 class Crossing(NamedTuple):
@@ -202,6 +206,56 @@ def _taken_apart(loop: Loop) -> tuple[list[int], list[Statement], list[Statement
         loop = loop.body[-1]
         axes += loop.axes
     return axes, between, list(loop.body)
+
+
+# ---- totals of a whole matrix --------------------------------------------------------------------
+
+
+def _total_by_rows(
+    kernel: Kernel, buffers: list[Buffer], statement: Statement
+) -> list[Statement] | None:
+    """A reduction over both axes of a tile as the totals of all rows, and then their total.
+
+    Before:  t3 = sum over: vector for i0, i1 { ... }
+    After:   for i0 { t4 = sum over: vector for i1 { ... } store row[i0] = t4 }
+             t3 = sum over: vector for i0 { t5 = load row[i0] }
+
+    The loop over rows accumulates nothing, so that it can run in blocks.
+    """
+    if not isinstance(statement, Loop) or not _is_simple(kernel, statement):
+        return None
+    crossing = _crossing(kernel, statement)
+    if crossing is None or statement.axes != (crossing.contiguous, crossing.vector):
+        return None
+    number = _first_unused(kernel)
+    axis, strides = crossing.contiguous, [0] * len(kernel.domain)
+    strides[axis] = 1
+    own, stores, loads, totals = list(buffers), [], [], []
+    inside = []
+    for accumulator in statement.accumulators:
+        dtype = accumulator.out.dtype
+        one, again = Name(number, dtype), Name(number + 1, dtype)
+        number += 2
+        row = Access(len(own), 0, tuple(strides))
+        own.append(Buffer(f"row{len(own)}", dtype, kernel.domain[axis], "scratch"))
+        inside.append(accumulator._replace(out=one))
+        stores.append(Store(row, one))
+        loads.append(Load(again, row))
+        totals.append(accumulator._replace(value=again))
+    each = statement._replace(axes=(crossing.vector,), accumulators=tuple(inside))
+    tiled = _in_tiles(kernel, own, Loop((axis,), False, (each, *stores)), crossing)
+    if tiled is None:
+        return None
+    buffers[:] = own
+    return [tiled, Loop((axis,), True, tuple(loads), tuple(totals))]
+
+
+def _first_unused(kernel: Kernel) -> int:
+    made = [s.out.number for s in inner(kernel.body) if isinstance(s, Load | Compute | Index)]
+    for loop in inner(kernel.body):
+        if isinstance(loop, Loop):
+            made += [accumulator.out.number for accumulator in loop.accumulators]
+    return max(made, default=0) + 1
 
 
 # ---- tiles ---------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ A value that is the same for all lanes stays a scalar until it meets a vector.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -580,13 +581,13 @@ class _Emitter:
         return total
 
     def blocks(self, blocks: Blocks) -> None:
-        """One block after the other; what lies in scratch memory is counted from its start."""
+        """One block after the other; scratch memory of its own is counted from its start."""
         axis, size, whole = blocks.axis, blocks.size, self.sizes[blocks.axis]
         if size == whole and axis != self.divided_axis:
             self.block(blocks.body)
             return
-        buffers = self.kernel.buffers
-        outside = [a for a in accesses(blocks.body) if buffers[a.buffer].role != "scratch"]
+        local = self.scratch_of(blocks)
+        outside = [a for a in accesses(blocks.body) if a.buffer not in local]
         low, high = self.range_of(axis)
         last = self.f.sub(high, constant(size, "i64"))
         divided, self.sizes[axis] = self.divided_axis, size
@@ -596,6 +597,13 @@ class _Emitter:
             with self.bound(axis, start, outside):
                 self.block(blocks.body)
         self.divided_axis, self.sizes[axis] = divided, whole
+
+    def scratch_of(self, blocks: Blocks) -> set[int]:
+        """The scratch buffers that nothing outside of the blocks touches."""
+        touched = Counter(access.buffer for access in accesses(self.kernel.body))
+        inside = Counter(access.buffer for access in accesses(blocks.body))
+        scratch = (b for b in inside if self.kernel.buffers[b].role == "scratch")
+        return {b for b in scratch if inside[b] == touched[b]}
 
     # ---- routines --------------------------------------------------------------------------------
 
