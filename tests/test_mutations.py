@@ -388,3 +388,18 @@ def returned_object(x: Any, flag: Any) -> Any:
 def test_objects_that_only_one_branch_returns() -> None:
     with pytest.raises(errors.BranchMismatchError, match="returns an object"):
         gc.compile(returned_object)(np.ones(3), 1.0)
+
+
+def chosen_after_it_was_assigned_to(x: Any, t: Any) -> Any:
+    if x[2] > t:
+        x[0] += 1.0
+        y = x
+    else:
+        y = x * 1.0
+    x[1] = 99.0
+    return y
+
+
+def test_an_array_that_its_branch_changed_may_still_be_the_same_one() -> None:
+    with pytest.raises(errors.StaleValueError, match="was assigned to since"):
+        gc.compile(chosen_after_it_was_assigned_to)(np.arange(4.0), 1.0)

@@ -256,7 +256,9 @@ def zeros_like(leaf: Any) -> Tracer:
 
 def outer_alias(x: Tracer | None, scope: Scope) -> weakref.ref[Storage] | None:
     """The array of an enclosing scope whose memory `x` shares, if any."""
-    if x is None or not x.storage.mutable or x.storage.scope is scope:
+    if x is None or not x.storage.mutable:
+        return None
+    if x.storage.scope is scope and x.storage not in scope.written:  # made in the branch
         return None
     return weakref.ref(x.storage)
 
