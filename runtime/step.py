@@ -17,6 +17,7 @@ from graphc.runtime.failures import failure
 from graphc.runtime.llvm.emit_step import emit_step, work_bytes
 from graphc.runtime.llvm.entry import RESERVED, native_step
 from graphc.runtime.llvm.jit import add_symbols, compile_text
+from graphc.runtime.llvm.result_memory import empty_arrays
 from graphc.runtime.llvm.routines import lapack
 from graphc.runtime.llvm.target import HostTarget, host_target
 from graphc.runtime.plan import ALIGNMENT, Arena, plan_arena
@@ -88,14 +89,13 @@ class Step:
         self.nbytes = self.arena.nbytes + divided.shares * work_bytes(self.program, target)
         self._constants = [dense.array for dense in self.program.constants]
         self._types = [graph.outs[r.number].type for r in self.program.results if r is not None]
-        self._outs = [(type.shape, type.numpy_dtype) for type in self._types]
         self._address = self._code.address(STEP)
         self._native = _Native(self._address)
         self._idle: list[np.ndarray] = []
 
     def __call__(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Run the step on contiguous arrays of the graph's types (of which nothing is checked)."""
-        results = [np.empty(shape, dtype) for shape, dtype in self._outs]
+        results = empty_arrays(self._types)
         arrays = (*arguments, *results, *self._constants)
         table = (ctypes.c_void_p * len(arrays))(*[array.ctypes.data for array in arrays])
         arena = self._take_arena()

@@ -37,6 +37,7 @@ from graphc.runtime.calling import (
     Result,
     container_kind,
 )
+from graphc.runtime.llvm import numpy_api, result_memory
 from graphc.runtime.llvm.entry_layout import (
     CLASS,
     DATA,
@@ -75,8 +76,6 @@ _PYTHON_API = (
     "Py_DecRef",
     "Py_IncRef",
 )
-_NUMPY_API = {"PyArray_NewFromDescr": 94, "PyArray_Scalar": 60}
-"""NumPy's C functions by their place in its table, which is the same in every version."""
 
 
 # ---- the layout of objects -----------------------------------------------------------------------
@@ -239,6 +238,7 @@ def _plan_words(
         "constants": len(constants),
         "miss": id(MISS),
         "ndarray": id(np.ndarray),
+        **_memory_words(results),
     }
     words = np.zeros(len(FIELD) + sum(map(len, programs.values())), np.int64)
     place = len(FIELD)
@@ -249,6 +249,13 @@ def _plan_words(
     for name, value in header.items():
         words[FIELD[name]] = value
     return words, [*plan.objects, *constants, arena]
+
+
+def _memory_words(results: Sequence[Type]) -> dict[str, int]:
+    if not any(map(result_memory.is_large, results)):
+        return {}
+    memory = result_memory.load()
+    return {"handler": id(memory.handler), "usual_handler": id(memory.usual)}
 
 
 # ---- from address to function --------------------------------------------------------------------
@@ -304,6 +311,7 @@ def _entry_point() -> _EntryPoint:
 
 def _load() -> None:
     if is_supported():
+        result_memory.load()
         _Loading.done = _make_entry_point()
 
 
@@ -322,17 +330,7 @@ def _c_symbols() -> dict[str, int]:
         name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0
         for name in _PYTHON_API
     }
-    table = _numpy_table()
-    return python | {name: table[place] for name, place in _NUMPY_API.items()}
-
-
-def _numpy_table() -> Any:
-    """NumPy's table of C functions, as any extension module finds it."""
-    get = ctypes.pythonapi.PyCapsule_GetPointer
-    get.restype = ctypes.c_void_p
-    get.argtypes = [ctypes.py_object, ctypes.c_char_p]
-    capsule = np._core._multiarray_umath._ARRAY_API  # type: ignore[attr-defined]
-    return (ctypes.c_size_t * (max(_NUMPY_API.values()) + 1)).from_address(get(capsule, None))
+    return python | numpy_api.addresses()
 
 
 def native_step(

@@ -27,6 +27,8 @@ FIELD_NAMES = (
     "build",  # and of the one for what is returned
     "miss",  # what is returned for arguments that are not as planned
     "ndarray",  # NumPy's class
+    "handler",  # the memory handler for the results (result_memory.py); 0 for none
+    "usual_handler",  # the one of NumPy that it may take the place of
 )
 FIELD = {name: place for place, name in enumerate(FIELD_NAMES)}
 """Field of a plan's header -> its place."""

@@ -32,6 +32,7 @@ declare void @Py_IncRef(ptr)
 declare void @Py_DecRef(ptr)
 declare ptr @PyArray_NewFromDescr(ptr, ptr, i32, ptr, ptr, ptr, i32, ptr)
 declare ptr @PyArray_Scalar(ptr, ptr, ptr)
+declare ptr @PyDataMem_SetHandler(ptr)
 
 ; What one call keeps on the stack: how many leaves have been found and the tables of their data,
 ; of themselves and of numbers; how many objects are held, and which; the arrays made for results.
@@ -114,6 +115,55 @@ no_memory:
   ret i64 %missing
 end:
   ret i64 0
+}}
+
+; Have NumPy allocate by the plan's handler: the handler before it, to be given to
+; `leave_memory`; null where there is nothing to change, or the user has a handler of their own.
+define internal ptr @enter_memory(ptr %plan) #0 {{
+entry:
+  %handler.at = getelementptr i64, ptr %plan, i64 {FIELD["handler"]}
+  %handler = load ptr, ptr %handler.at
+  %is_none = icmp eq ptr %handler, null
+  br i1 %is_none, label %same, label %change
+change:
+  %before = call ptr @PyDataMem_SetHandler(ptr %handler)
+  %failed = icmp eq ptr %before, null
+  br i1 %failed, label %forget, label %look
+forget:
+  call void @PyErr_Clear()
+  br label %same
+look:
+  %usual.at = getelementptr i64, ptr %plan, i64 {FIELD["usual_handler"]}
+  %usual = load ptr, ptr %usual.at
+  %is_usual = icmp eq ptr %before, %usual
+  br i1 %is_usual, label %changed, label %change_back
+changed:
+  ret ptr %before
+change_back:
+  call void @leave_memory(ptr %before)
+  br label %same
+same:
+  ret ptr null
+}}
+
+define internal void @leave_memory(ptr %before) #0 {{
+entry:
+  %is_none = icmp eq ptr %before, null
+  br i1 %is_none, label %end, label %change
+change:
+  %handler = call ptr @PyDataMem_SetHandler(ptr %before)
+  call void @Py_DecRef(ptr %before)
+  %failed = icmp eq ptr %handler, null
+  br i1 %failed, label %forget, label %drop
+forget:
+  ; The plan's handler stays: more arrays than needed lie in our memory, which does no harm.
+  call void @PyErr_Clear()
+  br label %end
+drop:
+  call void @Py_DecRef(ptr %handler)
+  br label %end
+end:
+  ret void
 }}
 
 ; Run the step on the table of addresses: its status.
@@ -280,7 +330,9 @@ take:
 prepare:
   %result.table = getelementptr ptr, ptr %table, i64 %leaves
   %result.numbers = getelementptr i64, ptr %numbers, i64 %leaves
+  %handler.before = call ptr @enter_memory(ptr %plan)
   %missing = call i64 @make_results(ptr %plan, ptr %result.table, ptr %result.numbers, ptr %made)
+  call void @leave_memory(ptr %handler.before)
   %is_made = icmp eq i64 %missing, 0
   br i1 %is_made, label %start, label %no_memory
 start:
