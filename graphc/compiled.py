@@ -17,7 +17,7 @@ import numpy as np
 from graphc import errors
 from graphc.bound import BoundMethod, global_name
 from graphc.calling import NativeCall, native_call
-from graphc.donation import donated, is_any_donated, is_of, mark, refuse_donated
+from graphc.donation import DONATED, donated, is_of, mark, refuse_donated
 from graphc.ir import Graph, all_eqns, subgraphs
 from graphc.ops.control import while_
 from graphc.ops.linalg import matmul
@@ -32,7 +32,7 @@ from graphc.switches import SWITCHES
 from graphc.trace import numpy_api as _numpy_api  # noqa: F401 - the first trace needs it
 from graphc.trace import tree
 from graphc.trace.control import converted
-from graphc.trace.scope import hide_own_frames, is_tracing, user_loc, with_user_frames
+from graphc.trace.scope import OPEN, hide_own_frames, is_tracing, user_loc, with_user_frames
 from graphc.trace.trace import Spec, Traced, trace
 
 if TYPE_CHECKING:
@@ -196,40 +196,57 @@ class Compiled:
         self._options = options
         self._cache: dict[Any, list[Specialised]] = {}
         self._latest: Specialised | None = None
+        self._fast: Callable[..., Any] | None = None
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        # What a call of a small step costs is these lines: names are looked up, not called.
+        fast = self._fast
+        if fast is not None and not OPEN and not DONATED and SWITCHES.compiles:
+            returned = fast(*args, **kwargs) if kwargs else fast(*args)
+            if returned is not MISS:
+                return returned
         if is_tracing():
             return converted(self._function)(*args, **kwargs)
         if not SWITCHES.compiles:
             return self._call_plainly(args, kwargs)
-        entry = self._latest
         try:
-            if entry is not None and not is_any_donated():
-                if not entry.has_fast:
-                    entry.make_fast()
-                if entry.fast is not None:
-                    returned = entry.fast(*args, **kwargs)
-                    if returned is not MISS:
-                        return returned
-            return self._call_slowly(entry, args, kwargs)
+            return self._call_slowly(args, kwargs)
         except Exception as error:
             hide_own_frames(error)
             raise
 
-    def _call_slowly(
-        self, entry: Specialised | None, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        if is_any_donated():
+    def _call_slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if DONATED:
             self._refuse_donated(args, kwargs)
         if self._options.donate:
             return self._call_donating(args, kwargs)
+        entry = self._latest
+        if entry is not None and self._fast is None:
+            if not entry.has_fast:
+                entry.make_fast()
+            self._fast = entry.fast
+            returned = MISS if self._fast is None else self._fast(*args, **kwargs)
+            if returned is not MISS:
+                return returned
         leaves = None if entry is None else entry.leaves_of(args, kwargs)
         if entry is None or leaves is None:
             prepare()
             leaves, structure = tree.flatten((args, kwargs))
-            entry = self._latest = self._lookup(leaves, structure, args, kwargs)
+            entry = self._of(leaves, structure, args, kwargs)
         return self._run(entry, leaves)
+
+    def _of(
+        self,
+        leaves: list[Any],
+        structure: tree.Structure,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Specialised:
+        """What was compiled for these arguments, which the next call is expected to fit, too."""
+        self._latest = entry = self._lookup(leaves, structure, args, kwargs)
+        self._fast = entry.fast
+        return entry
 
     def _run(self, entry: Specialised, leaves: Sequence[Any]) -> Any:
         if not self._options.check_nan:
@@ -245,7 +262,7 @@ class Compiled:
     def _call_donating(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         leaves, structure = tree.flatten((args, kwargs))
         prepare()
-        entry = self._latest = self._lookup(leaves, structure, args, kwargs)
+        entry = self._of(leaves, structure, args, kwargs)
         returned = self._run(entry, leaves)
         for i in entry.donated:
             mark(leaves[i])

@@ -18,7 +18,7 @@ from graphc.ir import Var
 from graphc.trace.scope import user_loc
 from graphc.trace.trace import Result, Traced
 
-_donated: dict[int, weakref.ref[np.ndarray]] = {}
+DONATED: dict[int, weakref.ref[np.ndarray]] = {}
 """The arrays that were donated and still exist, by identity."""
 
 
@@ -65,17 +65,13 @@ def donated(traced: Traced, leaves: Sequence[int]) -> Traced:
 def mark(array: np.ndarray) -> None:
     """Remember that an array was donated, for as long as it exists."""
     key = id(array)
-    _donated[key] = weakref.ref(array, lambda _: _donated.pop(key, None))
-
-
-def is_any_donated() -> bool:
-    return bool(_donated)
+    DONATED[key] = weakref.ref(array, lambda _: DONATED.pop(key, None))
 
 
 def refuse_donated(leaves: Sequence[Any], names: Callable[[], Sequence[str]]) -> None:
     """Raise `errors.DonatedError` if an argument is an array that was donated before."""
     for i, leaf in enumerate(leaves):
-        known = _donated.get(id(leaf))
+        known = DONATED.get(id(leaf))
         if known is not None and known() is leaf:
             raise errors.DonatedError(
                 f"{names()[i]} was donated to a compiled function, which may have written something"

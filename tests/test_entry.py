@@ -21,7 +21,7 @@ from graphc.runtime.llvm import entry
 @pytest.fixture(autouse=True)
 def _no_donated_arrays() -> None:
     """While arrays that another test donated exist, each call looks for them first."""
-    donation._donated.clear()
+    donation.DONATED.clear()
 
 
 @gc.compile

@@ -31,7 +31,6 @@ class Leak:
         (lambda x: [1, 2, 3][x.astype(int)[0]], "Python int argument of its own"),
         (lambda x: f"{x[0]:.2f}".upper(), "format the function's result"),
         (lambda x: f"{x[0]:.2f}", "format the function's result"),
-        (lambda x: np.interp(1.0, X, X) + any(v > 1 for v in x), "call gc.cond"),
         (lambda x: np.ma.array(x), "ordinary NumPy array"),
     ],
 )

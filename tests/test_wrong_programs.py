@@ -271,6 +271,211 @@ def f(x):
     if x[0] > 1e9:
         raise ValueError("positive")
     return x
+===
+def f(x):
+    return np.dot(x, x[:2])  #! 3 columns against 2 rows
+---
+def f(x):
+    return np.dot(x, x)
+===
+def f(x):
+    return x + np.ones(4)  #! do not broadcast together
+---
+def f(x):
+    return x + np.ones(3)
+===
+def f(x):
+    return x[5]  #! index 5 is out of bounds for an axis of size 3
+---
+def f(x):
+    return x[2]
+===
+def f(x):
+    return x.reshape(2, 2)  #! cannot reshape an array of size 3
+---
+def f(x):
+    return x.reshape(3, 1)
+===
+def f(x):
+    return np.concatenate([x, np.ones((2, 2))])  #! ranks differ
+---
+def f(x):
+    return np.concatenate([x, np.ones(2)])
+===
+def f(x):
+    return x.sum(axis=1)  #! axis 1 is out of bounds
+---
+def f(x):
+    return x.sum(axis=0)
+===
+def f(x):
+    return np.unique(x)  #! use np.sort(x)
+---
+def f(x):
+    return np.sort(x)
+===
+def f(x):
+    return x[x > 1]  #! use np.where(mask, x, 0)
+---
+def f(x):
+    return np.where(x > 1, x, 0.0)
+===
+def f(x):
+    return np.nonzero(x)[0]  #! use np.where(condition, x, y)
+---
+def f(x):
+    return x != 0
+===
+def f(x):
+    return x + np.random.normal()  #! use gc.random
+---
+def f(x):
+    return x + gc.random.normal(gc.random.key(0))
+===
+def f(x):
+    return x.missing  #! no attribute .missing
+---
+def f(x):
+    return x.mean()
+===
+def f(x):
+    return np.vectorize(lambda v: v * 2)(x)  #! build arrays with np.array or np.stack
+---
+def f(x):
+    return np.stack([v * 2 for v in x])
+===
+def f(x):
+    return gc.grad(lambda y: y * y)(x)  #! reduce it first
+---
+def f(x):
+    return gc.grad(lambda y: np.sum(y * y))(x)
+===
+def f(x):
+    return gc.grad(lambda n: np.sum(n * n))(x.astype(int))  #! convert it with .astype
+---
+def f(x):
+    return gc.grad(lambda n: np.sum(n * n))(x)
+===
+def f(x):
+    return gc.cond(x[0] > 0, lambda y: y, lambda y: y.sum(), x)  #! branches of a traced conditional
+---
+def f(x):
+    return gc.cond(x[0] > 0, lambda y: y.max(), lambda y: y.sum(), x)
+===
+def f(x):
+    return gc.while_loop(lambda y: y.sum() < 9, lambda y: y.sum(), x)  #! a carried value keeps its
+---
+def f(x):
+    return gc.while_loop(lambda y: y.sum() < 9, lambda y: y + 1, x)
+===
+def f(x):
+    return gc.scan(lambda c, v: c + v, 0.0, x)  #! f returns a pair (carry, y)
+---
+def f(x):
+    return gc.scan(lambda c, v: (c + v, c), 0.0, x)[0]
+===
+def f(x):
+    return gc.vmap(lambda a, b: a * b)(x, x[:2])  #! sizes 3, 2; make them equal
+---
+def f(x):
+    return gc.vmap(lambda a, b: a * b)(x, x)
+===
+def f(x):
+    return x.astype("uint8")  #! the result would be uint8
+---
+def f(x):
+    return x.astype("int32")
+===
+def f(x):
+    s = x.sum()
+    s[0] = 1.0  #! too many indices
+    return s
+---
+def f(x):
+    s = x.copy()
+    s[0] = 1.0
+    return s
+===
+def f(x):
+    return np.linalg.solve(x, x)  #! must be square
+---
+def f(x):
+    return np.linalg.solve(np.diag(x), x)
+===
+def f(x):
+    match x.sum():
+        case s if s > 0:  #! the guard of a `case` cannot depend
+            return x
+        case _:
+            return -x
+---
+def f(x):
+    if x.sum() > 0:
+        return x
+    return -x
+===
+def f(x):
+    for v in range(x[0]):  #! convert it with .astype(int)
+        x = x + v
+    return x
+---
+def f(x):
+    for v in range(x[0].astype(int)):
+        x = x + v
+    return x
+===
+def f(x):
+    d = {}
+    if x[0] > 0:  #! is defined only in the then branch
+        d["a"] = x
+    return d["a"]
+---
+def f(x):
+    d = {"a": -x}
+    if x[0] > 0:
+        d["a"] = x
+    return d["a"]
+===
+def f(x):
+    return np.einsum("ij,j->i", x, x)  #! 'ij' does not fit
+---
+def f(x):
+    return np.einsum("i,i->", x, x)
+===
+def f(x):
+    return np.zeros(x.sum())  #! pass the number as a Python int argument
+---
+def f(x):
+    return np.zeros(x.shape)
+===
+def f(x):
+    if x[0] > 0:  #! 'y' is 'big' in the then branch
+        y = "big"
+    else:
+        y = "small"
+    return y
+---
+def f(x):
+    return 1.0 if x[0] > 0 else 0.0
+===
+def f(x):
+    return np.array2string(x)  #! np.array2string cannot be traced
+---
+def f(x):
+    print(x)
+    return x
+===
+def f(x):
+    return sorted(x, key=lambda v: -v)  #! use np.argsort
+---
+def f(x):
+    return np.sort(x)[::-1]
+===
+def f(x):
+    return x.tolist()  #! call .tolist() on the result
+---
+def f(x):
+    return [x[0], x[1], x[2]]
 """
 
 
@@ -290,7 +495,7 @@ X = np.array([1.0, 2.0, 3.0])
 
 @pytest.mark.parametrize(("wrong", "line", "message", "repaired"), list(cases()))
 def test_wrong_and_repaired(wrong, line, message, repaired):
-    head = "import numpy as np\n"
+    head = "import graphc as gc, numpy as np\n"
     function = define(head + wrong)["f"]
     with pytest.raises(errors.GraphcError, match=re.escape(message)) as raised:
         gc.compile(function)(X.copy())

@@ -177,7 +177,7 @@ def range_(*args: Any) -> Any:
     for bound in (start, stop, step):
         if isinstance(bound, Tracer) and (bound.shape or bound.dtype_name not in INTS):
             raise errors.DTypeError(
-                f"range() takes integers, not a traced {bound.type}; convert it with int()",
+                f"range() takes integers, not a traced {bound.type}; convert it with .astype(int)",
                 user_loc(),
             )
     start, stop, step = (_as_python_int(bound) for bound in (start, stop, step))

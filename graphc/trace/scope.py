@@ -173,6 +173,9 @@ class _Stack(threading.local):
 
 
 _stack = _Stack()
+OPEN: list[None] = []
+"""Global state: has an element for each scope that is open in some thread.  Where it is empty,
+nobody traces, which is quicker to see than that this thread does not."""
 
 
 def is_tracing() -> bool:
@@ -202,10 +205,12 @@ def open_scope(name: str, session: Session | None = None) -> Iterator[Scope]:
         session = parent.session
     scope = Scope(name, session, parent)
     _stack.scopes.append(scope)
+    OPEN.append(None)
     try:
         yield scope
     finally:
         _stack.scopes.pop()
+        OPEN.pop()
         scope.closed = True
 
 
@@ -213,11 +218,13 @@ def open_scope(name: str, session: Session | None = None) -> Iterator[Scope]:
 def reenter(scope: Scope) -> Iterator[Scope]:
     """A scope that has ended, open once more: to add what its results need."""
     _stack.scopes.append(scope)
+    OPEN.append(None)
     was_closed, scope.closed = scope.closed, False
     try:
         yield scope
     finally:
         _stack.scopes.pop()
+        OPEN.pop()
         scope.closed = was_closed
 
 

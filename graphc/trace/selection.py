@@ -16,7 +16,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import Atom, Eqn, Lit, Var
+from graphc.ir import Atom, Eqn, Lit, Loc, Var
 from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
 from graphc.ops import shape as shape_ops
@@ -35,6 +35,7 @@ class Selection(NDArrayOperatorsMixin):
     def __init__(self, array: Tracer, mask: Tracer):
         self.array = array
         self.mask = mask
+        self.loc = user_loc()
 
     @property
     def dtype(self) -> np.dtype:
@@ -57,7 +58,8 @@ class Selection(NDArrayOperatorsMixin):
         return f"Selected({self.array.type} where {self.mask.type})"
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        raise unknown_size("this use of x[mask]")
+        # Perhaps as a result, when the function has ended: the line is that of the selection.
+        raise unknown_size("this use of x[mask]", self.loc)
 
     def __len__(self) -> int:
         raise unknown_size("len(x[mask])")
@@ -100,12 +102,12 @@ class Selection(NDArrayOperatorsMixin):
         raise unknown_size(f"x[mask].{name}")
 
 
-def unknown_size(what: str) -> errors.DataDependentShapeError:
+def unknown_size(what: str, loc: Loc | None = None) -> errors.DataDependentShapeError:
     return errors.DataDependentShapeError(
         f"{what} depends on how many elements the mask selects, which is not known while tracing;"
         " use np.where(mask, x, 0), whose shape is known, np.count_nonzero(mask) for the number,"
         " or what x[mask] has: elementwise functions, reductions, and assigning it back to x[mask]",
-        user_loc(),
+        loc or user_loc(),
     )
 
 
