@@ -873,6 +873,7 @@ FOURIER: dict[str, Row] = {
             (x * 1j).imag,
             (x + 2j).imag,
             (2j - x).real,
+            (x - (1 + 2j)).real,
             (x / (1 + 2j)).imag,
             (1j / (x + 2j)).real,
             np.exp(-2j * np.pi * w[:, None] * np.arange(3)).sum(0).real,

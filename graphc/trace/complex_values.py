@@ -166,7 +166,7 @@ def _negative(x: Parts) -> Complex:
 
 
 def _subtract(x: Parts, y: Parts) -> Complex:
-    return _add(x, (np.negative(y[0]), None if y[1] is None else np.negative(y[1])))
+    return _add(x, (-y[0], None if y[1] is None else -y[1]))
 
 
 def _multiply(x: Parts, y: Parts) -> Complex:
@@ -181,9 +181,11 @@ def _multiply(x: Parts, y: Parts) -> Complex:
 def _divide(x: Parts, y: Parts) -> Complex:
     if y[1] is None:
         return Complex(np.true_divide(x[0], y[0]), np.true_divide(x[1], y[0]))
-    size = np.add(np.square(y[0]), np.square(y[1]))
-    inverse = (np.true_divide(y[0], size), np.true_divide(np.negative(y[1]), size))
-    return _multiply(x, inverse)
+    # By operators: the parts of a Python number stay Python's, which leave float32 as it is.
+    size = y[0] * y[0] + y[1] * y[1]
+    if isinstance(size, float) and size == 0.0:
+        size = np.float64(size)  # NumPy's division by zero, not Python's
+    return _multiply(x, (y[0] / size, -y[1] / size))
 
 
 def _exp(x: Parts) -> Complex:
