@@ -8,18 +8,18 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from graphc import errors
 from graphc.compiled import Compiled
-from graphc.ir import FLOATS
+from graphc.ir import FLOATS, Graph, Type
 from graphc.ops import elementwise as ew
 from graphc.ops import shape as shape_ops
 from graphc.trace import control, tree
 from graphc.trace.scope import current, is_tracing, user_loc
-from graphc.trace.trace import Inner, trace_inner
+from graphc.trace.trace import trace_inner
 from graphc.trace.tracer import Tracer, lift, wrap
 from graphc.transforms import (
     ArgNums,
@@ -76,23 +76,22 @@ def _alone(fn: Callable[..., Any]) -> tuple[Compiled, Compiled, Compiled]:
 
 
 def _traced_vjp(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    inner, inputs, structure = _traced(fn, args)
-    outs = current().builder.inline(inner.graph, [v.atom for v in inner.operands])
-    values = [wrap(current().builder.value(atom)) for atom in outs]
-    result = tree.unflatten(inner.structure, list(values))
+    return _vjp_of(_traced(fn, args))
+
+
+def _vjp_of(traced: _Traced) -> Any:
+    values = traced.inlined(traced.graph, [])
     results = [i for i, value in enumerate(values) if value.dtype_name in FLOATS]
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
-        given = _fitting("cotangent", cotangent, inner.structure, values)
+        given = _fitting("cotangent", cotangent, traced.result, values)
         from graphc.passes.autodiff import pullback  # lazily: `import graphc` is quick
 
-        graph = pullback(inner.graph, range(len(inputs)), results)
-        operands = [*(v.atom for v in inner.operands), *(given[i].value().atom for i in results)]
-        atoms = current().builder.inline(graph, operands)
-        grads = [wrap(current().builder.value(atom)) for atom in atoms]
-        return tuple(tree.unflatten(structure, grads))
+        graph = pullback(traced.graph, range(len(traced.inputs)), results)
+        grads = traced.inlined(graph, [given[i] for i in results])
+        return tuple(tree.unflatten(traced.structure, grads))
 
-    return result, pull
+    return tree.unflatten(traced.result, values), pull
 
 
 def jvp(fn: Callable[..., Any], args: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
@@ -117,26 +116,42 @@ def jvp(fn: Callable[..., Any], args: Sequence[Any], tangents: Sequence[Any]) ->
 def _traced_jvp(
     fn: Callable[..., Any], args: tuple[Any, ...], tangents: tuple[Any, ...]
 ) -> tuple[Any, Any]:
-    inner, inputs, structure = _traced(fn, args)
-    given = _fitting("tangent", tangents, structure, inputs)
+    return _jvp_of(_traced(fn, args), tangents)
+
+
+def _jvp_of(traced: _Traced, tangents: Any) -> tuple[Any, Any]:
+    given = _fitting("tangent", tangents, traced.structure, traced.inputs)
     from graphc.passes.forward import pushforward  # lazily: `import graphc` is quick
 
-    graph = pushforward(inner.graph, range(len(inputs)))
-    operands = [*(v.atom for v in inner.operands), *(t.value().atom for t in given)]
-    builder = current().builder
-    outs = [wrap(builder.value(atom)) for atom in builder.inline(graph, operands)]
-    values = outs[: len(inner.graph.outs)]
+    graph = pushforward(traced.graph, range(len(traced.inputs)))
+    outs = traced.inlined(graph, given)
+    values = outs[: len(traced.graph.outs)]
     moved = iter(outs[len(values) :])
     changes = [next(moved) if x.dtype_name in FLOATS else np.zeros(x.shape) for x in values]
-    return (
-        tree.unflatten(inner.structure, list(values)),
-        tree.unflatten(inner.structure, list(changes)),
-    )
+    return tree.unflatten(traced.result, values), tree.unflatten(traced.result, changes)
 
 
-def _traced(
-    fn: Callable[..., Any], args: tuple[Any, ...]
-) -> tuple[Inner, list[Tracer], tree.Structure]:
+class _Traced(NamedTuple):
+    """A function traced to be differentiated: its graph, and what it is a graph of.
+
+    The graph's parameters are `operands`: the inputs, then what the function reads from outside.
+    `structure` is that of the inputs, `result` that of the results.
+    """
+
+    graph: Graph
+    operands: tuple[Tracer, ...]
+    inputs: tuple[Tracer, ...]
+    structure: tree.Structure
+    result: tree.Structure
+
+    def inlined(self, graph: Graph, more: Sequence[Tracer]) -> list[Tracer]:
+        """The results of a graph of the operands and `more`, in the scope that is current now."""
+        builder = current().builder
+        given = [x.value().atom for x in (*self.operands, *more)]
+        return [wrap(builder.value(atom)) for atom in builder.inline(graph, given)]
+
+
+def _traced(fn: Callable[..., Any], args: tuple[Any, ...]) -> _Traced:
     """`fn` traced on copies of its arguments' leaves, the inputs to differentiate by."""
     leaves, structure = tree.flatten(args)
     inputs = [as_input(leaf) for leaf in leaves]
@@ -151,7 +166,9 @@ def _traced(
             " assign to a copy",
             user_loc(),
         )
-    return inner, inputs, structure
+    # The values that the inputs have now: they may be assigned to before the graph is used again.
+    operands = tuple(wrap(value) for value in inner.operands)
+    return _Traced(inner.graph, operands, tuple(inputs), structure, inner.structure)
 
 
 def _fitting(
@@ -209,66 +226,50 @@ def jacobian(fn: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any]
 
 
 def _jacobian(fn: Callable[..., Any], args: tuple[Any, ...], is_single: bool) -> Any:
-    inner, inputs, structure = _traced(fn, args)
-    outs = [out.type for out in inner.graph.outs]
+    traced = _traced(fn, args)
+    outs = [out.type for out in traced.graph.outs]
     if any(type.dtype not in FLOATS for type in outs):
         raise errors.GradientError(
             "a Jacobian exists for floating-point results; leave the others out", user_loc()
         )
-    columns, rows = sum(x.size for x in inputs), sum(type.size for type in outs)
-    blocks = _by_rows if rows < columns else _by_columns
-    of_result = [
-        tree.unflatten(structure, list(own)) for own in blocks(fn, args, inner, inputs, structure)
-    ]
-    return tree.unflatten(inner.structure, [row[0] if is_single else row for row in of_result])
+    columns, rows = sum(x.size for x in traced.inputs), sum(type.size for type in outs)
+    if not columns or not rows:
+        blocks = [[_zeros(type.shape, x) for x in traced.inputs] for type in outs]
+    else:
+        blocks = (_by_rows if rows < columns else _by_columns)(traced, outs)
+    of_result = [tree.unflatten(traced.structure, own) for own in blocks]
+    return tree.unflatten(traced.result, [row[0] if is_single else row for row in of_result])
 
 
 Blocks = list[list[Any]]
 """The derivative of each result (outer) by each input (inner)."""
 
 
-def _by_rows(
-    fn: Callable[..., Any],
-    args: tuple[Any, ...],
-    inner: Inner,
-    inputs: Sequence[Tracer],
-    structure: tree.Structure,
-) -> Blocks:
+def _by_rows(traced: _Traced, outs: Sequence[Type]) -> Blocks:
     """Reverse mode: a batch of cotangents, one unit vector for each element of the results."""
-    types = [out.type for out in inner.graph.outs]
-    unit = _unit_vectors([(type.dtype, type.shape) for type in types])
-    if unit is None:
-        return [[_zeros(type.shape, x) for x in inputs] for type in types]
-    _, pull = _traced_vjp(fn, args)
-    rows = tree.flatten(vmap(pull)(tree.unflatten(inner.structure, unit)))[0]
-    starts = np.cumsum([0, *(type.size for type in types)])
+    unit = _unit_vectors([(type.dtype, type.shape) for type in outs])
+    _, pull = _vjp_of(traced)
+    rows = tree.flatten(vmap(pull)(tree.unflatten(traced.result, unit)))[0]
+    starts = np.cumsum([0, *(type.size for type in outs)])
+    pairs = list(zip(rows, traced.inputs, strict=True))
     return [
-        [row[low:high].reshape(type.shape + x.shape) for row, x in zip(rows, inputs, strict=True)]
-        for type, low, high in zip(types, starts[:-1], starts[1:], strict=True)
+        [row[low:high].reshape(type.shape + x.shape) for row, x in pairs]
+        for type, low, high in zip(outs, starts[:-1], starts[1:], strict=True)
     ]
 
 
-def _by_columns(
-    fn: Callable[..., Any],
-    args: tuple[Any, ...],
-    inner: Inner,
-    inputs: Sequence[Tracer],
-    structure: tree.Structure,
-) -> Blocks:
+def _by_columns(traced: _Traced, outs: Sequence[Type]) -> Blocks:
     """Forward mode: a batch of tangents, one unit vector for each element of the inputs."""
-    types = [out.type for out in inner.graph.outs]
-    unit = _unit_vectors([(x.dtype_name, x.shape) for x in inputs])
-    if unit is None:
-        return [[_zeros(type.shape, x) for x in inputs] for type in types]
-    push = vmap(lambda tangents: _traced_jvp(fn, args, tangents)[1])
-    columns = tree.flatten(push(tree.unflatten(structure, unit)))[0]
-    starts = np.cumsum([0, *(x.size for x in inputs)])
+    unit = _unit_vectors([(x.dtype_name, x.shape) for x in traced.inputs])
+    push = vmap(lambda tangents: _jvp_of(traced, tangents)[1])
+    columns = tree.flatten(push(tree.unflatten(traced.structure, unit)))[0]
+    starts = np.cumsum([0, *(x.size for x in traced.inputs)])
     return [
         [
             np.moveaxis(column[low:high], 0, -1).reshape(type.shape + x.shape)
-            for x, low, high in zip(inputs, starts[:-1], starts[1:], strict=True)
+            for x, low, high in zip(traced.inputs, starts[:-1], starts[1:], strict=True)
         ]
-        for type, column in zip(types, columns, strict=True)
+        for type, column in zip(outs, columns, strict=True)
     ]
 
 
@@ -276,12 +277,10 @@ def _zeros(shape: tuple[int, ...], x: Tracer) -> np.ndarray:
     return np.zeros(shape + x.shape, x.dtype)
 
 
-def _unit_vectors(kinds: Sequence[tuple[str, tuple[int, ...]]]) -> list[Tracer] | None:
+def _unit_vectors(kinds: Sequence[tuple[str, tuple[int, ...]]]) -> list[Tracer]:
     """The rows of the identity, one for each element of all values, cut into the values' shapes."""
     sizes = [math.prod(shape) for _, shape in kinds]
     total = sum(sizes)
-    if not total:
-        return None
     builder = current().builder
     vectors, start = [], 0
     for (dtype, shape), size in zip(kinds, sizes, strict=True):

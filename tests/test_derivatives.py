@@ -203,3 +203,36 @@ def test_wrong_arguments(call: Any, error: type, message: str) -> None:
     with pytest.raises(error) as raised:
         call()
     assert message in str(raised.value)
+
+
+def test_a_pullback_may_be_called_in_a_branch_and_in_a_loop() -> None:
+    def energy(v: Any) -> Any:
+        return np.sum(np.sin(v) * v)
+
+    def chosen(x: Any) -> Any:
+        y, pullback = gc.vjp(energy, x)
+        if y > 0:
+            return pullback(1.0)[0]
+        return x
+
+    np.testing.assert_allclose(gc.compile(chosen)(X), np.sin(X) + X * np.cos(X), rtol=1e-12)
+
+    def drifting(x: Any, slopes: Any) -> Any:
+        _, pullback = gc.vjp(np.sin, x)
+        for _ in range(50):
+            slopes = slopes + 0.01 * pullback(slopes)[0]
+        return slopes
+
+    expected = V * (1 + 0.01 * np.cos(X)) ** 50
+    np.testing.assert_allclose(gc.compile(drifting)(X, V), expected, rtol=1e-12)
+
+
+def test_a_jacobian_traces_its_function_once() -> None:
+    calls = []
+
+    def counted(x: Any) -> Any:
+        calls.append(1)
+        return narrow(x)
+
+    gc.trace(gc.jacobian(counted), X)
+    assert len(calls) == 1
