@@ -40,6 +40,10 @@ class ArityError(GraphcError, TypeError):
     """An operation or graph given the wrong number of values."""
 
 
+class UndecidedSizeError(GraphcError, TypeError):
+    """A question about a symbolic size whose answer depends on the number."""
+
+
 # ---- run time ------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,460 @@
+"""Symbolic sizes: what stands in a shape where the number is not known yet.
+
+A `Dim` is a polynomial with integer coefficients in named sizes: `B`, `784*B`, `2*B + 1`.  The IR
+treats two sizes as equal when they are the same polynomial.  A named size stands for any integer
+from `SMALLEST` upwards: 0 and 1 have rules of their own in NumPy (nothing to reduce, broadcasting),
+so they are never hidden behind a name.
+
+What can be said of every such size is answered: `784*B > 8` is true, `B - B` is the int 0.  What
+depends on the number is a question, and there are three ways to put it:
+
+- a decision of speed alone (tile or not, divide among threads or not) asks `hint(size)`, the
+  example that a name carries; no answer makes it wrong;
+- while a function is traced, a question is answered for the example at hand and remembered by
+  `answering`, so that the trace is used for sizes alone that give the same answers;
+- anywhere else it raises `errors.UndecidedSizeError`, and the compiler falls back to fixed sizes.
+
+`==` outside of a trace is the exception: there it asks for the same polynomial, which is what types
+being equal means.  Unequal polynomials may still be the same number: `B - 1 == 1` is false, and B
+may be 2.  So code that reads an inequality off it has to be right for equal numbers as well.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, SupportsIndex
+
+from graphc.errors import ShapeError, UndecidedSizeError
+
+SMALLEST = 2
+"""The least size that a name stands for."""
+
+EXAMPLE = 64
+"""The example of a name that was written down rather than found in an argument."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Symbol:
+    """A named size.  Two symbols of one name are equal, whatever their examples."""
+
+    name: str
+    example: int = field(default=EXAMPLE, compare=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Monomial = tuple[Symbol, ...]
+"""A product of symbols, in the order of their names: `()` is 1, `(B, B)` is B squared."""
+
+
+class Question(NamedTuple):
+    """`left relation right`, where `relation` is "==" or "<"."""
+
+    left: Size
+    relation: str
+    right: Size
+
+    def __str__(self) -> str:
+        return f"{self.left} {self.relation} {self.right}"
+
+    def holds(self, sizes: Mapping[str, int]) -> bool:
+        """The answer for known sizes."""
+        left, right = evaluate(self.left, sizes), evaluate(self.right, sizes)
+        return left == right if self.relation == "==" else left < right
+
+
+Answer = Callable[[Question], bool]
+_ANSWER: ContextVar[Answer | None] = ContextVar("_ANSWER", default=None)
+
+
+@contextmanager
+def answering(answer: Answer) -> Iterator[None]:
+    """Let `answer` decide what the polynomials alone do not, within the block."""
+    token = _ANSWER.set(answer)
+    try:
+        yield
+    finally:
+        _ANSWER.reset(token)
+
+
+class Dim:
+    """An integer polynomial in named sizes that is not a constant; see the module.
+
+    >>> batch = dim("B")
+    >>> 2 * batch + 1, (784 * batch) // 784, batch - batch
+    (2*B + 1, B, 0)
+    >>> batch > 1, batch == 2 * batch
+    (True, False)
+    """
+
+    __slots__ = ("_hash", "_terms")
+    __array_ufunc__ = None  # NumPy's integers leave arithmetic to the methods here
+
+    def __init__(self, terms: Mapping[Monomial, int]):
+        self._terms = tuple(sorted(terms.items(), key=_printing_order))
+        self._hash = hash(self._terms)
+
+    @property
+    def terms(self) -> tuple[tuple[Monomial, int], ...]:
+        """Monomials and their coefficients, none of which is 0; the constant comes last."""
+        return self._terms
+
+    @property
+    def symbols(self) -> tuple[Symbol, ...]:
+        """The symbols in it, each once, by name."""
+        return tuple(sorted({symbol for monomial, _ in self._terms for symbol in monomial}))
+
+    def __str__(self) -> str:
+        text = ""
+        for monomial, coefficient in self._terms:
+            sign = "-" if coefficient < 0 else "+"
+            factors = [str(abs(coefficient))] if abs(coefficient) != 1 or not monomial else []
+            product = "*".join([*factors, *map(str, monomial)])
+            text += f" {sign} {product}" if text else f"{sign.strip('+')}{product}"
+        return text
+
+    __repr__ = __str__
+
+    # ---- arithmetic ------------------------------------------------------------------------------
+
+    def __add__(self, other: object) -> Size:
+        total: Size = _combine(self, other, 1)
+        return total
+
+    __radd__ = __add__
+
+    def __sub__(self, other: object) -> Size:
+        difference: Size = _combine(self, other, -1)
+        return difference
+
+    def __rsub__(self, other: object) -> Size:
+        difference: Size = _combine(-self, other, 1)
+        return difference
+
+    def __neg__(self) -> Dim:
+        return Dim({monomial: -coefficient for monomial, coefficient in self._terms})
+
+    def __mul__(self, other: object) -> Size:
+        right = _terms_of(other)
+        if right is None:
+            return NotImplemented
+        total: Counter[Monomial] = Counter()
+        for monomial, coefficient in self._terms:
+            for by, factor in right.items():
+                total[tuple(sorted((*monomial, *by)))] += coefficient * factor
+        return from_terms(total)
+
+    __rmul__ = __mul__
+
+    def __divmod__(self, other: object) -> Any:
+        return _divided(self, other, slice(None))
+
+    def __rdivmod__(self, other: object) -> Any:
+        return _divided(other, self, slice(None))
+
+    def __floordiv__(self, other: object) -> Any:
+        return _divided(self, other, 0)
+
+    def __rfloordiv__(self, other: object) -> Any:
+        return _divided(other, self, 0)
+
+    def __mod__(self, other: object) -> Any:
+        return _divided(self, other, 1)
+
+    def __rmod__(self, other: object) -> Any:
+        return _divided(other, self, 1)
+
+    # ---- questions -------------------------------------------------------------------------------
+
+    def __eq__(self, other: object) -> bool:
+        right = _terms_of(other)
+        if right is None:
+            return NotImplemented
+        if dict(self._terms) == right:
+            return True
+        answer = _ANSWER.get()
+        if answer is None:
+            return False
+        difference = from_terms(Counter(dict(self._terms)), right, -1)
+        least, most = bounds(difference)
+        if (least is not None and least > 0) or (most is not None and most < 0):
+            return False
+        return answer(Question(self, "==", from_terms(Counter(right))))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __lt__(self, other: object) -> Any:
+        return _less(self, other)
+
+    def __gt__(self, other: object) -> Any:
+        return _less(other, self)
+
+    def __le__(self, other: object) -> Any:
+        more = _less(other, self)
+        return more if more is NotImplemented else not more
+
+    def __ge__(self, other: object) -> Any:
+        less = _less(self, other)
+        return less if less is NotImplemented else not less
+
+    def __bool__(self) -> bool:
+        least, most = bounds(self)
+        if (least is not None and least > 0) or (most is not None and most < 0):
+            return True
+        return not _ask(Question(self, "==", 0))
+
+    def __index__(self) -> int:
+        """The number itself: an answer fixes every size in it."""
+        if _ANSWER.get() is None or not _ask(Question(self, "==", hint(self))):
+            raise UndecidedSizeError(
+                f"the number that {self} stands for is needed; give the arrays a fixed size"
+            )
+        return hint(self)
+
+    __int__ = __index__
+
+
+Size = int | Dim
+Shape = tuple[Size, ...]
+
+
+def dim(name: str, example: int = EXAMPLE) -> Dim:
+    """The size called `name`, an identifier, at least `SMALLEST`.
+
+    Raises `errors.ShapeError` for another name or a smaller example.
+    """
+    if not name.isidentifier():
+        raise ShapeError(f"{name!r} does not name a size; take an identifier, like 'B'")
+    if example < SMALLEST:
+        raise ShapeError(f"the size {name} has the example {example}; the least is {SMALLEST}")
+    return Dim({(Symbol(name, example),): 1})
+
+
+def hint(size: Size) -> int:
+    """An example of what the size may be, for decisions of speed."""
+    return evaluate(size, None)
+
+
+def evaluate(size: Size, sizes: Mapping[str, int] | None) -> int:
+    """The number, where each symbol has the value in `sizes`, or its example if that is None.
+
+    Raises `errors.ShapeError` for a symbol without a value.
+    """
+    if not isinstance(size, Dim):
+        return size
+    total = 0
+    for monomial, coefficient in size.terms:
+        total += coefficient * math.prod(_value(symbol, sizes) for symbol in monomial)
+    return total
+
+
+def _value(symbol: Symbol, sizes: Mapping[str, int] | None) -> int:
+    if sizes is None:
+        return symbol.example
+    if symbol.name not in sizes:
+        raise ShapeError(f"the size {symbol} has no value; give it one: {symbol}=64")
+    return sizes[symbol.name]
+
+
+def substitute(size: Size, sizes: Mapping[str, Size]) -> Size:
+    """The polynomial with other sizes in the place of some symbols."""
+    if not isinstance(size, Dim):
+        return size
+    total: Size = 0
+    for monomial, coefficient in size.terms:
+        product: Size = coefficient
+        for symbol in monomial:
+            product = product * sizes.get(symbol.name, Dim({(symbol,): 1}))
+        total = total + product
+    return total
+
+
+def symbols_of(sizes: Iterable[Size]) -> tuple[Symbol, ...]:
+    """The symbols in some sizes, each once, by name."""
+    return tuple(sorted({symbol for size in sizes for symbol in getattr(size, "symbols", ())}))
+
+
+def bounds(size: Size) -> tuple[int | None, int | None]:
+    """The least and the greatest value over all sizes, None where not known or without end.
+
+    With each symbol written as `SMALLEST` + something from 0 upwards, a polynomial whose other
+    coefficients are all positive is least where that something is 0: at its constant.
+    """
+    if not isinstance(size, Dim):
+        return size, size
+    shifted = {s.name: Dim({(s,): 1, (): SMALLEST}) for s in size.symbols}
+    terms = _terms_of(substitute(size, shifted)) or {}
+    constant = terms.pop((), 0)
+    rises = all(coefficient > 0 for coefficient in terms.values())
+    falls = all(coefficient < 0 for coefficient in terms.values())
+    return (constant if rises else None), (constant if falls else None)
+
+
+def from_terms(
+    terms: Counter[Monomial], others: Mapping[Monomial, int] | None = None, sign: int = 1
+) -> Size:
+    """The size with these terms, and `sign` times the others: an int where it is constant."""
+    total = Counter(terms)
+    for monomial, coefficient in (others or {}).items():
+        total[monomial] += sign * coefficient
+    kept = {monomial: coefficient for monomial, coefficient in total.items() if coefficient}
+    return kept.get((), 0) if set(kept) <= {()} else Dim(kept)
+
+
+def _printing_order(term: tuple[Monomial, int]) -> tuple[int, tuple[str, ...]]:
+    """Higher powers first, then by name: `B*B + 2*B + 1`."""
+    monomial, _ = term
+    return -len(monomial), tuple(symbol.name for symbol in monomial)
+
+
+def _terms_of(value: object) -> dict[Monomial, int] | None:
+    """The terms of a size; None for what is none."""
+    if isinstance(value, Dim):
+        return dict(value.terms)
+    if not isinstance(value, SupportsIndex):
+        return None
+    number = value.__index__()
+    return {(): number} if number else {}
+
+
+def _combine(left: Dim, right: object, sign: int) -> Any:
+    terms = _terms_of(right)
+    if terms is None:
+        return NotImplemented
+    return from_terms(Counter(dict(left.terms)), terms, sign)
+
+
+def _less(left: object, right: object) -> Any:
+    """Whether left < right; by bounds of the difference, or else by an answer."""
+    small, large = _terms_of(left), _terms_of(right)
+    if small is None or large is None:
+        return NotImplemented
+    least, most = bounds(from_terms(Counter(large), small, -1))
+    if least is not None and least > 0:
+        return True
+    if most is not None and most <= 0:
+        return False
+    return _ask(Question(from_terms(Counter(small)), "<", from_terms(Counter(large))))
+
+
+def _ask(question: Question) -> bool:
+    answer = _ANSWER.get()
+    if answer is None:
+        raise UndecidedSizeError(
+            f"whether {question} depends on the size; give the arrays a fixed one"
+        )
+    return answer(question)
+
+
+# ---- division ------------------------------------------------------------------------------------
+
+
+def _divided(left: object, right: object, which: int | slice) -> Any:
+    """Quotient and remainder (or one of them) where each is one polynomial for every size.
+
+    Elsewhere the numbers are needed, as by `int(size)`.
+    """
+    over, under = _terms_of(left), _terms_of(right)
+    if over is None or under is None:
+        return NotImplemented
+    if not under:
+        raise ZeroDivisionError(f"{left} // 0")
+    quotient, rest = _long_division(Counter(over), under)
+    divisor = from_terms(Counter(under))
+    for whole, left_over in ((quotient, rest), (quotient - 1, rest + divisor)):
+        if _is_remainder(left_over, divisor):
+            return (whole, left_over)[which]
+    return divmod(int(from_terms(Counter(over))), int(divisor))[which]
+
+
+def _is_remainder(rest: Size, divisor: Size) -> bool:
+    """Whether 0 <= rest < divisor for every size, or the same below a negative divisor."""
+    if rest == 0:
+        return True
+    least, most = bounds(rest)
+    gap = bounds(divisor - rest)
+    if least is not None and least >= 0:
+        return gap[0] is not None and gap[0] > 0
+    return most is not None and most <= 0 and gap[1] is not None and gap[1] < 0
+
+
+def _long_division(over: Counter[Monomial], under: Mapping[Monomial, int]) -> tuple[Size, Size]:
+    """Polynomials with over = quotient * under + rest, the rest as small as coefficients allow."""
+    (leading, factor), *_ = sorted(under.items(), key=_printing_order)
+    quotient: Counter[Monomial] = Counter()
+    rest: Counter[Monomial] = Counter()
+    while over:
+        monomial, coefficient = min(over.items(), key=_printing_order)
+        others = _without(monomial, leading)
+        times = 0 if others is None else coefficient // factor
+        if others is None or (times * factor != coefficient and monomial):
+            rest[monomial] += over.pop(monomial)
+            continue
+        quotient[others] += times
+        for term, by in under.items():
+            over[tuple(sorted((*others, *term)))] -= times * by
+        if not monomial:
+            rest[monomial] += over.pop(monomial)  # what a constant divisor leaves
+        over = Counter({term: number for term, number in over.items() if number})
+    return from_terms(quotient), from_terms(rest)
+
+
+def _without(monomial: Monomial, divisor: Monomial) -> Monomial | None:
+    """The product without the factors of another one, None where it has not all of them."""
+    left = list(monomial)
+    for symbol in divisor:
+        if symbol not in left:
+            return None
+        left.remove(symbol)
+    return tuple(left)
+
+
+# ---- reading -------------------------------------------------------------------------------------
+
+
+def parse_size(text: str, examples: Mapping[str, int] | None = None) -> Size:
+    """The size that a text says: `"784"`, `"B"`, `"2*B + 1"`.
+
+    Raises `errors.ShapeError` for what is not made of names, integers, `+`, `-` and `*`.
+    """
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except SyntaxError:
+        tree = None
+    size = None if tree is None else _read(tree, examples or {})
+    if size is None:
+        raise ShapeError(f"{text!r} is no size; write names, integers, +, - and *: '2*B + 1'")
+    return size
+
+
+def _read(tree: ast.expr, examples: Mapping[str, int]) -> Size | None:
+    match tree:
+        case ast.Constant(value=int(number)) if not isinstance(number, bool):
+            return number
+        case ast.Name(id=name):
+            return dim(name, examples.get(name, EXAMPLE))
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            inner = _read(operand, examples)
+            return None if inner is None else -inner
+        case ast.BinOp(left=left, op=operation, right=right) if type(operation) in _ARITHMETIC:
+            first, second = _read(left, examples), _read(right, examples)
+            if first is None or second is None:
+                return None
+            return _ARITHMETIC[type(operation)](first, second)
+    return None
+
+
+_ARITHMETIC: Mapping[type, Callable[[Any, Any], Size]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+}
