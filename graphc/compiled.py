@@ -26,7 +26,7 @@ from graphc.runtime.calling import MISS
 from graphc.runtime.listing import log_kernels
 from graphc.runtime.llvm.entry import prepare
 from graphc.runtime.step import Step
-from graphc.runtime.threads import allowed_threads
+from graphc.runtime.threads import allowed_threads, expect_threads
 from graphc.slow_call import run_slowly
 from graphc.switches import SWITCHES
 from graphc.trace import numpy_api as _numpy_api  # noqa: F401 - the first trace needs it
@@ -231,7 +231,7 @@ class Compiled:
                 return returned
         leaves = None if entry is None else entry.leaves_of(args, kwargs)
         if entry is None or leaves is None:
-            prepare()
+            prepare(expect_threads)
             leaves, structure = tree.flatten((args, kwargs))
             entry = self._of(leaves, structure, args, kwargs)
         return self._run(entry, leaves)
@@ -261,7 +261,7 @@ class Compiled:
 
     def _call_donating(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         leaves, structure = tree.flatten((args, kwargs))
-        prepare()
+        prepare(expect_threads)
         entry = self._of(leaves, structure, args, kwargs)
         returned = self._run(entry, leaves)
         for i in entry.donated:

@@ -73,7 +73,6 @@ class Step:
         self.program: Program = divided
         if divided.shares > 1:
             self.program = place_barriers(divided, self.arena)
-            start_pool()
         clock.end("plan")
         flags = FAST_MATH if fastmath else ""
         emitted = emit_step(self.program, self.arena, target, STEP, flags)
@@ -81,6 +80,8 @@ class Step:
         self._calls = emitted.names
         add_symbols(_external_addresses(graph))
         lapack.provide(self.text)
+        if divided.shares > 1:
+            start_pool()
         clock.end("emit")
         self._code = compile_text(self.text, target=target)
         clock.end("machine code")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from graphc.runtime.llvm import pool
-from graphc.runtime.llvm.jit import Machine, add_symbols, compile_text
+from graphc.runtime.llvm.jit import QUICK, Machine, add_symbols, compile_text
 from graphc.runtime.llvm.target import host_target
 
 MOST = pool.MOST_THREADS
@@ -106,20 +106,41 @@ def _read(path: Path) -> str:
 
 # ---- the pool ------------------------------------------------------------------------------------
 
-_starting = threading.Lock()
+
+class _Starting:
+    """One thread at a time makes the pool; a forked child does not wait for a thread it lacks."""
+
+    lock = threading.Lock()
+
+    @classmethod
+    def renew(cls) -> None:
+        cls.lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Starting.renew)
 
 
 def start_pool() -> None:
-    """Have the pool's functions known to the code that is compiled next."""
-    with _starting:
+    """Have the pool's functions known to the code that is linked next."""
+    with _Starting.lock:
         _pool()
         _register_controller()
 
 
+def expect_threads() -> None:
+    """Make the pool, if steps may use more than one thread: most of them will."""
+    if has_pool() and allowed_threads() > 1:
+        start_pool()
+
+
 @functools.cache
 def _pool() -> Machine:
-    """The pool's machine code, which is never freed: its threads run it until the process ends."""
-    machine = compile_text(pool.pool_text(host_target().triple))
+    """The pool's machine code, which is never freed: its threads run it until the process ends.
+
+    Compiled quickly: how long a barrier takes is up to the caches that talk to each other.
+    """
+    machine = compile_text(pool.pool_text(host_target().triple), QUICK)
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(machine))
     add_symbols({name: machine.address(name) for name in (pool.RUN, pool.BARRIER)})
     reset = ctypes.PYFUNCTYPE(None)(machine.address(pool.RESET))

@@ -451,6 +451,20 @@ def test_the_entry_point_is_loaded_beside_the_first_trace():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_waits_until_the_entry_point_is_loaded():
+    program = (
+        "import os, graphc as gc\n"
+        "from graphc.runtime.llvm import entry\n"
+        "entry.prepare(lambda: None)\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    os._exit(0 if entry._Loading.done is not None else 1)\n"
+        "assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_does_not_wait_for_a_thread_that_it_lacks(monkeypatch):
     waiting = threading.Event()

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -286,10 +287,15 @@ class _Loading:
     thread: threading.Thread | None = None
 
 
-def prepare() -> None:
-    """Begin to load the entry point beside whatever this thread does next."""
+def prepare(first: Callable[[], None]) -> None:
+    """Begin to run `first` and to load the entry point beside whatever this thread does next."""
+
+    def load() -> None:
+        first()
+        _load()
+
     if _Loading.done is None and _Loading.thread is None:
-        thread = threading.Thread(target=_load, name="graphc entry point")
+        thread = threading.Thread(target=load, name="graphc entry point")
         with suppress(RuntimeError):  # no threads any more: the interpreter is shutting down
             thread.start()
             _Loading.thread = thread
@@ -301,12 +307,22 @@ def _entry_point() -> _EntryPoint:
     No lock: two threads that compile it both do no harm, and a forked child, in which the thread
     that was at it does not exist, must not wait for it.
     """
-    if _Loading.thread is not None:
-        _Loading.thread.join()
+    _wait()
     if _Loading.done is None:
         _load()
         assert _Loading.done is not None
     return _Loading.done
+
+
+def _wait(seconds: float | None = None) -> None:
+    """For the thread that loads the entry point."""
+    if _Loading.thread is not None:
+        _Loading.thread.join(seconds)
+
+
+if hasattr(os, "register_at_fork"):
+    # A fork amid it would give the child locks of LLVM and ours that nobody there gives back.
+    os.register_at_fork(before=lambda: _wait(1.0))
 
 
 def _load() -> None:
