@@ -67,6 +67,15 @@ class MissingLibraryError(GraphcError, ImportError):
     """An operation runs in a library that is not installed."""
 
 
+class DeviceOperationError(GraphcError, NotImplementedError):
+    """An operation that a device cannot run."""
+
+
+class DeviceFaultError(GraphcError, RuntimeError):
+    """Code on a device did what it must not: memory outside of a buffer, threads that wait for
+    others that never come."""
+
+
 class DivisionByZeroError(GraphcError, ZeroDivisionError):
     """A branch that divides Python's own zero was taken."""
 

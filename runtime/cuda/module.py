@@ -1,0 +1,60 @@
+"""One LLVM module with the device functions of all kernels of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphc.runtime.cuda.device_kernel import VECTOR_BYTES, Launches, Limits
+from graphc.runtime.cuda.emit_kernel import KernelEmitter
+from graphc.runtime.kernel import Kernel
+from graphc.runtime.llvm.builder import Module
+from graphc.runtime.program import Root
+
+ALIGNED = frozenset({"argument", "result", "constant", "arena"})
+"""The kinds of memory that begin at a multiple of `VECTOR_BYTES`."""
+
+
+class DeviceModule:
+    """Collects the code of kernels; `text` is LLVM IR for `ptx.py` and for `emulation.py`.
+
+    `flags` are the fast-math flags of the user's arithmetic, "" for IEEE.
+    """
+
+    def __init__(self, flags: str = "", limits: Limits | None = None):
+        self.module = Module()
+        self.flags = flags
+        self.limits = limits or Limits()
+        self._known: dict[tuple[str, tuple[int, ...], tuple[int, ...]], Launches] = {}
+
+    def add(self, kernel: Kernel, roots: Sequence[Root]) -> Launches:
+        """The launches that run `kernel` on this memory: one root for each of its buffers.
+
+        Kernels that differ in nothing, on memory that overlaps in the same way, share their code.
+        Raises `errors.DeviceOperationError` for what no device can run.
+        """
+        key = repr(kernel), alignments(roots), overlaps(roots)
+        if key not in self._known:
+            name = f"{kernel.name}_{len(self._known)}"
+            emitter = KernelEmitter(
+                self.module, kernel._replace(name=name), roots, key[1], self.flags, self.limits
+            )
+            self._known[key] = emitter.emit()
+        return self._known[key]
+
+    @property
+    def text(self) -> str:
+        return f"{self.module}attributes #0 = {{ nounwind }}\n"
+
+
+def alignments(roots: Sequence[Root]) -> tuple[int, ...]:
+    """Of how many bytes the address of each root is known to be a multiple."""
+    return tuple(VECTOR_BYTES if root.kind in ALIGNED else 1 for root in roots)
+
+
+def overlaps(roots: Sequence[Root]) -> tuple[int, ...]:
+    """For each pair of roots: 0 if they never share memory, 2 if they are one, 1 if they may."""
+    return tuple(
+        2 if one is other else int(not set(one.memories()).isdisjoint(other.memories()))
+        for i, one in enumerate(roots)
+        for other in roots[:i]
+    )

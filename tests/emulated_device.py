@@ -1,0 +1,82 @@
+"""Run the kernels of a graph as a device would, each memory an array of exactly its size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from graphc.ir import NUMPY_DTYPES, Graph
+from graphc.runtime.cuda.device_kernel import Limits
+from graphc.runtime.cuda.emulation import EmulatedModule
+from graphc.runtime.cuda.module import DeviceModule
+from graphc.runtime.planner import make_program
+from graphc.runtime.program import Call, Program, Root
+
+SMALL = Limits(threads=64, most_blocks=3, most_workspace=1 << 12)
+"""So few threads that small arrays need several turns."""
+
+
+def device_module(graph: Graph, flags: str = "", limits: Limits | None = None) -> DeviceModule:
+    """The code of all kernels of a fused graph."""
+    module = DeviceModule(flags, limits)
+    for call in calls(make_program(graph)):
+        module.add(call.kernel, call.roots)
+    return module
+
+
+def calls(program: Program) -> list[Call]:
+    """The kernels of a program without conditionals and loops, in order."""
+    assert all(isinstance(item, Call) for item in program.items), "only kernels"
+    return [item for item in program.items if isinstance(item, Call)]
+
+
+class Emulated:
+    """A fused graph without control flow, to be called on arrays; results are fresh."""
+
+    def __init__(self, graph: Graph, limits: Limits | None = None, backwards: bool = False):
+        self.program = make_program(graph)
+        self.module = DeviceModule("", limits)
+        self.launches = [self.module.add(c.kernel, c.roots) for c in calls(self.program)]
+        self.code = EmulatedModule(self.module.text, backwards)
+
+    def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        program = self.program
+        memory: dict[Root, np.ndarray] = {}
+        for root, array in zip(program.arguments, arrays, strict=True):
+            memory[root] = _aligned(np.array(array, order="C").reshape(-1))
+        for call, launches in zip(calls(program), self.launches, strict=True):
+            for root in call.roots:
+                if root not in memory:
+                    memory[root] = self._fresh(root)
+            buffers = [memory[root] for root in call.roots]
+            work = _aligned(np.full(launches.workspace_bytes, 255, np.uint8))
+            everything = [*buffers, work]
+            ranges = [(a.ctypes.data, a.nbytes) for a in everything]
+            for kernel in launches.kernels:
+                self.code.launch(kernel, [start for start, _ in ranges], ranges)
+        results = []
+        updates = {result: argument for argument, result in program.graph.updates}
+        for j, out in enumerate(program.graph.outs):
+            root = program.results[j] or program.arguments[updates[j]]
+            if root not in memory:
+                memory[root] = self._fresh(root)
+            results.append(memory[root].reshape(out.type.shape))
+        return results
+
+    def _fresh(self, root: Root) -> np.ndarray:
+        """New memory, which holds the constant, or NaN and other rubbish."""
+        if root.kind == "constant":
+            return _aligned(np.array(self.program.constants[root.number].array).reshape(-1))
+        dtype = np.dtype(NUMPY_DTYPES[root.dtype])
+        rubbish = np.full(root.nbytes, 255, np.uint8)
+        return _aligned(rubbish.view(dtype))
+
+
+def _aligned(array: np.ndarray) -> np.ndarray:
+    """A copy that begins at a multiple of 256 bytes."""
+    block = np.empty(array.nbytes + 256, np.uint8)
+    start = -block.ctypes.data % 256
+    copied = block[start : start + array.nbytes].view(array.dtype)
+    copied[:] = array
+    return copied

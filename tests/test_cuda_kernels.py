@@ -1,0 +1,54 @@
+"""Kernels as a device runs them, emulated, beside the interpreter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from emulated_device import SMALL, Emulated, device_module
+from models import softmax
+from running import assert_ulps, assert_within, build, fused, interpret, op
+
+from graphc.ir import Graph, Type
+from graphc.ops.elementwise import exp
+from graphc.runtime.cuda.ptx import ptx
+
+
+def draw(graph: Graph, seed: int = 0) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [
+        np.asarray(rng.normal(size=p.type.shape)).astype(p.type.numpy_dtype) for p in graph.params
+    ]
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (64,), (1000,), (3, 5, 8), (0,), (5, 0)])
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_elementwise(shape: tuple[int, ...], dtype: str) -> None:
+    graph = build([Type(dtype, shape)] * 2, lambda x, y: exp(x) * y)
+    arrays = draw(graph)
+    (expected,) = interpret(graph, arrays)
+    for limits in (None, SMALL):
+        (got,) = Emulated(fused(graph), limits)(arrays)
+        assert_ulps(got, expected, 4)
+
+
+def test_threads_take_neighbouring_elements_in_one_access() -> None:
+    module = device_module(fused(build([Type("f32", (4096,))], exp)))
+    text = ptx(module.text)
+    assert "ld.global.v4" in text and "st.global.v4" in text
+
+
+@pytest.mark.parametrize(
+    "types, make",
+    [
+        ([Type("f32", (9, 33))], softmax),
+        ([Type("f64", (5, 7)), Type("f64", (7, 9))], lambda a, b: op("matmul")(a, b)),
+    ],
+    ids=["rows", "product"],
+)
+def test_against_the_interpreter(types, make) -> None:  # type: ignore[no-untyped-def]
+    graph = build(types, make)
+    arrays = draw(graph)
+    for limits, backwards in ((None, False), (SMALL, True)):
+        got = Emulated(fused(graph), limits, backwards)(arrays)
+        for one, expected in zip(got, interpret(graph, arrays), strict=True):
+            assert_within(one, expected, 1e-6 * np.maximum(1, np.abs(expected)))
