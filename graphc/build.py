@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
+from graphc.dims import Dim
 from graphc.ir import (
     INTS,
     NO_ATTRS,
@@ -56,16 +57,16 @@ class Value:
         return self.atom.type
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> tuple[Any, ...]:
         return self.atom.type.shape
 
     @property
     def dtype(self) -> str:
         return self.atom.type.dtype
 
-    def literal(self, number: bool | int | float) -> Value:
+    def literal(self, number: bool | int | float | Dim) -> Value:
         """`number` with this value's dtype and shape."""
-        return Value(self.builder, literal(number, self.type))
+        return self.builder.literal(number, self.type)
 
     def __add__(self, other: Any) -> Value:
         return OPS["add"](self, other)
@@ -109,8 +110,14 @@ class Builder:
         self.params.append(var)
         return Value(self, var)
 
-    def literal(self, number: bool | int | float, type: Type) -> Value:
-        return Value(self, literal(number, type))
+    def literal(self, number: bool | int | float | Dim, type: Type) -> Value:
+        """A number with a type; that of a symbolic size is read when the step runs."""
+        if not isinstance(number, Dim):
+            return Value(self, literal(number, type))
+        (size,) = self.emit(OPS["dimension"], (), {"size": number})
+        if type.dtype != size.dtype:
+            size = OPS["cast"](size, dtype=type.dtype)
+        return OPS["broadcast"](size, shape=type.shape, axes=()) if type.shape else size
 
     def constant(self, array: np.ndarray) -> Value:
         """An array as a value; an array of equal elements becomes a literal."""

@@ -29,7 +29,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, SupportsIndex
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from graphc.errors import ShapeError, UndecidedSizeError
 
@@ -299,6 +301,15 @@ def bounds(size: Size) -> tuple[int | None, int | None]:
     return (constant if rises else None), (constant if falls else None)
 
 
+def surely_less(left: Size, right: Size) -> bool:
+    """Whether left < right for every size; false where it depends on the number.
+
+    For rules that refuse what can never be right and leave the rest to the numbers.
+    """
+    least, _ = bounds(right - left)
+    return least is not None and least > 0
+
+
 def from_terms(
     terms: Counter[Monomial], others: Mapping[Monomial, int] | None = None, sign: int = 1
 ) -> Size:
@@ -317,10 +328,10 @@ def _printing_order(term: tuple[Monomial, int]) -> tuple[int, tuple[str, ...]]:
 
 
 def _terms_of(value: object) -> dict[Monomial, int] | None:
-    """The terms of a size; None for what is none."""
+    """The terms of a size; None for what is none, such as a traced number."""
     if isinstance(value, Dim):
         return dict(value.terms)
-    if not isinstance(value, SupportsIndex):
+    if not isinstance(value, (int, np.integer)):
         return None
     number = value.__index__()
     return {(): number} if number else {}

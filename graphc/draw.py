@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graphc.ir import Atom, Dense, Eqn, Graph, Lit, Loc, Type, Var, subgraphs
+from graphc.dims import Dim
+from graphc.ir import Atom, Dense, Eqn, Graph, Lit, Loc, Type, Var, size_text, subgraphs
 from graphc.text import layout, literal_text, value_text
 
 Names = Mapping[Var, str]
@@ -206,7 +207,8 @@ def to_json(graph: Graph) -> dict[str, Any]:
               loc: {file, line} or None
     atom      {"var": name} or {"literal": text, "type": type}, the text as in the text form
     value     a bool, int, string, None or finite float as it is; {"float": "nan", "inf" or "-inf"};
-              a list for a tuple; {"dense": type, "base64": little-endian bytes}
+              a list for a tuple; {"size": text} for a symbolic size;
+              {"dense": type, "base64": little-endian bytes}
     """
     return _json_graph(graph, layout(graph)[0])
 
@@ -249,6 +251,8 @@ def _json_value(value: Any) -> Any:
         return [_json_value(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": repr(value)}
+    if isinstance(value, Dim):
+        return {"size": size_text(value)}
     if isinstance(value, Dense):
         array = value.array
         data = array.astype(array.dtype.newbyteorder("<")).tobytes()

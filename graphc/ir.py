@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphc.dims import Shape, Size
+
 if TYPE_CHECKING:
     from graphc.build import Value
 
@@ -41,17 +43,21 @@ INTS = frozenset({"i32", "i64"})
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """The dtype (`"f32"`) and shape of a value.  Prints as `f32[64,1000]`."""
+    """The dtype (`"f32"`) and shape of a value.  Prints as `f32[64,1000]`, `f32[2*B+1,10]`.
+
+    The entries of a shape are ints or symbolic (`graphc.dims.Size`; to a type checker anything,
+    since most code does with a symbolic size what it does with an int).
+    """
 
     dtype: str
-    shape: tuple[int, ...] = ()
+    shape: tuple[Any, ...] = ()
 
     @property
     def rank(self) -> int:
         return len(self.shape)
 
     @property
-    def size(self) -> int:
+    def size(self) -> Any:
         """The number of elements."""
         return math.prod(self.shape)
 
@@ -60,17 +66,22 @@ class Type:
         return np.dtype(object) if self.dtype == "tape" else NUMPY_DTYPES[self.dtype]
 
     @property
-    def nbytes(self) -> int:
+    def nbytes(self) -> Any:
         return self.size * self.numpy_dtype.itemsize
 
-    def with_shape(self, shape: tuple[int, ...]) -> Type:
+    def with_shape(self, shape: Shape) -> Type:
         return Type(self.dtype, tuple(shape))
 
     def with_dtype(self, dtype: str) -> Type:
         return Type(dtype, self.shape)
 
     def __str__(self) -> str:
-        return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+        return f"{self.dtype}[{','.join(map(size_text, self.shape))}]"
+
+
+def size_text(size: Size) -> str:
+    """A size as types and attributes write it: `2*B+1`."""
+    return str(size).replace(" ", "")
 
 
 TAPE = Type("tape")
@@ -252,6 +263,18 @@ class Graph:
         from graphc.text import print_graph
 
         return print_graph(self)
+
+    def bind(self, **sizes: int) -> Graph:
+        """The graph with numbers in the place of symbolic sizes: `graph.bind(B=64)`.
+
+        Sizes that are left out stay symbolic.  The result is verified.
+
+        Raises `errors.ShapeError` for a name that no size of the graph has and a number below 2,
+        and `errors.VerifyError` where the graph has no meaning for these numbers.
+        """
+        from graphc.binding import bind
+
+        return bind(self, sizes)
 
     def to_networkx(self) -> Any:
         """The graph as a `networkx.MultiDiGraph`, one node an equation, one edge a value."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from graphc.dims import hint
 from graphc.ir import Atom, Eqn, Graph, Loc, Type, Var, all_eqns
 from graphc.ops import linalg
 from graphc.ops.control import fused
@@ -205,7 +206,7 @@ def _source_lines(body: Graph) -> list[Loc]:
 
 def _flops(eqn: Eqn) -> int:
     if eqn.op is linalg.matmul:
-        return 2 * eqn.out.type.size * eqn.ins[0].type.shape[-1]
+        return hint(2 * eqn.out.type.size * eqn.ins[0].type.shape[-1])
     if eqn.op in VIEWS or eqn.op is cast or not eqn.outs:
         return 0
     sizes = [atom.type.size for atom in (*eqn.ins, *eqn.outs)]

@@ -17,6 +17,7 @@ from typing import Any
 
 import graphc.ops  # noqa: F401 - fills OPS
 from graphc import errors
+from graphc.dims import Dim, surely_less
 from graphc.ir import (
     DTYPE_NAMES,
     FLOATS,
@@ -39,7 +40,7 @@ NEIGHBOURS = 3
 
 BOOL = Type("bool")
 INT_BITS = {"i32": 32, "i64": 64}
-PLAIN_KINDS = frozenset({bool, int, float, str, type(None)})
+PLAIN_KINDS = frozenset({bool, int, float, str, Dim, type(None)})
 
 
 def verify(graph: Graph, checked: set[Eqn] | None = None) -> None:
@@ -179,10 +180,11 @@ def _check_type(type: Type) -> None:
         choices = ", ".join(NUMPY_DTYPES)
         raise _Fault(errors.UnknownDTypeError, f"{type} has no known dtype; choose from {choices}")
     for size in type.shape:
-        if size.__class__ is not int or size < 0:
+        if size.__class__ not in (int, Dim) or surely_less(size, 0):
             raise _Fault(
                 errors.DimensionError,
-                f"{type} has the dimension {size!r}; a dimension is an int from 0 upwards",
+                f"{type} has the dimension {size!r}; a dimension is an int from 0 upwards, or a"
+                " symbolic size",
             )
 
 
@@ -247,7 +249,7 @@ def _check_attr(name: str, value: Any) -> None:
         raise _Fault(
             errors.AttributeKindError,
             f"attribute {name} holds a {_kind(value)}; attributes are bool, int, float, str, None,"
-            " Dense, a Graph, or tuples of the first six",
+            " a size, Dense, a Graph, or tuples of the first seven",
         )
 
 

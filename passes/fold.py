@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from graphc.build import literal
+from graphc.dims import Dim
 from graphc.ir import FLOATS, OPS, Atom, Dense, Eqn, Graph, Lit, Op, Type
 from graphc.ops import control, reduce, shape
 from graphc.passes.rewrite import Result, Rewriter, Rule, is_number, rewrite, table
@@ -146,6 +147,12 @@ def take_known_branch(at: Rewriter, eqn: Eqn) -> Result:
     return at.splice(eqn.attrs["then" if predicate.value else "else"], operands)
 
 
+def known_dimension(at: Rewriter, eqn: Eqn) -> Result:
+    """dimension(64) = 64."""
+    size = eqn.attrs["size"]
+    return None if isinstance(size, Dim) else literal(size, eqn.out.type)
+
+
 def body_in_its_place(at: Rewriter, eqn: Eqn) -> Result:
     """checkpoint(x) and custom(x) are their `body`: gradients have been taken."""
     return at.splice(eqn.attrs["body"], eqn.ins)
@@ -166,6 +173,7 @@ LITERALS: tuple[tuple[str, Rule], ...] = (
     *((name, extremum_of_literal) for name in ("max", "min", "any", "all")),
     *((name, total_of_literal) for name in ("sum", "prod")),
     ("cond", take_known_branch),
+    ("dimension", known_dimension),
     ("checkpoint", body_in_its_place),
     ("custom", body_in_its_place),
     ("check", check_that_holds),
@@ -175,7 +183,7 @@ LITERALS: tuple[tuple[str, Rule], ...] = (
 ARRAYS: tuple[tuple[str, Rule], ...] = tuple(
     (op.name, known_arrays)
     for op in OPS.values()
-    if op.effect is None and op not in (*control.HOLDING, shape.broadcast)
+    if op.effect is None and op not in (*control.HOLDING, shape.broadcast, shape.dimension)
 )
 
 FOLDING = (*LITERALS, *ARRAYS)

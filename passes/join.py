@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 
+from graphc.dims import hint
 from graphc.ir import Atom, Eqn, Graph
 from graphc.ops import control, shape
 from graphc.passes.fuse import enclosed, everywhere, in_order
@@ -176,5 +177,5 @@ def _is_small(eqn: Eqn, beside: Eqn) -> bool:
 def _work(eqn: Eqn) -> int:
     """The elements that the loops of a kernel run over."""
     if eqn.attrs["kind"] in PARTS:
-        return eqn.out.type.size
-    return math.prod(eqn.attrs["domain"])
+        return hint(eqn.out.type.size)
+    return hint(math.prod(eqn.attrs["domain"]))

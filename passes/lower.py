@@ -16,6 +16,7 @@ from graphc.ir import FLOATS, OPS, Atom, Dense, Eqn, Graph, Lit, Op
 from graphc.ops import index, linalg, reduce, shape
 from graphc.ops.elementwise import equal, isnan, logical_not, logical_or, where
 from graphc.passes import lower_linalg, lower_special
+from graphc.passes.fold import known_dimension
 from graphc.passes.rewrite import Result, Rewriter, Rule, rewrite, table
 
 INT64_MIN = -(2**63)
@@ -75,6 +76,7 @@ LOWERINGS = table(
         ("argmax", _position_of(reduce.max)),
         ("argmin", _position_of(reduce.min)),
         ("check", lower_check),
+        ("dimension", known_dimension),
         *(
             (name, operands_in_memory)
             for name, op in OPS.items()

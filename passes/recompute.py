@@ -22,6 +22,7 @@ from types import MappingProxyType
 
 from graphc.axis_maps import AxisMap, is_read_elsewhere, operand_map
 from graphc.build import rename
+from graphc.dims import hint
 from graphc.ir import Atom, Eqn, Graph, Var
 from graphc.ops import control, linalg
 from graphc.ops.costs import cost
@@ -188,7 +189,7 @@ def _burden(eqn: Eqn) -> int:
 
 
 def _is_large(atom: Atom) -> bool:
-    return atom.type.nbytes >= LARGE
+    return hint(atom.type.nbytes) >= LARGE
 
 
 # ---- how a result is made ------------------------------------------------------------------------

@@ -168,7 +168,7 @@ SCRATCH_ALIGNMENT = 64
 
 def scratch_step(size: int, dtype: str) -> int:
     """Elements from one share's part of a scratch buffer to the next: whole cache lines."""
-    each = SCRATCH_ALIGNMENT // Type(dtype).nbytes
+    each = SCRATCH_ALIGNMENT // Type(dtype).numpy_dtype.itemsize
     return -(-max(size, 1) // each) * each
 
 

@@ -107,4 +107,4 @@ def _lanes(kernel: Kernel, vector_bytes: int) -> int:
 
 
 def _size(dtype: str) -> int:
-    return Type(dtype).nbytes
+    return Type(dtype).numpy_dtype.itemsize

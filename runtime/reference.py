@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
+from graphc.binding import bind, read_sizes
+from graphc.dims import Dim
 from graphc.ir import Atom, Eqn, Graph, Lit, Type, Var
 from graphc.ops import control
 
@@ -21,6 +23,7 @@ Observer = Callable[[Eqn, Sequence[np.ndarray], Sequence[np.ndarray]], None]
 def evaluate(graph: Graph, *arrays: Any, observe: Observer | None = None) -> tuple[np.ndarray, ...]:
     """Run `graph` on `arrays`, its parameters in order; all of its results, in order.
 
+    Symbolic sizes are read off the shapes of the arrays.
     Results that update a parameter are returned like the others: no argument is changed.
     `observe(eqn, ins, outs)` is called after each equation that holds no graph; nothing is printed
     then.
@@ -36,6 +39,8 @@ def evaluate(graph: Graph, *arrays: Any, observe: Observer | None = None) -> tup
         raise errors.ArityError(
             f"{graph.name} takes {len(graph.params)} arrays, {len(arrays)} were given"
         )
+    if any(isinstance(size, Dim) for param in graph.params for size in param.type.shape):
+        graph = bind(graph, read_sizes(graph.in_types, [np.shape(array) for array in arrays]))
     pairs = zip(arrays, graph.params, strict=True)
     values = [_as_argument(a, p.type, i) for i, (a, p) in enumerate(pairs)]
     with np.errstate(all="ignore"):

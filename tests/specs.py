@@ -389,6 +389,8 @@ def _moves() -> Iterator[Case]:
     for dtype, shape in itertools.product(EVERY, ((), (0,), (1,), (3, 7))):
         value = draw(Type(dtype, shape), "special", np.random.default_rng(3))
         yield Case("constant", (), {"value": Dense(value)})
+    for size in (0, 1, 2**40):
+        yield Case("dimension", (), {"size": size})
 
 
 TAKEN: tuple[tuple[Shape, Shape, int], ...] = (
@@ -594,6 +596,7 @@ NO_GRADIENT = {
     "stop_gradient": "is a constant for differentiation",
     "constant": "has no operands",
     "iota": "has no operands",
+    "dimension": "has no operands",
     "empty_tape": "has no operands",
     "is_empty": "gives a bool",
     "floor_divide": "is constant between jumps",

@@ -268,7 +268,7 @@ RULES: list[tuple[Callable[[], Graph], type[errors.VerifyError], str]] = [
         errors.AttributeKindError,
         (
             "model.py:7: attribute axes holds a list; attributes are bool, int, float, str, None,"
-            " Dense, a Graph, or tuples of the first six"
+            " a size, Dense, a Graph, or tuples of the first seven"
         ),
     ),
     (
@@ -276,7 +276,7 @@ RULES: list[tuple[Callable[[], Graph], type[errors.VerifyError], str]] = [
         errors.AttributeKindError,
         (
             "model.py:7: attribute axes holds a int64; attributes are bool, int, float, str, None,"
-            " Dense, a Graph, or tuples of the first six"
+            " a size, Dense, a Graph, or tuples of the first seven"
         ),
     ),
     (
@@ -284,7 +284,7 @@ RULES: list[tuple[Callable[[], Graph], type[errors.VerifyError], str]] = [
         errors.AttributeKindError,
         (
             "model.py:7: attribute value holds a Dense of uint8; attributes are bool, int, float, str,"
-            " None, Dense, a Graph, or tuples of the first six"
+            " None, a size, Dense, a Graph, or tuples of the first seven"
         ),
     ),
     # ---- cond ----
@@ -362,12 +362,12 @@ RULES: list[tuple[Callable[[], Graph], type[errors.VerifyError], str]] = [
     (
         lambda: graph_of(params=(Var(Type("f32", (2, -1)), "x"),)),
         errors.DimensionError,
-        "f32[2,-1] has the dimension -1; a dimension is an int from 0 upwards",
+        "f32[2,-1] has the dimension -1; a dimension is an int from 0 upwards, or a symbolic size",
     ),
     (
         lambda: graph_of(params=(Var(Type("f32", (2.0,)), "x"),)),  # type: ignore[arg-type]
         errors.DimensionError,
-        "f32[2.0] has the dimension 2.0; a dimension is an int from 0 upwards",
+        "f32[2.0] has the dimension 2.0; a dimension is an int from 0 upwards, or a symbolic size",
     ),
     (
         lambda: graph_of(params=(Var(Type("tape"), "x"),)),

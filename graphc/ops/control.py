@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphc import errors
+from graphc.dims import Dim, Shape, Size, surely_less
 from graphc.ir import Atom, Eqn, Graph, Op, Type, register
 
 
@@ -101,12 +102,12 @@ while_ = register(
 
 
 def _infer_scan(
-    *operands: Type, carried: int, sequences: int, length: int, reverse: bool, body: Graph
+    *operands: Type, carried: int, sequences: int, length: Size, reverse: bool, body: Graph
 ) -> tuple[Type, ...]:
     _expect_count("scan", "carried", carried, len(operands))
     _expect_count("scan", "sequences", sequences, len(operands) - carried)
-    if type(length) is not int or length < 0:
-        raise errors.ShapeError(f"scan: length={length!r}; it is an int from 0 upwards")
+    if type(length) not in (int, Dim) or surely_less(length, 0):
+        raise errors.ShapeError(f"scan: length={length!r}; it is an int from 0 upwards, or a size")
     if type(reverse) is not bool:
         raise errors.ShapeError(f"scan: reverse={reverse!r}; it is true or false")
     initial = operands[:carried]
@@ -122,7 +123,7 @@ def _infer_scan(
     return (*initial, *stacked)
 
 
-def _slice_of(sequence: Type, length: int) -> Type:
+def _slice_of(sequence: Type, length: Size) -> Type:
     if sequence.shape[:1] != (length,):
         raise errors.ShapeError(
             f"scan: a sequence is {sequence}; its first axis has the length {length}"
@@ -237,7 +238,7 @@ def _infer_fused(
     *operands: Type,
     body: Graph,
     kind: str,
-    domain: tuple[int, ...] = (),
+    domain: Shape = (),
     reduce: tuple[int, ...] = (),
     maps: tuple[tuple[int | None, ...], ...] = (),
 ) -> tuple[Type, ...]:

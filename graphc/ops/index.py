@@ -14,6 +14,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
+from graphc.dims import Size, surely_less
 from graphc.ir import FLOATS, INTS, OPS, Op, Type, register
 from graphc.ops.effects import described
 from graphc.ops.elementwise import cast, equal, maximum, minimum, where
@@ -142,8 +143,8 @@ scatter_add = register(
 # ---- last_writer ---------------------------------------------------------------------------------
 
 
-def _infer_last_writer(positions: Type, *, count: int) -> tuple[Type, ...]:
-    if positions.dtype != "i64" or positions.rank != 1 or count < 0:
+def _infer_last_writer(positions: Type, *, count: Size) -> tuple[Type, ...]:
+    if positions.dtype != "i64" or positions.rank != 1 or surely_less(count, 0):
         raise errors.ShapeError(f"last_writer: takes i64 positions in a row, not {positions}")
     return (Type("i64", (count,)),)
 

@@ -10,13 +10,14 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
+from graphc.dims import Shape
 from graphc.ir import FLOATS, OPS, Op, Type, register
 from graphc.ops.elementwise import ANY, BOOL, NUMBERS, Rule, cast, equal, expect_dtype, where
 
 Axes = tuple[int, ...]
 
 
-def without(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:
+def without(shape: Shape, axes: Axes) -> Shape:
     """`shape` with the given axes left out."""
     return tuple(n for i, n in enumerate(shape) if i not in axes)
 

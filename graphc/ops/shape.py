@@ -14,6 +14,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
+from graphc.dims import Shape, Size, surely_less
 from graphc.ir import FLOATS, INTS, NUMPY_DTYPES, Dense, Op, Type, register
 from graphc.ops.reduce import sum as reduce_sum
 
@@ -26,10 +27,10 @@ def _check(ok: bool, message: str) -> None:
 # ---- reshape, transpose --------------------------------------------------------------------------
 
 
-def _infer_reshape(x: Type, *, shape: tuple[int, ...]) -> tuple[Type, ...]:
+def _infer_reshape(x: Type, *, shape: Shape) -> tuple[Type, ...]:
     result = x.with_shape(shape)
     _check(
-        result.size == x.size and all(n >= 0 for n in shape),
+        result.size == x.size and not any(surely_less(n, 0) for n in shape),
         f"reshape: {x} has {x.size} elements, shape {tuple(shape)} has {result.size}",
     )
     return (result,)
@@ -66,7 +67,7 @@ transpose: Op = register(
 # ---- broadcast -----------------------------------------------------------------------------------
 
 
-def _infer_broadcast(x: Type, *, shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[Type, ...]:
+def _infer_broadcast(x: Type, *, shape: Shape, axes: tuple[int, ...]) -> tuple[Type, ...]:
     _check(
         len(axes) == x.rank and list(axes) == sorted(set(axes)),
         f"broadcast: {x} needs {x.rank} increasing axes, not {axes}",
@@ -112,17 +113,17 @@ broadcast = register(
 Ints = tuple[int, ...]
 
 
-def _expect_window(name: str, whole: Ints, starts: Ints, sizes: Ints, steps: Ints) -> None:
-    """Every element that the window names lies inside `whole`."""
+def _expect_window(name: str, whole: Shape, starts: Shape, sizes: Shape, steps: Ints) -> None:
+    """Every element that the window names lies inside `whole`, as far as sizes are known."""
     _check(
         len(starts) == len(sizes) == len(steps) == len(whole),
         f"{name}: needs a start, a size and a step for each of {len(whole)} axes",
     )
     for extent, start, size, step in zip(whole, starts, sizes, steps, strict=True):
-        last = start + (size - 1) * step
-        inside = size == 0 or (0 <= start < extent and 0 <= last < extent)
+        ends = (start, start + (size - 1) * step)
+        outside = any(surely_less(end, 0) or surely_less(extent, end + 1) for end in ends)
         _check(
-            step != 0 and size >= 0 and inside,
+            step != 0 and not surely_less(size, 0) and not (surely_less(0, size) and outside),
             f"{name}: start {start}, size {size}, step {step} leave an axis of {extent}",
         )
 
@@ -202,7 +203,7 @@ update_slice = register(
 
 def _infer_pad(x: Type, *, low: Ints, high: Ints, value: bool | int | float) -> tuple[Type, ...]:
     _check(
-        len(low) == len(high) == x.rank and all(n >= 0 for n in (*low, *high)),
+        len(low) == len(high) == x.rank and not any(surely_less(n, 0) for n in (*low, *high)),
         f"pad: widths {low}, {high} do not fit {x}",
     )
     return (x.with_shape(tuple(a + n + b for a, n, b in zip(low, x.shape, high, strict=True))),)
@@ -280,6 +281,21 @@ def _infer_constant(*, value: Dense) -> tuple[Type, ...]:
 
 
 constant = register(Op("constant", _infer_constant, lambda value: value.array, None))
+
+
+def _infer_dimension(*, size: Size) -> tuple[Type, ...]:
+    _check(not surely_less(size, 0), f"dimension: {size} is no size")
+    return (Type("i64"),)
+
+
+dimension = register(
+    Op(
+        "dimension",
+        _infer_dimension,
+        lambda size: np.int64(size),
+        doc="A size as a number: what a symbolic one is when the step runs.",
+    )
+)
 
 VIEWS = frozenset({reshape, transpose, broadcast, slice})
 """Ops whose result is a rearranged reading of their input."""

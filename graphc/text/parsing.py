@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any, NoReturn
 
 from graphc import errors
+from graphc.dims import Size
 from graphc.ir import NO_ATTRS, OPS, Atom, Dense, Eqn, Graph, Lit, Op, Type, Var
 from graphc.text.tokens import Tokens
 from graphc.text.values import (
@@ -14,8 +17,8 @@ from graphc.text.values import (
     LITERAL_WORDS,
     dense_of_bytes,
     dense_of_numbers,
-    read_dimension,
     read_number,
+    read_size,
     read_string,
 )
 from graphc.verify import verify
@@ -109,10 +112,11 @@ class _Parser:
     def new_type(self, text: str) -> Type:
         dtype, _, inside = text[:-1].partition("[")
         try:
-            shape = tuple(map(read_dimension, inside.split(","))) if inside.strip() else ()
+            shape = tuple(map(read_size, inside.split(","))) if inside.strip() else ()
         except ValueError:
             self.fail(
-                f"bad type {text[:40]}", "write whole numbers with commas between: f32[64,1000]"
+                f"bad type {text[:40]}",
+                "write whole numbers or symbolic sizes with commas between: f32[64,2*B+1]",
             )
         return Type(dtype, shape)
 
@@ -310,6 +314,8 @@ class _Parser:
             return self.tuple()
         if text == "dense":
             return self.dense()
+        if kind == "size" or (text in self.size_names and text not in CONSTANTS):
+            return self.size()
         if kind != "number" and text not in CONSTANTS:
             self.expected("a value", 'write a number, true, false, none, "text", dense or a tuple')
         try:
@@ -318,6 +324,21 @@ class _Parser:
             self.fail(f"bad number: {error}", "infinity is written inf")
         self.at += 1
         return value
+
+    @functools.cached_property
+    def size_names(self) -> frozenset[str]:
+        """The names of sizes in the types of the text: another word is no value."""
+        types = (t for t, kind in zip(self.texts, self.kinds, strict=True) if kind == "type")
+        inside = (text.partition("[")[2] for text in types)
+        return frozenset(name for text in inside for name in re.findall("[A-Za-z_]\\w*", text))
+
+    def size(self) -> Size:
+        try:
+            size = read_size(self.texts[self.at])
+        except ValueError as error:
+            self.fail(f"bad size: {error}", "write names and numbers with +, - and *: 2*B+1")
+        self.at += 1
+        return size
 
     def tuple(self) -> tuple[Any, ...]:
         self.enter()

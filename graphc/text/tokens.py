@@ -8,17 +8,20 @@ from typing import NoReturn
 from graphc import errors
 from graphc.ir import Loc
 
+_NAME = "[A-Za-z_][A-Za-z0-9_]*+"
+_TERM = f"(?: [0-9]+ | {_NAME} )"
 _TOKEN = re.compile(
     r"""\s*+ (?:
       (?P<var>     % [A-Za-z_][A-Za-z0-9_]* )
-    | (?P<type>    [A-Za-z_][A-Za-z0-9_]* \[ [-0-9,\s]* \] )
+    | (?P<type>    [A-Za-z_][A-Za-z0-9_]* \[ [-+*A-Za-z0-9_,\s]* \] )
+    | (?P<size>    -? TERM (?: [-+*] TERM )+ | - (?!inf\b) NAME )
     | (?P<number>  -? [0-9]+ (?: \.[0-9]* )? (?: [eE][-+]?[0-9]+ )? | -inf\b )
     | (?P<word>    [A-Za-z_][A-Za-z0-9_.]* )
     | (?P<string>  " [^"\\\n]*+ (?: \\[^\n] [^"\\\n]*+ )*+ " )
     | (?P<comment> \# [^\n]* )
     | (?P<mark>    := | [(){}\[\],:=] )
     | (?P<end>     \Z )
-    | (?P<bad>     . ) )""",
+    | (?P<bad>     . ) )""".replace("TERM", _TERM).replace("NAME", _NAME),
     re.VERBOSE | re.DOTALL,
 )
 _SOURCE_LINE = re.compile(r"# ?(.*):([0-9]{1,18})\s*", re.DOTALL)

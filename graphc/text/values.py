@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from graphc.ir import DTYPE_NAMES, FLOATS, NUMPY_DTYPES, Dense, Lit, Type
+from graphc.dims import Dim, Size, parse_size
+from graphc.ir import DTYPE_NAMES, FLOATS, NUMPY_DTYPES, Dense, Lit, Type, size_text
 from graphc.verify import holds, nearest_f32, same_float
 
 READABLE_ELEMENTS = 16
@@ -39,7 +40,15 @@ def value_text(value: Any) -> str:
         return f"({items},)" if len(value) == 1 else f"({items})"
     if isinstance(value, Dense) and value.array.dtype in DTYPE_NAMES:
         return _dense_text(value)
+    if isinstance(value, Dim):
+        return _size_text(value)
     return _number_text(value, "f64") if type(value) in (bool, int, float) else opaque_text(value)
+
+
+def _size_text(size: Dim) -> str:
+    """A symbolic size among attributes; of a name that has another meaning there, as a product."""
+    text = size_text(size)
+    return f"1*{text}" if text in CONSTANTS or text in RESERVED else text
 
 
 def opaque_text(value: object) -> str:
@@ -102,6 +111,7 @@ def _expect_elements(type: Type, count: int, of_bytes: bool = False) -> None:
 CONSTANTS: Mapping[str, bool | float | None] = MappingProxyType(
     {"true": True, "false": False, "none": None, "nan": float("nan"), "inf": float("inf")}
 )
+RESERVED = frozenset({"dense", "return"})
 LITERAL_WORDS = frozenset({"true", "false", "nan", "inf"})
 
 
@@ -124,10 +134,14 @@ def read_number(text: str, dtype: str | None = None) -> Any:
     return rounded if abs(rounded) != float("inf") else value
 
 
-def read_dimension(text: str) -> int:
+def read_size(text: str) -> Size:
+    """The size that `ir.size_text` wrote.  Raises `ValueError` for what is none."""
     if len(text) > MAX_DIGITS:
         raise ValueError(f"more than {MAX_DIGITS} digits")
-    return int(text)
+    try:
+        return int(text)
+    except ValueError:
+        return parse_size(text)
 
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n"}

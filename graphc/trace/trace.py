@@ -10,6 +10,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
+from graphc.dims import Dim, Shape, Size, parse_size
 from graphc.ir import DTYPE_NAMES, NUMPY_DTYPES, Atom, Graph, Type
 from graphc.trace import control, tree
 from graphc.trace.scope import (
@@ -30,7 +31,8 @@ from graphc.trace.tracer import Argument, Tracer, is_python_scalar, lift
 class Spec:
     """The shape and dtype of an array that is not there yet.
 
-    shape  a tuple of sizes
+    shape  a tuple of sizes: whole numbers, and strings that name one or say how one is made of
+           others: `"B"`, `"2*B + 1"`.  A size with a name may be any number from 2 upwards
     dtype  "f32", "f64", "i32", "i64" or "bool", or anything that NumPy takes as such a dtype
 
     Raises `graphc.errors.ShapeError` for a size that is not a whole number >= 0 and
@@ -39,9 +41,11 @@ class Spec:
     >>> import graphc as gc
     >>> gc.Spec((64, 1000), "f32")
     Spec('f32[64,1000]')
+    >>> gc.Spec(("B", 784), "f32")
+    Spec('f32[B,784]')
     """
 
-    shape: tuple[int, ...]
+    shape: Any
     dtype: Any = "f32"
 
     __graphc_leaf__ = True
@@ -58,14 +62,21 @@ class Spec:
         return f"Spec({str(self.type)!r})"
 
 
-def _known_shape(shape: Any) -> tuple[int, ...]:
+def _known_shape(shape: Any) -> Shape:
     sizes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
-    for size in sizes:
-        if not isinstance(size, (int, np.integer)) or isinstance(size, bool) or size < 0:
-            raise errors.ShapeError(
-                f"a shape is made of whole numbers >= 0, not {size!r}; give the size", user_loc()
-            )
-    return tuple(int(size) for size in sizes)
+    return tuple(_known_size(size) for size in sizes)
+
+
+def _known_size(given: Any) -> Size:
+    size = parse_size(given) if isinstance(given, str) else given
+    if isinstance(size, Dim):
+        return size
+    if not isinstance(size, (int, np.integer)) or isinstance(size, bool) or size < 0:
+        raise errors.ShapeError(
+            f"a shape is made of whole numbers >= 0, not {given!r}; give the size or its name",
+            user_loc(),
+        )
+    return int(size)
 
 
 def _known_dtype(dtype: Any) -> str:

@@ -74,7 +74,7 @@ class Tracer:
         return len(self.shape)
 
     @property
-    def size(self) -> int:
+    def size(self) -> Any:
         return self.type.size
 
     @property
@@ -82,7 +82,7 @@ class Tracer:
         return self.dtype.itemsize
 
     @property
-    def nbytes(self) -> int:
+    def nbytes(self) -> Any:
         return self.type.nbytes
 
     @property

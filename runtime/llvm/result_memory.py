@@ -174,7 +174,7 @@ def set_handler(capsule: Any) -> Any:
 
 def is_large(type: Type) -> bool:
     """Whether an array of this type is worth a block that is kept."""
-    return type.nbytes >= LARGE
+    return bool(type.nbytes >= LARGE)
 
 
 def empty_arrays(types: Sequence[Type]) -> list[np.ndarray]:

@@ -1,0 +1,173 @@
+"""Numbers in the place of symbolic sizes, and which numbers: read off the shapes of arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from graphc import errors
+from graphc.dims import SMALLEST, Dim, Size, substitute, symbols_of
+from graphc.ir import OPS, Atom, Eqn, Graph, Lit, Type, Var, all_eqns, size_text
+
+
+def symbol_names(graph: Graph) -> tuple[str, ...]:
+    """The names of the symbolic sizes of a graph, each once, in order."""
+    return tuple(symbol.name for symbol in symbols_of(_sizes(graph)))
+
+
+def _sizes(graph: Graph) -> Iterator[Size]:
+    """Every size in the types of a graph and in its attributes."""
+    for atom in (*graph.params, *graph.outs):
+        yield from atom.type.shape
+    for eqn in all_eqns(graph):
+        for atom in (*eqn.ins, *eqn.outs):
+            yield from atom.type.shape
+        for value in eqn.attrs.values():
+            yield from _sizes_in(value)
+
+
+def _sizes_in(value: Any) -> Iterator[Size]:
+    if isinstance(value, Dim):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _sizes_in(item)
+    elif isinstance(value, Graph):
+        for param in value.params:
+            yield from param.type.shape
+
+
+# ---- reading sizes off shapes --------------------------------------------------------------------
+
+
+def read_sizes(types: Sequence[Type], shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
+    """The number that each symbolic size of some types is for arrays of these shapes.
+
+    Raises `errors.ShapeError` for a shape that a type does not have for any sizes, for two shapes
+    that do not agree, and for a size that occurs in no shape by which it could be told.
+    """
+    sizes: dict[str, int] = {}
+    left = list(_pairs(types, shapes))
+    while left:
+        unsolved = [pair for pair in left if not _settle(*pair, sizes)]
+        if len(unsolved) == len(left):
+            raise errors.ShapeError(
+                f"the sizes in {left[0][1]} cannot be told from the shapes of the arguments; give"
+                " an argument an axis of just that size"
+            )
+        left = unsolved
+    return sizes
+
+
+def _pairs(
+    types: Sequence[Type], shapes: Sequence[tuple[int, ...]]
+) -> Iterator[tuple[int, Type, tuple[int, ...], Size, int]]:
+    for i, (type, shape) in enumerate(zip(types, shapes, strict=True)):
+        if len(shape) != type.rank:
+            raise _misfit(i, shape, type)
+        for size, number in zip(type.shape, shape, strict=True):
+            yield i, type, shape, size, number
+
+
+def _settle(
+    position: int,
+    type: Type,
+    shape: tuple[int, ...],
+    size: Size,
+    number: int,
+    sizes: dict[str, int],
+) -> bool:
+    """Check a size whose numbers are known, or solve it for the one that is not; or say neither."""
+    known = substitute(size, sizes)
+    if not isinstance(known, Dim):
+        if known != number:
+            known_sizes = ", ".join(f"{name} = {n}" for name, n in sizes.items())
+            because = f" with {known_sizes}" if isinstance(size, Dim) else ""
+            raise _misfit(position, shape, type, because)
+        return True
+    terms = dict(known.terms)
+    rest = terms.pop((), 0)
+    if len(terms) != 1 or len(next(iter(terms))) != 1:
+        return False
+    ((symbol,), factor), *_ = terms.items()
+    value, remainder = divmod(number - rest, factor)
+    if remainder or value < SMALLEST:
+        because = f"; {symbol} is a whole number from {SMALLEST} upwards"
+        raise _misfit(position, shape, type, because)
+    sizes[symbol.name] = value
+    return True
+
+
+def _misfit(
+    position: int, shape: tuple[int, ...], type: Type, because: str = ""
+) -> errors.ShapeError:
+    wanted = "(" + ", ".join(map(size_text, type.shape)) + ("," * (type.rank == 1)) + ")"
+    return errors.ShapeError(f"argument {position} has shape {shape}, not {wanted}{because}")
+
+
+# ---- binding -------------------------------------------------------------------------------------
+
+
+def bind(graph: Graph, sizes: Mapping[str, int]) -> Graph:
+    """`graph` with numbers in the place of symbolic sizes; see `Graph.bind`."""
+    names = symbol_names(graph)
+    for name, value in sizes.items():
+        if name not in names:
+            known = f"its sizes are {', '.join(names)}" if names else "all of its sizes are fixed"
+            raise errors.ShapeError(f"{graph.name} has no size {name}; {known}")
+        if type(value) is not int or value < SMALLEST:
+            raise errors.ShapeError(
+                f"{name}={value!r}: a named size is an int from {SMALLEST} upwards; trace the"
+                " function anew for arrays of a smaller size"
+            )
+    from graphc.verify import verify  # here, because it needs the ops, which need the IR
+
+    bound = _bound(graph, sizes)
+    verify(bound)
+    return bound
+
+
+def _bound(graph: Graph, sizes: Mapping[str, int]) -> Graph:
+    names: dict[Var, Atom] = {}
+    params = tuple(_bound_var(param, sizes, names) for param in graph.params)
+    eqns = []
+    for eqn in graph.eqns:
+        known = substitute(eqn.attrs["size"], sizes) if eqn.op is OPS["dimension"] else None
+        if isinstance(known, int):
+            names[eqn.out] = Lit(known, Type("i64"))
+        else:
+            eqns.append(_bound_eqn(eqn, sizes, names))
+    outs = tuple(_bound_atom(atom, sizes, names) for atom in graph.outs)
+    return graph.replace(params=params, eqns=tuple(eqns), outs=outs)
+
+
+def _bound_eqn(eqn: Eqn, sizes: Mapping[str, int], names: dict[Var, Atom]) -> Eqn:
+    ins = tuple(_bound_atom(atom, sizes, names) for atom in eqn.ins)
+    outs = tuple(_bound_var(out, sizes, names) for out in eqn.outs)
+    attrs = {name: _bound_value(value, sizes) for name, value in eqn.attrs.items()}
+    return eqn.replace(ins=ins, outs=outs, attrs=MappingProxyType(attrs))
+
+
+def _bound_value(value: Any, sizes: Mapping[str, int]) -> Any:
+    if isinstance(value, Graph):
+        return _bound(value, sizes)
+    if isinstance(value, tuple):
+        return tuple(_bound_value(item, sizes) for item in value)
+    return substitute(value, sizes) if isinstance(value, Dim) else value
+
+
+def bound_type(type: Type, sizes: Mapping[str, int]) -> Type:
+    """A type with numbers in the place of symbolic sizes."""
+    return type.with_shape(tuple(substitute(size, sizes) for size in type.shape))
+
+
+def _bound_var(var: Var, sizes: Mapping[str, int], names: dict[Var, Atom]) -> Var:
+    names[var] = bound = Var(bound_type(var.type, sizes), var.hint)
+    return bound
+
+
+def _bound_atom(atom: Atom, sizes: Mapping[str, int], names: dict[Var, Atom]) -> Atom:
+    if isinstance(atom, Lit):
+        return Lit(atom.value, bound_type(atom.type, sizes))
+    return names[atom]
