@@ -37,6 +37,7 @@ from graphc.runtime.llvm.builder import (
     constant,
     lane_constants,
 )
+from graphc.runtime.llvm.edges import Line, Range, edges, pieces
 from graphc.runtime.llvm.gemm import MatmulShape, Tile, emit_matmul, workspace_bytes
 from graphc.runtime.llvm.math import ELEMS, SCALARS
 from graphc.runtime.llvm.prefetch import LINE, rows_ahead
@@ -49,6 +50,15 @@ UNROLL = 4
 
 BLOCK = 64
 """Steps of a long sum before its part is added to the whole: half of them round the last bit."""
+
+SPLIT_STEPS = 4
+"""Steps of a vector loop from which on it is divided at the edges of its conditions."""
+
+LONG_PART = 8
+"""Rows between two edges from which on they have code of their own."""
+
+MOST_EDGES = 6
+"""More than these, and the code of all the parts would cost more than it saves."""
 
 COMBINE = {
     "sum": "add",
@@ -165,6 +175,9 @@ class _Emitter:
         self.mask: Reg | None = None
         self.rows_ahead = rows_ahead(kernel)
         self.ahead: dict[Access, int] = {}
+        self.line: Line | None = None
+        """What the range of the indices says of conditions, between the edges of a loop."""
+        self.splits = True
 
     def emit(self) -> None:
         for access in accesses(self.kernel.body):
@@ -174,7 +187,11 @@ class _Emitter:
 
     def block(self, statements: Sequence[Statement]) -> None:
         for statement in statements:
-            self.statement(statement)
+            answer = None if self.line is None else self.line.learn(statement)
+            if answer is not None and isinstance(statement, Compute):
+                self.values[statement.out.number] = constant(answer, "i1")
+            else:
+                self.statement(statement)
 
     def statement(self, statement: Statement) -> None:
         match statement:
@@ -204,7 +221,13 @@ class _Emitter:
             return constant(operand.value, ELEMS[operand.type.dtype])
         return self.values[operand.number]
 
+    def known(self, condition: Operand | None) -> bool | None:
+        """The answer of a condition, where it is one for all indices of this part of a loop."""
+        return None if self.line is None else self.line.known(condition)
+
     def compute(self, statement: Compute) -> Reg:
+        if statement.op == "where" and (answer := self.known(statement.ins[0])) is not None:
+            return self.operand(statement.ins[1 if answer else 2])
         ins = [self.operand(x) for x in statement.ins]
         lanes = max((x.lanes for x in ins), default=1)
         ins = [self.f.splat(x, lanes) for x in ins]
@@ -231,9 +254,13 @@ class _Emitter:
         access = statement.access
         dtype = self.kernel.buffers[access.buffer].dtype
         elem = memory_elem(dtype)
+        holds = self.known(statement.guard)
+        if holds is False:
+            return constant(0, ELEMS[dtype])  # read by nobody
         pointer = self.pointers[access]
         stride = self._vector_stride(access)
-        guard = None if statement.guard is None else self.operand(statement.guard)
+        is_guarded = statement.guard is not None and holds is None
+        guard = self.operand(statement.guard) if is_guarded else None  # type: ignore[arg-type]
         steps = constant(0, "i64")
         if statement.position is not None:
             index = self.operand(statement.position)
@@ -391,11 +418,44 @@ class _Emitter:
         axis, rest = axes[0], axes[1:]
         if loop.vector and not rest:
             return self.vector_loop(loop, axis, totals)
+        for part in self.row_parts(loop, axis):
+            totals = self.rows(loop, axes, part, totals)
+        return totals
+
+    def rows(self, loop: Loop, axes: Sequence[int], part: Range, totals: list[Reg]) -> list[Reg]:
+        """The outermost of some loops over a part of its indices."""
+        axis, rest = axes[0], axes[1:]
+        inside, is_whole = accesses(loop.body), part == (0, self.sizes[axis])
         low, high = self.range_of(axis)
-        inside = accesses(loop.body)
-        with self.f.loop(low, high, 1, totals) as state, self.bound(axis, state.index, inside):
-            state.next = self.nested(loop, rest, state.carried)
-        return state.results
+
+        def run() -> list[Reg]:
+            with self.f.loop(low, high, 1, totals) as state, self.bound(axis, state.index, inside):
+                state.next = self.nested(loop, rest, state.carried)
+            return state.results
+
+        if is_whole:
+            return run()
+        is_long = part[1] - part[0] >= LONG_PART
+        with self.between(axis, part) if is_long else self.unsplit():
+            if axis != self.divided_axis:
+                low, high = constant(part[0], "i64"), constant(part[1], "i64")
+                return run()
+            low = self.f.intrinsic("smax", low, constant(part[0], "i64"))
+            high = self.f.intrinsic("smin", high, constant(part[1], "i64"))
+            return self.guarded(self.f.icmp("slt", low, high), totals, run)
+
+    def row_parts(self, loop: Loop, axis: int) -> tuple[Range, ...]:
+        """A loop around others in pieces between the edges of conditions on its index."""
+        size = self.sizes[axis]
+        found = self.edges_along(loop, axis) if size >= LONG_PART else ()
+        return pieces(size, found, 1) if len(found) <= MOST_EDGES // 2 else ((0, size),)
+
+    def edges_along(self, loop: Loop, axis: int) -> tuple[int, ...]:
+        """Where conditions on the index change their answers; nowhere within a block, whose
+        indices count from its start."""
+        if not self.splits or axis in self.indices:
+            return ()
+        return edges(loop.body, axis, self.sizes[axis])
 
     def range_of(self, axis: int) -> tuple[Reg, Reg]:
         """The indices along an axis that this kernel, or this share of it, runs over."""
@@ -416,44 +476,95 @@ class _Emitter:
         size, width = self.sizes[axis], self.width
         unroll = self.unroll if loop.accumulators and size >= 2 * self.unroll * width else 1
         step = unroll * width
+        parts = self.vector_parts(loop, axis, step)
         if axis == self.divided_axis:
-            return self.share_in_vectors(loop, axis, totals, unroll)
+            return self.share_in_parts(loop, axis, totals, unroll, parts)
         main = size // step * step
-        if main:
-            whole = constant(0, "i64"), constant(main, "i64")
-            totals = self.unrolled(loop, axis, totals, whole, main, unroll)
+        for start, stop in (part for part in parts if part[1] <= main):
+            ends = constant(start, "i64"), constant(stop, "i64")
+            with self.between(axis, (start, stop)):
+                totals = self.unrolled(loop, axis, totals, ends, stop - start, unroll)
         rest = size - main
         if not rest:
             return totals
         self.masks_totals = bool(loop.accumulators)
-        if rest < width:
-            mask = lane_constants([int(lane < rest) for lane in range(width)], "i1")
-            totals = self.one_vector(loop, axis, totals, constant(main, "i64"), mask)
-        else:
-            ends = constant(main, "i64"), constant(size, "i64")
-            totals = self.masked_rest(loop, axis, totals, ends)
+        with self.between(axis, (main, size)):
+            if rest < width:
+                mask = lane_constants([int(lane < rest) for lane in range(width)], "i1")
+                totals = self.one_vector(loop, axis, totals, constant(main, "i64"), mask)
+            else:
+                ends = constant(main, "i64"), constant(size, "i64")
+                totals = self.masked_rest(loop, axis, totals, ends)
         self.masks_totals = False
         return totals
 
-    def share_in_vectors(self, loop: Loop, axis: int, totals: list[Reg], unroll: int) -> list[Reg]:
-        """A share of a vector loop: as many full vectors as there are, and a masked rest."""
+    def vector_parts(self, loop: Loop, axis: int, step: int) -> tuple[Range, ...]:
+        """A vector loop in pieces between the edges of its conditions, the last one of what is
+        left by whole steps; main and rest alone where there are none, or not worth it."""
+        size = self.sizes[axis]
+        main = size // step * step
+        found = self.edges_along(loop, axis) if size >= SPLIT_STEPS * step else ()
+        found = tuple(edge for edge in found if edge < main) if len(found) <= MOST_EDGES else ()
+        whole = pieces(main, found, step) if main else ()
+        return (*whole, (main, size)) if main < size else whole
+
+    @contextmanager
+    def between(self, axis: int, part: Range) -> Iterator[None]:
+        """Inside, the index along `axis` is in `part`, which answers conditions on it."""
+        outer = self.line
+        if part != (0, self.sizes[axis]):
+            self.line = Line({axis: part}, outer)
+        yield
+        self.line = outer
+
+    @contextmanager
+    def unsplit(self) -> Iterator[None]:
+        """Inside, no loop is divided at edges: what is there runs a few times alone."""
+        self.splits = False
+        yield
+        self.splits = True
+
+    def share_in_parts(
+        self, loop: Loop, axis: int, totals: list[Reg], unroll: int, parts: Sequence[Range]
+    ) -> list[Reg]:
+        """A share of a vector loop: of each part what lies within the share."""
+        f, is_split = self.f, any(stop - start >= self.width for start, stop in parts[1:])
+        if not is_split:
+            return self.share_in_vectors(loop, axis, totals, unroll, (LOW, HIGH))
+        for start, stop in parts:
+            low = f.intrinsic("smax", LOW, constant(start, "i64"))
+            high = f.intrinsic("smin", HIGH, constant(stop, "i64"))
+            before = totals
+
+            def run(ends: tuple[Reg, Reg] = (low, high), before: list[Reg] = before) -> list[Reg]:
+                return self.share_in_vectors(loop, axis, before, unroll, ends)
+
+            with self.between(axis, (start, stop)):
+                totals = self.guarded(f.icmp("slt", low, high), totals, run)
+        return totals
+
+    def share_in_vectors(
+        self, loop: Loop, axis: int, totals: list[Reg], unroll: int, ends: tuple[Reg, Reg]
+    ) -> list[Reg]:
+        """A range of a vector loop: as many full vectors as there are, and a masked rest."""
         f, step = self.f, constant(unroll * self.width, "i64")
-        length = f.sub(HIGH, LOW)
+        low, high = ends
+        length = f.sub(high, low)
         full = f.sub(length, f.binary("urem", length, step))
-        stop = f.add(LOW, full)
+        stop = f.add(low, full)
         most = self.kernel.domain[axis]
 
         def main() -> list[Reg]:
-            return self.unrolled(loop, axis, totals, (LOW, stop), most, unroll)
+            return self.unrolled(loop, axis, totals, (low, stop), most, unroll)
 
-        totals = self.guarded(f.icmp("slt", LOW, stop), totals, main)
+        totals = self.guarded(f.icmp("slt", low, stop), totals, main)
         self.masks_totals = bool(loop.accumulators)
         before = totals
 
         def rest() -> list[Reg]:
-            return self.masked_rest(loop, axis, before, (stop, HIGH))
+            return self.masked_rest(loop, axis, before, (stop, high))
 
-        totals = self.guarded(f.icmp("slt", stop, HIGH), totals, rest)
+        totals = self.guarded(f.icmp("slt", stop, high), totals, rest)
         self.masks_totals = False
         return totals
 
