@@ -15,6 +15,7 @@ import numpy as np
 from graphc import errors
 from graphc.dims import Dim
 from graphc.ir import (
+    INT_RANGES,
     INTS,
     NO_ATTRS,
     OPS,
@@ -32,7 +33,10 @@ from graphc.ir import (
 
 
 def literal(value: Any, type: Type) -> Lit:
-    """`value` rounded to `type.dtype` and repeated over `type.shape`."""
+    """`value` rounded to `type.dtype` and repeated over `type.shape`; integers wrap around."""
+    if type.dtype in INTS and isinstance(value, int):
+        least, most = INT_RANGES[type.dtype]
+        return Lit((value - least) % (most - least + 1) + least, type)
     with np.errstate(over="ignore"):
         rounded = type.numpy_dtype.type(value).item()
     return Lit(rounded, type)

@@ -26,8 +26,14 @@ NUMPY_DTYPES: Mapping[str, np.dtype] = MappingProxyType(
     {
         "f32": np.dtype(np.float32),
         "f64": np.dtype(np.float64),
+        "i8": np.dtype(np.int8),
+        "i16": np.dtype(np.int16),
         "i32": np.dtype(np.int32),
         "i64": np.dtype(np.int64),
+        "u8": np.dtype(np.uint8),
+        "u16": np.dtype(np.uint16),
+        "u32": np.dtype(np.uint32),
+        "u64": np.dtype(np.uint64),
         "bool": np.dtype(np.bool_),
     }
 )
@@ -38,7 +44,22 @@ DTYPE_NAMES: Mapping[np.dtype, str] = MappingProxyType({v: k for k, v in NUMPY_D
 FLOATS = frozenset({"f32", "f64"})
 DIFFERENTIABLE = FLOATS | {"tape"}
 """The dtypes of values that have cotangents; that of a tape is a tape."""
-INTS = frozenset({"i32", "i64"})
+SIGNED = frozenset({"i8", "i16", "i32", "i64"})
+UNSIGNED = frozenset({"u8", "u16", "u32", "u64"})
+INTS = SIGNED | UNSIGNED
+INT_RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
+    {
+        name: (int(np.iinfo(kind).min), int(np.iinfo(kind).max))
+        for name, kind in NUMPY_DTYPES.items()
+        if name in INTS
+    }
+)
+"""The least and the greatest number of each integer dtype."""
+
+
+def widest(dtype: str) -> str:
+    """The dtype of 64 bits in which NumPy adds up integers (and bools) of `dtype`."""
+    return "u64" if dtype in UNSIGNED else "i64"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from graphc.dims import Dim, surely_less
 from graphc.ir import (
     DTYPE_NAMES,
     FLOATS,
+    INT_RANGES,
     INTS,
     NUMPY_DTYPES,
     OPS,
@@ -39,7 +40,6 @@ NEIGHBOURS = 3
 """How many equations before and after the offending one a message shows."""
 
 BOOL = Type("bool")
-INT_BITS = {"i32": 32, "i64": 64}
 PLAIN_KINDS = frozenset({bool, int, float, str, Dim, type(None)})
 
 
@@ -210,8 +210,8 @@ def holds(dtype: str, value: object) -> bool:
     if dtype in FLOATS:
         return type(value) is float and (dtype == "f64" or same_float(nearest_f32(value), value))
     if dtype in INTS:
-        bound = 1 << (INT_BITS[dtype] - 1)
-        return type(value) is int and -bound <= value < bound
+        least, most = INT_RANGES[dtype]
+        return type(value) is int and least <= value <= most
     return dtype == "bool" and type(value) is bool
 
 

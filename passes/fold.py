@@ -101,8 +101,7 @@ def total_of_literal(at: Rewriter, eqn: Eqn) -> Result:
 
 def _exact_multiple(x: Lit, count: int, type: Type) -> Lit | None:
     if type.dtype not in FLOATS:  # a sum of integers is a product modulo 2**n
-        factors = np.array([x.value, count]).astype(type.numpy_dtype)
-        return Lit(np.multiply.reduce(factors).item(), type)
+        return literal(int(x.value) * count, type)
     is_exact = float(x.value).is_integer() and abs(x.value * count) <= EXACT_INTEGERS[type.dtype]
     return literal(0.0 + x.value * count, type) if is_exact else None  # a sum starts from 0.0
 

@@ -14,7 +14,7 @@ import numpy as np
 from graphc.build import Value
 from graphc.ir import FLOATS, OPS, Atom, Dense, Eqn, Graph, Lit, Op
 from graphc.ops import index, linalg, reduce, shape
-from graphc.ops.elementwise import equal, isnan, logical_not, logical_or, where
+from graphc.ops.elementwise import cast, equal, isnan, logical_not, logical_or, where
 from graphc.passes import lower_linalg, lower_special
 from graphc.passes.fold import known_dimension
 from graphc.passes.rewrite import Result, Rewriter, Rule, rewrite, table
@@ -55,6 +55,24 @@ def lower_check(at: Rewriter, eqn: Eqn) -> Result:
     return ()
 
 
+PRODUCTS = {
+    **dict.fromkeys(("i8", "i16", "u8", "u16", "u32"), "i32"),
+    "u64": "i64",
+}
+"""In which dtype a product of matrices of integers is computed."""
+
+
+def product_of_words(at: Rewriter, eqn: Eqn) -> Result:
+    """matmul(a, b) = cast(matmul(cast(a), cast(b))): the low bits of sums of products are those of
+    the low bits of the factors."""
+    dtype = eqn.out.type.dtype
+    if dtype not in PRODUCTS:
+        return None
+    factors = [cast(at.value(atom), dtype=PRODUCTS[dtype]) for atom in eqn.ins]
+    product: Value = cast(linalg.matmul(*factors), dtype=dtype)
+    return product.atom
+
+
 def operands_in_memory(at: Rewriter, eqn: Eqn) -> Result:
     """What reads memory, a matrix product or a routine: a literal becomes a number in memory."""
     if not any(isinstance(atom, Lit) for atom in eqn.ins):
@@ -77,6 +95,7 @@ LOWERINGS = table(
         ("argmin", _position_of(reduce.min)),
         ("check", lower_check),
         ("dimension", known_dimension),
+        ("matmul", product_of_words),
         *(
             (name, operands_in_memory)
             for name, op in OPS.items()

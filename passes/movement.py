@@ -224,7 +224,7 @@ def _first_of_run(at: Rewriter, positions: Atom) -> int | None:
     constant = at.definition(positions, shape.constant)
     if constant is None or not 0 < positions.type.size <= READABLE_POSITIONS:
         return None
-    flat = constant.attrs["value"].array.reshape(-1)
+    flat = constant.attrs["value"].array.reshape(-1).astype(np.int64)
     return int(flat[0]) if np.array_equal(flat - flat[0], np.arange(flat.size)) else None
 
 

@@ -19,8 +19,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from graphc.build import literal
-from graphc.ir import FLOATS, INTS, Atom, Eqn, Lit
+from graphc.ir import FLOATS, INTS, NUMPY_DTYPES, SIGNED, Atom, Eqn, Lit
 from graphc.ops import elementwise as ops
 from graphc.passes.rewrite import Pattern, Result, Rewriter, Rule, Term, function, identity
 
@@ -28,6 +30,8 @@ BOOL = frozenset({"bool"})
 
 x, y, z = Term(), Term(), Term()
 """Any value."""
+s = Term(dtypes=FLOATS | SIGNED)
+"""A number with a sign."""
 i, j = Term(dtypes=INTS), Term(dtypes=INTS)
 """Integers."""
 e, f = Term(dtypes=INTS | BOOL), Term(dtypes=INTS | BOOL)
@@ -86,7 +90,7 @@ IDENTITIES: tuple[tuple[Term, Pattern], ...] = (
     # |x| and x**2 do not see the sign; for INT_MIN both sides are the same wrapped value.
     (square(-x), square(x)),
     (square(absolute(x)), square(x)),
-    (absolute(-x), absolute(x)),
+    (absolute(-s), absolute(s)),
     (absolute(absolute(x)), absolute(x)),
     # Powers.  IEEE and NumPy: power(x, 0) is 1 for every x, NaN included.
     (power(x, 0.0), 1.0),
@@ -164,11 +168,12 @@ def _exact_reciprocal(divisor: Atom) -> Lit | None:
 
 
 LOSSLESS = {
-    "bool": frozenset({"bool", "i32", "i64", "f32", "f64"}),
-    "i32": frozenset({"i32", "i64", "f64"}),
-    "i64": frozenset({"i64"}),
-    "f32": frozenset({"f32", "f64"}),
-    "f64": frozenset({"f64"}),
+    source: frozenset(
+        target
+        for target, wide in NUMPY_DTYPES.items()
+        if np.can_cast(kind, wide) and (source, target) not in {("i64", "f64"), ("u64", "f64")}
+    )
+    for source, kind in NUMPY_DTYPES.items()
 }
 """The dtypes that hold every value of a dtype."""
 
@@ -181,14 +186,16 @@ def cast_to_own(at: Rewriter, eqn: Eqn) -> Result:
 def cast_of_cast(at: Rewriter, eqn: Eqn) -> Result:
     """cast(cast(x, wide), dtype) = cast(x, dtype): the first cast changed no value.
 
-    Not from float to integer: there, what lies outside the integers depends on the width.
+    Not from float to integer, nor through a float to an integer that cannot hold every value:
+    there, what lies outside the integers depends on the width.
     """
     inner = at.definition(eqn.ins[0], ops.cast)
     if inner is None:
         return None
     source, dtype = inner.ins[0], eqn.attrs["dtype"]
-    is_lossless = inner.attrs["dtype"] in LOSSLESS[source.type.dtype]
-    if not is_lossless or (source.type.dtype in FLOATS and dtype in INTS):
+    lossless = LOSSLESS[source.type.dtype]
+    through_float = inner.attrs["dtype"] in FLOATS and dtype in INTS
+    if inner.attrs["dtype"] not in lossless or (through_float and dtype not in lossless):
         return None
     return at.make(ops.cast, source, dtype=dtype)
 

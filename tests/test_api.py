@@ -65,7 +65,7 @@ def test_trace_takes_arrays_numbers_and_specs() -> None:
         ((2, -1), "f32", errors.ShapeError, "whole numbers >= 0, not -1"),
         ((2.5,), "f32", errors.ShapeError, "not 2.5"),
         ((True,), "f32", errors.ShapeError, "not True"),
-        ((2,), "f16", errors.DTypeError, "no dtype 'f16'; choose from f32, f64"),
+        ((2,), "f5", errors.DTypeError, "no dtype 'f5'; choose from f32, f64"),
         ((2,), complex, errors.DTypeError, "no dtype"),
         ((2,), "nonsense", errors.DTypeError, "no dtype 'nonsense'"),
     ],

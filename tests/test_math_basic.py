@@ -7,7 +7,7 @@ import pytest
 from scalar_rows import Row, bit_patterns, compile_rows, pairs, write_rows
 
 import graphc.ops  # noqa: F401 - registers the ops
-from graphc.ir import FLOATS, INTS, NUMPY_DTYPES, OPS
+from graphc.ir import FLOATS, INT_RANGES, INTS, NUMPY_DTYPES, OPS
 from graphc.ops import special
 from graphc.runtime.llvm.math import SCALARS, _join
 
@@ -53,7 +53,8 @@ def values_of(dtype: str) -> np.ndarray:
         width = info.bits
         edges = [info.min, info.min + 1, info.max, info.max - 1, width, width - 1, width + 1]
         small = [0, 1, -1, 2, -2, 3, -3, 7, 10, -10, 100, -width]
-        return np.concatenate([np.array(edges + small, kind), bit_patterns(dtype, 30, 1)])
+        ordinary = [number for number in edges + small if info.min <= number <= info.max]
+        return np.concatenate([np.array(ordinary, kind), bit_patterns(dtype, 30, 1)])
     info = np.finfo(kind)
     special = [0.0, np.inf, np.nan, info.max, info.tiny, info.smallest_subnormal, info.eps]
     plain = [1, 0.1, 0.5, 1.5, 2.5, 3, 7, 1e9, 2.0**31, 2.0**63, 2.0**31 - 1, 2.0**53, 0.4999]
@@ -64,6 +65,9 @@ def values_of(dtype: str) -> np.ndarray:
 
 def operands(row: Row) -> tuple[np.ndarray, ...]:
     values = values_of(row.ins[-1])
+    if values.dtype.kind == "f" and row.out == "u32":
+        # Of what lies outside, NumPy makes one thing in short arrays and another in long ones.
+        values = values[(values > -(2.0**31)) & (values < 2.0**32)]
     if len(row.ins) == 1:
         return (values,)
     a, b = pairs(values)
@@ -108,7 +112,8 @@ def test_rows_equal_numpy(dtype, lanes):
 @pytest.mark.parametrize("dtype", sorted(NUMBERS))
 def test_constant_operands(dtype):
     """Where an operand is known, other instructions are chosen."""
-    constants = [0, 1, -1, 2, 7, -8, np.iinfo("i4").min]
+    least, most = INT_RANGES.get(dtype, (-(2**31), 2**31))
+    constants = [n for n in (0, 1, -1, 2, 7, -8, -(2**31), least, most) if least <= n <= most]
     ops = ["floor_divide", "mod", "maximum", "minimum"]
     check([Row(op, (dtype,), dtype, constants=(c,)) for op in ops for c in constants], 8)
 

@@ -26,8 +26,8 @@ LEFT: dict[str, Any] = {
     "np.bool": np.bool_(True),
 }
 RIGHT = {k: v[::-1].copy() if isinstance(v, np.ndarray) else v for k, v in LEFT.items()}
-LACKING = (np.float16, np.int8)
-REFUSED = {("reciprocal", "int32"), ("reciprocal", "int64")}
+LACKING = (np.float16,)
+REFUSED = {("reciprocal", dtype) for dtype in ("int8", "int32", "int64")}
 
 
 def combinations(ufunc: np.ufunc) -> list[tuple[Any, ...]]:

@@ -280,11 +280,11 @@ RULES: list[tuple[Callable[[], Graph], type[errors.VerifyError], str]] = [
         ),
     ),
     (
-        lambda: graph_of(equation("constant", value=Dense(np.zeros(3, np.uint8)))),
+        lambda: graph_of(equation("constant", value=Dense(np.zeros(3, "M8[s]")))),
         errors.AttributeKindError,
         (
-            "model.py:7: attribute value holds a Dense of uint8; attributes are bool, int, float, str,"
-            " None, a size, Dense, a Graph, or tuples of the first seven"
+            "model.py:7: attribute value holds a Dense of datetime64[s]; attributes are bool, int,"
+            " float, str, None, a size, Dense, a Graph, or tuples of the first seven"
         ),
     ),
     # ---- cond ----
@@ -355,9 +355,9 @@ RULES: list[tuple[Callable[[], Graph], type[errors.VerifyError], str]] = [
     ),
     # ---- types and literals ----
     (
-        lambda: graph_of(params=(Var(Type("f16", (3,)), "x"),)),
+        lambda: graph_of(params=(Var(Type("f8", (3,)), "x"),)),
         errors.UnknownDTypeError,
-        "f16[3] has no known dtype; choose from f32, f64, i32, i64, bool",
+        "f8[3] has no known dtype; choose from f32, f64, i8, i16, i32, i64, u8, u16, u32, u64, bool",
     ),
     (
         lambda: graph_of(params=(Var(Type("f32", (2, -1)), "x"),)),
@@ -450,7 +450,7 @@ def test_literals_that_fit(value: Any, dtype: str) -> None:
 
 def test_the_types_of_literals_are_checked() -> None:
     with pytest.raises(errors.UnknownDTypeError):
-        verify(graph_of(outs=(Lit(1.0, Type("f16")),)))
+        verify(graph_of(outs=(Lit(1.0, Type("f8")),)))
 
 
 # ---- the message as a whole ----------------------------------------------------------------------

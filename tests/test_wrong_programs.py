@@ -381,7 +381,7 @@ def f(x):
     return gc.vmap(lambda a, b: a * b)(x, x)
 ===
 def f(x):
-    return x.astype("uint8")  #! the result would be uint8
+    return x.astype("longdouble")  #! the result would be float128
 ---
 def f(x):
     return x.astype("int32")

@@ -79,7 +79,7 @@ def _softplus(x: np.ndarray) -> Any:
 
 
 def _int_or_float_rounding(function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda x: x if x.dtype.kind == "i" else function(x)
+    return lambda x: x if x.dtype.kind in "iu" else function(x)
 
 
 def _cast(x: np.ndarray, dtype: str) -> np.ndarray:
@@ -88,7 +88,7 @@ def _cast(x: np.ndarray, dtype: str) -> np.ndarray:
 
 def _int_power(x: np.ndarray, y: np.ndarray) -> Any:
     """NumPy's power; a negative integer exponent is refused by a check before this op."""
-    return np.power(x, np.maximum(y, 0)) if x.dtype.kind == "i" else np.power(x, y)
+    return np.power(x, np.maximum(y, 0)) if x.dtype.kind in "iu" else np.power(x, y)
 
 
 # ---- arithmetic ----------------------------------------------------------------------------------

@@ -339,9 +339,10 @@ def _checked_now(positions: np.ndarray, size: int) -> Value:
             f"positions are integers, not {positions.dtype}; convert them with .astype(int)",
             user_loc(),
         )
+    positions = positions.astype(np.int64)
     wrong = positions[(positions < -size) | (positions >= size)]
     if wrong.size:
         raise errors.IndexOutOfRangeError(
             f"index {wrong[0]} is out of bounds for an axis of size {size}", user_loc()
         )
-    return lift(np.where(positions < 0, positions + size, positions).astype(np.int64)).value()
+    return lift(np.where(positions < 0, positions + size, positions)).value()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.ir import FLOATS
+from graphc.ir import FLOATS, widest
 from graphc.ops import elementwise as ew
 from graphc.ops import reduce as reduce_ops
 from graphc.ops import shape as shape_ops
@@ -54,10 +54,10 @@ def _reduce(op: Any, x: Any, axis: Any, keepdims: bool, dtype: str | None = None
 
 
 def sum_dtype(x: Tracer, dtype: Any) -> str:
-    """NumPy adds and multiplies integers and booleans in i64."""
+    """NumPy adds and multiplies integers and booleans in 64 bits."""
     if dtype is not None:
         return known_dtype(dtype)
-    return x.dtype_name if x.dtype_name in FLOATS else "i64"
+    return x.dtype_name if x.dtype_name in FLOATS else widest(x.dtype_name)
 
 
 def _given(initial: Any, where: Any) -> bool:

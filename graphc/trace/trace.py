@@ -33,7 +33,7 @@ class Spec:
 
     shape  a tuple of sizes: whole numbers, and strings that name one or say how one is made of
            others: `"B"`, `"2*B + 1"`.  A size with a name may be any number from 2 upwards
-    dtype  "f32", "f64", "i32", "i64" or "bool", or anything that NumPy takes as such a dtype
+    dtype  "f32", "u8", ... (`graphc.ir.NUMPY_DTYPES`), or anything that NumPy takes as such a dtype
 
     Raises `graphc.errors.ShapeError` for a size that is not a whole number >= 0 and
     `graphc.errors.DTypeError` for another dtype.

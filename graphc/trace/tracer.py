@@ -17,7 +17,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import DTYPE_NAMES, FLOATS, INTS, NUMPY_DTYPES, Lit, Type
+from graphc.ir import DTYPE_NAMES, FLOATS, INT_RANGES, INTS, Lit, Type
 from graphc.ops import elementwise
 from graphc.trace import scope as scopes
 from graphc.trace.scope import Scope, Specialisation, Storage, user_loc
@@ -335,11 +335,13 @@ def lift(x: Any) -> Tracer:
         return x
     scope = scopes.current()
     if is_python_scalar(x):
-        if type(x) is int and not fits(x, "i64"):
-            raise errors.IntegerRangeError(
-                f"Python integer {x} does not fit into 64 bits; use a float", user_loc()
-            )
         dtype = {bool: "bool", int: "i64", float: "f64"}[type(x)]
+        if type(x) is int and not fits(x, "i64"):
+            dtype = "u64"
+            if not fits(x, "u64"):
+                raise errors.IntegerRangeError(
+                    f"Python integer {x} does not fit into 64 bits; use a float", user_loc()
+                )
         return wrap(scope.builder.literal(x, Type(dtype)), weak=dtype != "bool")
     if isinstance(x, (list, tuple)) and holds_tracer(x):
         return _stack([lift(part) for part in x])
@@ -470,23 +472,27 @@ def promoted_dtype(operands: list[Tracer], widen: bool = False) -> str:
     """NumPy 2's result dtype; a weak operand counts as the Python number that it stands for.
 
     A Python integer that is out of the range of the result is an error, as in NumPy; with `widen`,
-    the result is then i64.
+    the result then has 64 bits.
     """
     stand_ins = [x.stand_in() for x in operands]
     if all(is_python_scalar(x) for x in stand_ins):
-        stand_ins = [x.dtype for x in operands]
+        stand_ins = [x.dtype if x.dtype_name in FLOATS else np.dtype(np.int64) for x in operands]
     dtype = known_dtype(np.result_type(*stand_ins))
     for x in operands:
         atom = x.storage.atom
-        if x.weak and isinstance(atom, Lit) and not fits(atom.value, dtype):
+        if not x.weak:
+            continue
+        if isinstance(atom, Lit):
+            if fits(atom.value, dtype):
+                continue
             if not widen:
                 raise errors.IntegerRangeError(
                     f"Python integer {atom.value} out of bounds for {dtype}; convert the other"
                     " operand with .astype(np.int64)",
                     user_loc(),
                 )
-            dtype = "i64"
-        elif x.weak and widen and dtype == "i32" and x.dtype_name == "i64":
+            dtype = x.dtype_name
+        elif widen and dtype in INTS and x.dtype_name == "i64":
             dtype = "i64"  # an argument, of which nothing is known while tracing
     return dtype
 
@@ -495,8 +501,8 @@ def fits(number: Any, dtype: str) -> bool:
     """Whether an integer is in the range of `dtype`; floats always are, infinity at the worst."""
     if dtype not in INTS:
         return True
-    limits = np.iinfo(NUMPY_DTYPES[dtype])
-    return bool(limits.min <= number <= limits.max)
+    least, most = INT_RANGES[dtype]
+    return bool(least <= number <= most)
 
 
 def known_dtype(dtype: Any) -> str:

@@ -9,14 +9,14 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import FLOATS, INTS, NUMPY_DTYPES, Lit
+from graphc.ir import FLOATS, INT_RANGES, INTS, NUMPY_DTYPES, SIGNED, Lit
 from graphc.ops import bits as bit_ops
 from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
 from graphc.ops import shape as shape_ops
 from graphc.trace import special
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import Tracer, cast_to, promoted_dtype, wrap
+from graphc.trace.tracer import Tracer, cast_to, known_dtype, promoted_dtype, wrap
 
 # ---- broadcasting --------------------------------------------------------------------------------
 
@@ -53,16 +53,17 @@ def unify(name: str, operands: list[Tracer], dtype: str) -> list[Value]:
 def _converted(x: Tracer, dtype: str) -> Value:
     """`x` as `dtype`; a Python int that is an argument is checked to fit, when the step runs."""
     value = x.value()
-    if x.weak and dtype == "i32" and value.dtype == "i64" and not isinstance(value.atom, Lit):
-        limits = np.iinfo(np.int32)
-        inside = ew.logical_and(
-            ew.greater_equal(value, limits.min), ew.less_equal(value, limits.max)
-        )
+    is_argument = x.weak and value.dtype == "i64" and not isinstance(value.atom, Lit)
+    if is_argument and dtype in INTS - {"i64"}:
+        least, most = INT_RANGES[dtype]
+        inside = ew.greater_equal(value, least)
+        if most < INT_RANGES["i64"][1]:
+            inside = ew.logical_and(inside, ew.less_equal(value, most))
         index_ops.check(
             inside,
             value,
             error="OverflowError",
-            message="Python integer {value} out of bounds for int32",
+            message=f"Python integer {{value}} out of bounds for {NUMPY_DTYPES[dtype]}",
         )
     return cast_to(value, dtype)
 
@@ -72,16 +73,29 @@ def _converted(x: Tracer, dtype: str) -> Value:
 
 def _as_numbers(name: str, operands: list[Tracer]) -> str:
     dtype = promoted_dtype(operands)
-    if dtype == "bool":
+    return _of_booleans(name, len(operands)) if dtype == "bool" else dtype
+
+
+def _of_booleans(name: str, count: int) -> str:
+    """What NumPy computes in where all operands are booleans: i8, if anything."""
+    try:
+        return known_dtype(getattr(np, name).resolve_dtypes((np.dtype(bool),) * count + (None,))[0])
+    except TypeError:
         raise errors.DTypeError(
-            f"np.{name} of booleans cannot be traced; convert them with .astype first", user_loc()
-        )
-    return dtype
+            f"np.{name} takes no booleans; convert them with .astype first", user_loc()
+        ) from None
 
 
 def _as_floats(name: str, operands: list[Tracer]) -> str:
-    dtype = _as_numbers(name, operands)
-    return dtype if dtype in FLOATS else "f64"
+    dtype = promoted_dtype(operands)
+    return dtype if dtype in FLOATS else known_dtype(_FLOAT_OF.get(dtype, np.float64))
+
+
+_FLOAT_OF = {
+    **dict.fromkeys(("bool", "i8", "u8"), np.float16),
+    **dict.fromkeys(("i16", "u16"), np.float32),
+}
+"""The floats in which NumPy computes elementary functions of narrow integers."""
 
 
 def _as_quotient(name: str, operands: list[Tracer]) -> str:
@@ -345,6 +359,35 @@ UFUNCS: dict[Any, tuple[Rule, Emit]] = {
 }
 """NumPy ufunc -> (the dtype its operands are converted to, what it emits on them)."""
 
+COMPARISONS = frozenset(ufunc for ufunc, (rule, _) in UFUNCS.items() if rule is _as_compared)
+
+
+def _is_mixed(x: Tracer, y: Tracer) -> bool:
+    """Whether one operand is a u64 and the other may be negative: no integer dtype holds both."""
+    return any(
+        natural.dtype_name == "u64" and signed.dtype_name in SIGNED and not _is_natural(signed)
+        for natural, signed in ((x, y), (y, x))
+    )
+
+
+def _is_natural(x: Tracer) -> bool:
+    """Whether x is a Python number from 0 upwards."""
+    return x.weak and isinstance(x.storage.atom, Lit) and x.storage.atom.value >= 0
+
+
+def _compare_mixed(name: str, op: Any, operands: list[Tracer]) -> Any:
+    """By value, as NumPy does: what is negative is to any u64 as -1 is to 0."""
+    shape = broadcast_shapes(name, operands)
+    place = next(i for i, x in enumerate(operands) if x.dtype_name in SIGNED)
+    signed = broadcast_to(cast_to(operands[place].value(), "i64"), shape)
+    natural = broadcast_to(operands[1 - place].value(), shape)
+    pair, below = (cast_to(signed, "u64"), natural), (-1, 0)
+    order = 1 if place == 0 else -1
+    compared = op(*pair[::order])
+    answer = bool(op.reference(*below[::order]))
+    return ew.where(ew.less(signed, 0), compared.literal(answer), compared)
+
+
 NAMED_UFUNCS: dict[str, tuple[Rule, Emit]] = {
     name: (_as_floats, emit) for name, emit in special.UFUNCS.items()
 }
@@ -363,6 +406,8 @@ def emit_ufunc(
         return None
     rule, emit = row
     name = ufunc.__name__
+    if ufunc in COMPARISONS and _is_mixed(*operands):
+        return wrap(_compare_mixed(name, emit, operands))
     chosen = rule(name, operands)
     if dtype is not None and dtype != chosen:
         _expect_dtype(ufunc, operands, dtype, casting)

@@ -13,7 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-BITS = {"float": 32, "double": 64, "i1": 1, "i8": 8, "i32": 32, "i64": 64}
+BITS = {"float": 32, "double": 64, "i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64}
+UNSIGNED = {f"u{bits}": f"i{bits}" for bits in (8, 16, 32, 64)}
+"""Element types that count from zero upwards: to LLVM the same words as others."""
+BITS |= {unsigned: BITS[word] for unsigned, word in UNSIGNED.items()}
 
 
 class Reg(NamedTuple):
@@ -32,8 +35,14 @@ class Reg(NamedTuple):
         return f"{self.type} {self.text}"
 
 
+def llvm_elem(elem: str) -> str:
+    """What LLVM calls an element type."""
+    return UNSIGNED.get(elem, elem)
+
+
 def type_name(elem: str, lanes: int = 1) -> str:
-    return elem if lanes == 1 else f"<{lanes} x {elem}>"
+    name = llvm_elem(elem)
+    return name if lanes == 1 else f"<{lanes} x {name}>"
 
 
 def float_text(value: float, elem: str) -> str:
@@ -53,14 +62,15 @@ def _round_to_f32(value: float) -> float:
 def constant(value: bool | int | float, elem: str, lanes: int = 1) -> Reg:
     """A constant, the same in each lane."""
     text = float_text(float(value), elem) if elem in ("float", "double") else str(int(value))
-    return Reg(text if lanes == 1 else f"splat ({elem} {text})", elem, lanes)
+    return Reg(text if lanes == 1 else f"splat ({llvm_elem(elem)} {text})", elem, lanes)
 
 
 def lane_constants(values: Sequence[int], elem: str) -> Reg:
     """A vector constant with its own integer in each lane."""
     if len(values) == 1:
         return constant(values[0], elem)
-    return Reg("<" + ", ".join(f"{elem} {v}" for v in values) + ">", elem, len(values))
+    name = llvm_elem(elem)
+    return Reg("<" + ", ".join(f"{name} {v}" for v in values) + ">", elem, len(values))
 
 
 class Module:
@@ -234,7 +244,7 @@ class Function:
         if lanes == 1 or a.lanes == lanes:
             return a
         if not a.text.startswith("%"):
-            return Reg(f"splat ({a.elem} {a.text})", a.elem, lanes)
+            return Reg(f"splat ({llvm_elem(a.elem)} {a.text})", a.elem, lanes)
         kind = type_name(a.elem, lanes)
         first = self.let(f"insertelement {kind} poison, {a.typed}, i64 0", a.elem, lanes)
         zeros = f"<{lanes} x i32> zeroinitializer"
@@ -294,7 +304,8 @@ class Function:
         """The address of element `index` (i64) from `base`."""
         if index.text == "0":
             return base
-        return self.let(f"getelementptr {elem}, ptr {base.text}, i64 {index.text}", "ptr")
+        name = llvm_elem(elem)
+        return self.let(f"getelementptr {name}, ptr {base.text}, i64 {index.text}", "ptr")
 
     def load(self, address: Reg, elem: str, lanes: int = 1) -> Reg:
         kind = type_name(elem, lanes)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-from graphc.ir import FLOATS, Lit
+from graphc.ir import FLOATS, INT_RANGES, INTS, Lit
 from graphc.runtime.kernel import (
     Access,
     Accumulator,
@@ -36,6 +36,7 @@ from graphc.runtime.llvm.builder import (
     Reg,
     constant,
     lane_constants,
+    type_name,
 )
 from graphc.runtime.llvm.edges import Line, Range, edges, pieces
 from graphc.runtime.llvm.gemm import MatmulShape, Tile, emit_matmul, workspace_bytes
@@ -79,14 +80,13 @@ IDENTITY: dict[str, dict[str, bool | int | float | None]] = {
     "any": {"b": False},
     "all": {"b": True},
 }
-INT_RANGE = {"i32": (-(2**31), 2**31 - 1), "i64": (-(2**63), 2**63 - 1)}
 
 
 def identity(combine: str, dtype: str) -> bool | int | float:
     """What a reduction starts from."""
-    if dtype in INT_RANGE and combine in ("max", "min"):
-        return INT_RANGE[dtype][combine == "min"]
-    value = IDENTITY[combine][dtype[0]]
+    if dtype in INTS and combine in ("max", "min"):
+        return INT_RANGES[dtype][combine == "min"]
+    value = IDENTITY[combine]["i" if dtype in INTS else dtype[0]]
     assert value is not None
     return value
 
@@ -312,7 +312,7 @@ class _Emitter:
         lanes = self.lanes
         along = lane_constants([lane * stride for lane in range(lanes)], "i64")
         offsets = self.f.add(self.f.splat(steps, lanes), along)
-        text = f"getelementptr {elem}, ptr {pointer.text}, {offsets.typed}"
+        text = f"getelementptr {type_name(elem)}, ptr {pointer.text}, {offsets.typed}"
         return self.f.let(text, "ptr", lanes)
 
     def _all_lanes(self) -> Reg:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from graphc.ir import Type
 from graphc.ops.costs import cost
 from graphc.runtime.kernel import Blocks, Compute, Kernel, Loop, Product, Statement
 from graphc.runtime.llvm.target import HostTarget
@@ -32,8 +33,15 @@ def lanes_for(kernel: Kernel, target: HostTarget) -> int:
 
 
 def lanes_of_register(kernel: Kernel, target: HostTarget) -> int:
-    """How many elements of the widest dtype that the kernel touches one register holds."""
-    widest = max((8 if b.dtype in ("f64", "i64") else 4 for b in kernel.buffers), default=4)
+    """How many elements of the widest dtype that the kernel touches one register holds.
+
+    What is kept in 8 or 16 bits and computed in more counts as 32: its vectors are then one
+    register in the arithmetic, and part of one in memory.
+    """
+    widest = max((Type(b.dtype).nbytes for b in kernel.buffers), default=4)
+    if widest < 4:
+        computed = (s.out.dtype for s in _below(kernel.body) if isinstance(s, Compute))
+        widest = min(4, max((widest, *(Type(dtype).nbytes for dtype in computed))))
     return target.vector_bytes // widest
 
 

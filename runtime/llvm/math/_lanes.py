@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc.runtime.llvm.builder import BITS, Function, Module, Reg
+from graphc.runtime.llvm.builder import BITS, UNSIGNED, Function, Module, Reg
 
 
 def is_float(x: Reg) -> bool:
     return x.elem in ("float", "double")
+
+
+def is_unsigned(x: Reg) -> bool:
+    """Whether x is an integer, or a bool, without a sign."""
+    return x.elem in UNSIGNED or x.elem == "i1"
 
 
 def is_constant(x: Reg) -> bool:

@@ -7,8 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from graphc.ir import INTS
 from graphc.runtime.llvm.builder import BITS, Function, Reg, constant
-from graphc.runtime.llvm.math._lanes import is_constant, is_float, replace_rare, while_any
+from graphc.runtime.llvm.math._lanes import (
+    is_constant,
+    is_float,
+    is_unsigned,
+    replace_rare,
+    while_any,
+)
 from graphc.runtime.llvm.math._steps import ieee, layout, magnitude, with_sign
 
 Row = Callable[..., Reg]
@@ -40,6 +47,8 @@ def absolute(f: Function, x: Reg) -> Reg:
     """|x|; INT_MIN stays as it is."""
     if is_float(x):
         return magnitude(f, x)
+    if is_unsigned(x):
+        return x
     return f.intrinsic("smax", x, f.sub(f.const(0, x), x))
 
 
@@ -47,6 +56,8 @@ def absolute(f: Function, x: Reg) -> Reg:
 def sign(f: Function, x: Reg) -> Reg:
     """-1, 0 or 1; NaN for NaN, and 0.0 for -0.0 as NumPy has it."""
     zero, one = f.const(0, x), f.const(1, x)
+    if is_unsigned(x):
+        return f.intrinsic("umin", x, one)
     if not is_float(x):
         return f.intrinsic("smax", f.intrinsic("smin", x, one), f.const(-1, x))
     ordered = f.fcmp("one", x, zero)
@@ -74,12 +85,12 @@ def rsqrt(f: Function, x: Reg) -> Reg:
     return reciprocal(f, sqrt(f, x))
 
 
-def _extremum(predicate: str, signed: str, logical: str) -> Row:
+def _extremum(predicate: str, integers: str, logical: str) -> Row:
     def row(f: Function, a: Reg, b: Reg) -> Reg:
         if a.elem == "i1":
             return f.binary(logical, a, b)
         if not is_float(a):
-            return f.intrinsic(signed, a, b)
+            return f.intrinsic(("u" if is_unsigned(a) else "s") + integers, a, b)
         if is_constant(b):
             a, b = b, a
         # One instruction that gives b if either is NaN; the second select is for a NaN in a, and
@@ -112,11 +123,11 @@ def isfinite(f: Function, x: Reg) -> Reg:
 # ---- comparing, choosing, logic ------------------------------------------------------------------
 
 
-def _comparison(floats: str, integers: str, booleans: str) -> Row:
+def _comparison(floats: str, integers: str, unsigned: str) -> Row:
     def row(f: Function, a: Reg, b: Reg) -> Reg:
         if is_float(a):
             return f.fcmp(floats, a, b)
-        return f.icmp(booleans if a.elem == "i1" else integers, a, b)
+        return f.icmp(unsigned if is_unsigned(a) else integers, a, b)
 
     return row
 
@@ -134,6 +145,9 @@ def left_shift(f: Function, x: Reg, count: Reg) -> Reg:
 
 def right_shift(f: Function, x: Reg, count: Reg) -> Reg:
     """x >> count; 0 or -1, by the sign of x, where count is negative or not below the width."""
+    if is_unsigned(x):
+        width = f.const(BITS[x.elem], x)
+        return f.select(f.icmp("ult", count, width), f.lshr(x, count), f.const(0, x))
     most = f.const(BITS[x.elem] - 1, x)
     return f.ashr(x, f.intrinsic("umin", count, most))
 
@@ -143,45 +157,69 @@ def right_shift(f: Function, x: Reg, count: Reg) -> Reg:
 ELEMS = {
     "f32": "float",
     "f64": "double",
-    "i32": "i32",
-    "i64": "i64",
+    **{dtype: dtype for dtype in INTS},
     "bool": "i1",
     "tape": "i64",  # the address of its last record
 }
 
 
 def cast(f: Function, x: Reg, *, dtype: str) -> Reg:
-    """x as another dtype; a float that no integer of the target equals becomes INT_MIN."""
+    """x as another dtype, as NumPy converts on x86.
+
+    A float becomes what it is towards zero, and INT_MIN where no i64, or for narrower integers no
+    i32, is that; of what is found there, narrower integers are the low bits.
+    """
     elem = ELEMS[dtype]
     if elem == x.elem:
         return x
     if elem == "i1":
         zero = f.const(0, x)
         return f.fcmp("une", x, zero) if is_float(x) else f.icmp("ne", x, zero)
-    if is_float(x) and elem in ("i32", "i64"):
+    if is_float(x) and elem not in ("float", "double"):
         return _truncated(f, x, elem)
-    return f.convert(_conversion(x.elem, elem), x, elem)
+    if BITS[elem] == BITS[x.elem] and not is_float(x) and elem not in ("float", "double"):
+        return x._replace(elem=elem)
+    return f.convert(_conversion(x, elem), x, elem)
 
 
-def _conversion(source: str, target: str) -> str:
-    wider = BITS[target] > BITS[source]
+def _conversion(x: Reg, target: str) -> str:
+    wider = BITS[target] > BITS[x.elem]
     if target in ("float", "double"):
-        if source in ("float", "double"):
+        if is_float(x):
             return "fpext" if wider else "fptrunc"
-        return "uitofp" if source == "i1" else "sitofp"
-    if source == "i1":
-        return "zext"
-    return "sext" if wider else "trunc"
+        return "uitofp" if is_unsigned(x) else "sitofp"
+    if not wider:
+        return "trunc"
+    return "zext" if is_unsigned(x) else "sext"
 
 
 def _truncated(f: Function, x: Reg, elem: str) -> Reg:
-    """Towards zero.  The conversion is poison out of range; the select does not pass that on."""
+    """Towards zero, in the word that NumPy converts in; of that the low bits."""
+    if elem == "u64":
+        return _truncated_to_u64(f, x)
+    word = elem if elem in ("i32", "i64") else "i64" if elem == "u32" else "i32"
+    whole = _truncated_to_word(f, x, word)
+    return whole if word == elem else f.convert("trunc", whole, elem)
+
+
+def _truncated_to_word(f: Function, x: Reg, elem: str) -> Reg:
+    """The conversion is poison out of range; the select does not pass that on."""
     bound = f.const(2.0 ** (BITS[elem] - 1), x)
     # |x| < bound leaves out -bound, which is INT_MIN: what the other side gives.
     fits = f.fcmp("olt", magnitude(f, x), bound)
     converted = f.convert("fptosi", x, elem)
     smallest = constant(-(1 << (BITS[elem] - 1)), elem, x.lanes)
     return f.select(fits, converted, smallest)
+
+
+def _truncated_to_u64(f: Function, x: Reg) -> Reg:
+    """The upper half of the range is converted less 2**63, which the top bit then stands for."""
+    half = f.const(2.0**63, x)
+    is_upper = f.fcmp("oge", x, half)
+    lower = f.select(is_upper, f.fsub(x, half), x)
+    whole = _truncated_to_word(f, lower, "i64")
+    top = f.select(is_upper, f.const(-(1 << 63), whole), f.const(0, whole))
+    return f.xor(whole, top)._replace(elem="u64")
 
 
 # ---- remainder of floats -------------------------------------------------------------------------
@@ -279,8 +317,8 @@ TABLE: dict[str, Row] = {
     "sqrt": sqrt,
     "rsqrt": rsqrt,
     "stop_gradient": same,
-    "maximum": _extremum("ogt", "smax", "or"),
-    "minimum": _extremum("olt", "smin", "and"),
+    "maximum": _extremum("ogt", "max", "or"),
+    "minimum": _extremum("olt", "min", "and"),
     "floor": _rounding("floor"),
     "ceil": _rounding("ceil"),
     "round": _rounding("roundeven"),

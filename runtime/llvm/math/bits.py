@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from graphc.runtime.llvm.builder import Function, Reg
-from graphc.runtime.llvm.math._lanes import while_any
+from graphc.runtime.llvm.math._lanes import is_unsigned, while_any
 from graphc.runtime.llvm.math._steps import (
     SUBNORMAL_SHIFT,
     ieee,
@@ -78,6 +78,8 @@ def gcd(f: Function, x: Reg, y: Reg) -> Reg:
     zero, one = f.const(0, x), f.const(1, x)
 
     def size(a: Reg) -> Reg:
+        if is_unsigned(a):
+            return a
         return f.select(f.icmp("slt", a, zero), f.sub(zero, a), a)
 
     def step(a: Reg, b: Reg) -> list[Reg]:

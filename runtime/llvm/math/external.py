@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from graphc.runtime.llvm.builder import Function, Reg
+from graphc.runtime.llvm.builder import Function, Reg, type_name
 from graphc.runtime.llvm.math.basic import ELEMS
 
 
@@ -12,7 +12,7 @@ def scalar_call(f: Function, *operands: Reg, function: str, result: str) -> Reg:
     """A bool is a byte where a function takes or gives one."""
     given = [f.convert("zext", x, "i8") if x.elem == "i1" else x for x in operands]
     elem = "i8" if result == "bool" else ELEMS[result]
-    f.module.declare(function, elem, [x.elem for x in given])
+    f.module.declare(function, type_name(elem), [type_name(x.elem) for x in given])
     lanes = max(x.lanes for x in operands)
     whole = Reg("poison", elem, lanes)
     for lane in range(lanes):

@@ -2,19 +2,23 @@
 
 A number's bits become an unsigned key with the same order, in which NaN comes last.  One pass
 counts the digits of every place; then each place takes one pass that moves the keys (or positions)
-to where the counts say.  The number of places is even, so that the last pass ends in the result.
+to where the counts say, back and forth between two arrays such that the last ends in the result.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from graphc.ir import FLOATS
+from graphc.ir import FLOATS, UNSIGNED
 from graphc.runtime.llvm.builder import BITS, Function, Reg, constant
 from graphc.runtime.llvm.math import ELEMS
 
 DIGITS = 256
-WORDS = {"f32": "i32", "i32": "i32", "f64": "i64", "i64": "i64"}
+WORDS = {
+    "f32": "i32",
+    "f64": "i64",
+    **{f"{kind}{bits}": f"i{bits}" for kind in "iu" for bits in (8, 16, 32, 64)},
+}
 NAN = {"f32": 0x7FC00000, "f64": 0x7FF8000000000000}
 
 
@@ -26,9 +30,9 @@ def places(dtype: str) -> int:
 def sort(f: Function, dtype: str, x: Reg, out: Reg, work: Reg, counts: Reg, size: int) -> None:
     """The elements of x in increasing order; keys go back and forth between `out` and `work`."""
     word = WORDS[dtype]
-    _keys(f, dtype, x, out, size, keep_zeros=True)
-    _count(f, word, out, counts, size)
-    source, target = out, work
+    source, target = _in_turn(dtype, out, work)
+    _keys(f, dtype, x, source, size, keep_zeros=True)
+    _count(f, word, source, counts, size)
     for place in range(places(dtype)):
         _first_places(f, counts, place)
         with f.loop(_index(0), _index(size), 1) as each:
@@ -47,9 +51,9 @@ def argsort(
     word = WORDS[dtype]
     _keys(f, dtype, x, keys, size, keep_zeros=False)
     _count(f, word, keys, counts, size)
+    source, target = _in_turn(dtype, out, work)
     with f.loop(_index(0), _index(size), 1) as each:
-        f.store(each.index, f.offset(out, "i64", each.index))
-    source, target = out, work
+        f.store(each.index, f.offset(source, "i64", each.index))
     for place in range(places(dtype)):
         _first_places(f, counts, place)
         with f.loop(_index(0), _index(size), 1) as each:
@@ -57,6 +61,11 @@ def argsort(
             key = f.load(f.offset(keys, word, position), word)
             f.store(position, f.offset(target, "i64", _next_place(f, counts, place, key)))
         source, target = target, source
+
+
+def _in_turn(dtype: str, out: Reg, work: Reg) -> tuple[Reg, Reg]:
+    """Where the first pass reads and writes, for the last to write to `out`."""
+    return (work, out) if places(dtype) % 2 else (out, work)
 
 
 def _index(value: int) -> Reg:
@@ -81,12 +90,14 @@ def _keys(f: Function, dtype: str, x: Reg, keys: Reg, size: int, keep_zeros: boo
             negative = f.icmp("slt", bits, f.const(0, bits))
             mask = f.select(negative, f.const(-1, bits), f.const(_sign(word), bits))
         else:
-            mask = f.const(_sign(word), bits)
+            mask = f.const(0 if dtype in UNSIGNED else _sign(word), bits)
         f.store(f.xor(bits, mask), f.offset(keys, word, each.index))
 
 
 def _number(f: Function, dtype: str, key: Reg) -> Reg:
     """The bits of the number that a key stands for."""
+    if dtype in UNSIGNED:
+        return key
     sign = f.const(_sign(key.elem), key)
     if dtype not in FLOATS:
         return f.xor(key, sign)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from graphc.ir import FLOATS
+from graphc.ir import FLOATS, UNSIGNED
 from graphc.runtime.llvm.builder import Function, Module, Reg, constant
 from graphc.runtime.llvm.math import ELEMS
 
@@ -18,7 +18,7 @@ INDEX = "i64"
 def _less(f: Function, dtype: str, a: Reg, b: Reg) -> Reg:
     """a < b in the order of sorting, in which NaN comes last."""
     if dtype not in FLOATS:
-        return f.icmp("slt", a, b)
+        return f.icmp("ult" if dtype in UNSIGNED else "slt", a, b)
     return f.and_(f.fcmp("ult", a, b), f.fcmp("ord", a, a))
 
 
