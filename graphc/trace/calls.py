@@ -28,7 +28,7 @@ from graphc.trace.ufuncs import UFUNCS, emit_ufunc
 
 def stand_in(function: Any) -> Callable[..., Any] | None:
     """What to call in place of `function` while tracing, None for the function itself."""
-    row = _STAND_INS.get(id(function))
+    row = _STAND_INS.get(id(function)) or _made(function)
     if row is not None:
         return row[1]
     traced = special.function_of_scipy(function)
@@ -210,7 +210,7 @@ def _dispatched_ufunc(ufunc: Any) -> Callable[..., Any]:
     return call
 
 
-_ON_TRACED: list[tuple[Any, Callable[..., Any]]] = [
+_ON_TRACED: tuple[tuple[Any, Callable[..., Any]], ...] = (
     *((ufunc, _dispatched_ufunc(ufunc)) for ufunc in (*UFUNCS, np.matmul)),
     *((function, _dispatched(function)) for function in numpy_api.FUNCTIONS),
     *((getattr(math, name), _of_number(ufunc)) for name, ufunc in _MATH.items()),
@@ -226,7 +226,17 @@ _ON_TRACED: list[tuple[Any, Callable[..., Any]]] = [
     (np.isscalar, lambda element: lift(element).is_scalar),
     (isinstance, _isinstance),
     (range, iterables.range_),
-]
+)
+
+
+def _made(function: Any) -> tuple[Any, Callable[..., Any]] | None:
+    """The row for a function of `_ON_TRACED`, made when it is first asked for: a program uses few
+    of these hundreds."""
+    traced = _TRACED.get(id(function))
+    if traced is None:
+        return None
+    chosen = functools.wraps(function)(_if_traced(function, traced))
+    return _STAND_INS.setdefault(id(function), (function, chosen))
 
 
 def _next(iterator: Any, *default: Any) -> Any:
@@ -247,11 +257,9 @@ def _text_of(function: Any, conversion: str) -> Callable[..., Any]:
     )
 
 
+_TRACED = {id(function): traced for function, traced in _ON_TRACED}
+
 _STAND_INS: dict[int, tuple[Any, Callable[..., Any]]] = {
-    **{
-        id(function): (function, functools.wraps(function)(_if_traced(function, traced)))
-        for function, traced in _ON_TRACED
-    },
     **{
         id(function): (function, quantifiers.drawn(function, traced))
         for function, traced in (

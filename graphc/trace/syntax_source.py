@@ -12,10 +12,10 @@ import __future__
 import ast
 import linecache
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from graphc.trace.syntax_names import outer_parts, own_names
+from graphc.trace.syntax_names import own_names
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -53,7 +53,7 @@ def find(code: types.CodeType, module: dict[str, Any]) -> Found:
     lines = linecache.getlines(filename, module)
     if not lines:
         raise SourceMissing(f"there is no source file {filename!r}")
-    candidates = _functions(filename, lines).get((code.co_name, code.co_firstlineno), [])
+    candidates = _candidates(_parsed(filename, lines), code.co_name, code.co_firstlineno)
     if any(name.startswith("@py") for name in code.co_names) and len(candidates) == 1:
         return candidates[0]  # pytest has rewritten the asserts in it, so that its code differs
     compiled = [(found, _recompile(found, code)) for found in candidates]
@@ -70,57 +70,84 @@ def find(code: types.CodeType, module: dict[str, Any]) -> Found:
 
 # ---- files ---------------------------------------------------------------------------------------
 
-_Index = dict[tuple[str, int], list[Found]]
+class _File(NamedTuple):
+    """A file's lines, as `linecache` keeps them, the syntax in them, and the names it imports."""
 
-_indexes: dict[str, tuple[list[str], _Index]] = {}
-"""The functions of each file by name and first line, and the lines that they were parsed from.
-
-`linecache` keeps one list of lines until the size or time of the file changes."""
-
-
-def _functions(filename: str, lines: list[str]) -> _Index:
-    known = _indexes.get(filename)
-    if known is None or known[0] is not lines:
-        known = _indexes[filename] = (lines, _index(filename, lines))
-    return known[1]
+    lines: list[str]
+    tree: ast.Module
+    imports: tuple[str, ...]
 
 
-def _index(filename: str, lines: list[str]) -> _Index:
-    try:
-        tree = ast.parse("".join(lines), filename)
-    except SyntaxError as error:
-        raise SourceMissing(f"{filename!r} is not Python as it stands: {error}") from None
-    index: _Index = {}
-    for found in _walk(tree):
-        name = getattr(found.node, "name", "<lambda>")
-        index.setdefault((name, _first_line(found.node)), []).append(found)
-    return index
+_files: dict[str, _File] = {}
+"""`linecache` keeps one list of lines until the size or time of the file changes."""
 
 
-def _first_line(node: FunctionNode) -> int:
+def _parsed(filename: str, lines: list[str]) -> _File:
+    known = _files.get(filename)
+    if known is None or known.lines is not lines:
+        try:
+            tree = ast.parse("".join(lines), filename)
+        except SyntaxError as error:
+            raise SourceMissing(f"{filename!r} is not Python as it stands: {error}") from None
+        known = _files[filename] = _File(lines, tree, tuple(_imports(tree.body)))
+    return known
+
+
+def _candidates(file: _File, name: str, line: int) -> list[Found]:
+    """The functions of this name that begin on this line.
+
+    Only what covers the line is searched, unless nothing is found there: before Python 3.12 what
+    is within an f-string of several lines says that it stands elsewhere.
+    """
+    for covering in (line, None):
+        found = [
+            function
+            for function in _walk(file, covering)
+            if _first_line(function.node) == line
+            and getattr(function.node, "name", "<lambda>") == name
+        ]
+        if found:
+            return found
+    return []
+
+
+def _first_line(node: ast.AST) -> int:
     """Where Python says that a function begins: at its first decorator."""
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
-    return min(part.lineno for part in (node, *decorators))
+    return min(part.lineno for part in (node, *decorators))  # type: ignore[attr-defined]
 
 
-def _walk(tree: ast.AST) -> Iterator[Found]:
-    imports = tuple(_imports(tree))
-    waiting: list[tuple[ast.AST, str | None]] = [(tree, None)]
+def _walk(file: _File, line: int | None) -> Iterator[Found]:
+    """The functions of a file: those around `line`, or all of them."""
+    waiting: list[tuple[ast.AST, str | None]] = [(file.tree, None)]
     while waiting:
         node, class_name = waiting.pop()
         if isinstance(node, FunctionNode):
-            yield Found(node, class_name, imports)
+            yield Found(node, class_name, file.imports)
         if isinstance(node, ast.ClassDef):
             class_name = node.name
-        waiting.extend((child, class_name) for child in ast.iter_child_nodes(node))
+        children = ast.iter_child_nodes(node)
+        waiting.extend((child, class_name) for child in children if _covers(child, line))
 
 
-def _imports(node: ast.AST) -> Iterator[str]:
+def _covers(node: ast.AST, line: int | None) -> bool:
+    end: int | None = getattr(node, "end_lineno", None)
+    return line is None or end is None or _first_line(node) <= line <= end
+
+
+def _imports(statements: Iterable[ast.stmt]) -> Iterator[str]:
     """The names that a module imports, outside of its functions and classes."""
-    if isinstance(node, ast.alias) and node.name != "*":
-        yield from own_names(node)
-    for part in outer_parts(node):
-        yield from _imports(part)
+    for statement in statements:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            for alias in statement.names:
+                if alias.name != "*":
+                    yield from own_names(alias)
+        elif not isinstance(statement, FunctionNode | ast.ClassDef):
+            for part in ("body", "orelse", "finalbody"):
+                yield from _imports(getattr(statement, part, ()))
+            for part in ("handlers", "cases"):
+                for case in getattr(statement, part, ()):
+                    yield from _imports(case.body)
 
 
 # ---- compiling one function ----------------------------------------------------------------------
