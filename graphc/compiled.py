@@ -17,6 +17,7 @@ import numpy as np
 from graphc import errors
 from graphc.bound import BoundMethod, global_name
 from graphc.calling import NativeCall, native_call
+from graphc.collector import paused
 from graphc.donation import DONATED, donated, is_of, mark, refuse_donated
 from graphc.ir import Graph, all_eqns, subgraphs
 from graphc.ops.control import while_
@@ -106,7 +107,8 @@ class Specialised:
             if self.step is None:
                 start = time.perf_counter()
                 threads = self.options.threads or allowed_threads()
-                self.step = Step(self.graphs["fused"], self.options.fastmath, threads)
+                with paused():
+                    self.step = Step(self.graphs["fused"], self.options.fastmath, threads)
                 self.compile_ms = (time.perf_counter() - start) * 1e3
                 log_kernels(self.step)
             return self.step
@@ -359,7 +361,8 @@ class Compiled:
             for entry in self._cache.get(key, ()):
                 if entry.holds_for(leaves):
                     return entry
-            entry = self._specialise(leaves, structure, args, kwargs)
+            with paused():
+                entry = self._specialise(leaves, structure, args, kwargs)
             self._cache.setdefault(key, []).append(entry)
             return entry
 
