@@ -114,7 +114,8 @@ def _candidates(file: _File, name: str, line: int) -> list[Found]:
 def _first_line(node: ast.AST) -> int:
     """Where Python says that a function begins: at its first decorator."""
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
-    return min(part.lineno for part in (node, *decorators))  # type: ignore[attr-defined]
+    first: int = min(part.lineno for part in (node, *decorators))  # type: ignore[attr-defined]
+    return first
 
 
 def _walk(file: _File, line: int | None) -> Iterator[Found]:
