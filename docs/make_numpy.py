@@ -24,10 +24,13 @@ What follows works on traced values, with the parameters listed; NumPy's other p
 their defaults. Anything else is an error that names the function and your line. On ordinary arrays,
 in the same function, all of NumPy works: it runs once, while tracing, and its result is a constant.
 
-dtypes are float32, float64, int32, int64 and bool, with the promotion of NumPy 2: a Python number
-takes the dtype of the array beside it. Other integers are refused, and so are complex arguments and
-results: complex values exist between `np.fft` or `x * 1j` and what is real (`.real`, `.imag` and
-`np.abs`), with arithmetic, indexing and sums.
+dtypes are float32, float64, the integers of 8 to 64 bits, signed and unsigned, bool, complex64 and
+complex128, with the promotion of NumPy 2: a Python number takes the dtype of the array beside it.
+
+Complex arrays and numbers are arguments and results like others. Elementwise functions have NumPy's
+branch cuts; what moves, sums and multiplies elements takes them; `z.real` and `z.imag` are views,
+to read and to assign to. A complex value is never made real in silence: where NumPy would warn that
+an imaginary part is lost, there is an error. Functions that need real numbers say so.
 
 Operators, comparisons, `@`, the attributes `T`, `mT`, `flat`, `shape`, `dtype`, `ndim` and `size`
 work as in NumPy, and so does indexing in every form, for reading, assigning and `+=`: slices,

@@ -15,10 +15,12 @@ import numpy as np
 from graphc import errors
 from graphc.dims import Dim
 from graphc.ir import (
+    COMPLEXES,
     INT_RANGES,
     INTS,
     NO_ATTRS,
     OPS,
+    PARTS,
     Atom,
     Dense,
     Eqn,
@@ -40,6 +42,11 @@ def literal(value: Any, type: Type) -> Lit:
     with np.errstate(over="ignore"):
         rounded = type.numpy_dtype.type(value).item()
     return Lit(rounded, type)
+
+
+def _parts(number: complex) -> tuple[float, float]:
+    whole = complex(number)
+    return whole.real, whole.imag
 
 
 class Value:
@@ -68,7 +75,7 @@ class Value:
     def dtype(self) -> str:
         return self.atom.type.dtype
 
-    def literal(self, number: bool | int | float | Dim) -> Value:
+    def literal(self, number: bool | int | float | complex | Dim) -> Value:
         """`number` with this value's dtype and shape."""
         return self.builder.literal(number, self.type)
 
@@ -114,8 +121,13 @@ class Builder:
         self.params.append(var)
         return Value(self, var)
 
-    def literal(self, number: bool | int | float | Dim, type: Type) -> Value:
-        """A number with a type; that of a symbolic size is read when the step runs."""
+    def literal(self, number: bool | int | float | complex | Dim, type: Type) -> Value:
+        """A number with a type: that of a symbolic size is read when the step runs, a complex one
+        is put together of its parts."""
+        if type.dtype in COMPLEXES:
+            part = type.with_dtype(PARTS[type.dtype])
+            parts = (number, 0.0) if isinstance(number, Dim) else _parts(number)
+            return OPS["complex"](*(self.literal(own, part) for own in parts))
         if not isinstance(number, Dim):
             return Value(self, literal(number, type))
         (size,) = self.emit(OPS["dimension"], (), {"size": number})
@@ -125,6 +137,8 @@ class Builder:
 
     def constant(self, array: np.ndarray) -> Value:
         """An array as a value; an array of equal elements becomes a literal."""
+        if array.dtype.kind == "c":
+            return OPS["complex"](self.constant(array.real), self.constant(array.imag))
         dense = Dense(array)
         if dense.array.size and _is_uniform(dense.array):
             return Value(self, Lit(dense.array.flat[0].item(), dense.type))

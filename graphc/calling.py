@@ -73,14 +73,19 @@ def native_call(
         returns: Output = Container(tuple, tuple(range(len(results))), tuple(results))
     else:
         returns = _output(traced.structure, iter(results))
+    types_of_results = traced.result_types
     if gathers:
-        return NativeCall(Calling(tuple(leaves), (), returns, keeps_gil), gathers, scatters)
+        return NativeCall(
+            Calling(tuple(leaves), (), returns, types_of_results, keeps_gil), gathers, scatters
+        )
     rest = iter(leaves)
     positional = tuple([_pattern(part, rest) for part in args.parts])
     keywords = tuple(
         [(key, _pattern(part, rest)) for key, part in zip(kwargs.keys, kwargs.parts, strict=True)]
     )
-    return NativeCall(Calling(positional, keywords, returns, keeps_gil), gathers, scatters)
+    return NativeCall(
+        Calling(positional, keywords, returns, types_of_results, keeps_gil), gathers, scatters
+    )
 
 
 def _can_match(structure: tree.Structure) -> bool:

@@ -180,8 +180,7 @@ class Specialised:
         for path, result in zip(paths, self.traced.results, strict=True):
             if not result.is_argument:
                 names.setdefault(result.index, path)
-        count = sum(root is not None for root in self.ready().program.results)
-        return [names.get(i, f"result_{i}") for i in range(count)]
+        return [names.get(i, f"result_{i}") for i in range(len(self.traced.result_types))]
 
     def holds_for(self, leaves: Sequence[Any]) -> bool:
         """Whether the arguments have the values that the trace was specialised to."""
@@ -337,7 +336,11 @@ class Compiled:
         array([2., 2., 2.])
         """
         entry = self._entry(args, kwargs)
-        return entry.ready().export(entry.names, entry.result_names())
+        types = entry.traced.graph.in_types
+        return entry.ready().export(
+            list(zip(entry.names, types, strict=True)),
+            list(zip(entry.result_names(), entry.traced.result_types, strict=True)),
+        )
 
     def _entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Specialised:
         leaves, structure = tree.flatten((args, kwargs))

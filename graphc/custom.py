@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphc import errors
-from graphc.build import Value, literal, zero_of
-from graphc.ir import FLOATS, Graph, Type, Var
+from graphc.build import Builder, Value, zero_of
+from graphc.ir import INEXACT, Graph, Type, Var
 from graphc.ops import control as ops
 from graphc.trace import control, tree
 from graphc.trace.scope import current, is_tracing, user_loc
@@ -222,7 +222,7 @@ class _Custom:
         pairs = zip(values, leaves, strict=True)
         return [
             wrap(cast_to(x.value(), leaf.dtype_name))
-            if leaf.dtype_name in FLOATS
+            if leaf.dtype_name in INEXACT
             else _placeholder(leaf.type)
             for x, leaf in pairs
         ]
@@ -242,7 +242,7 @@ def _pure(inner: Inner) -> Inner:
 def _placeholder(type: Type) -> Tracer:
     """Zero of a type: to trace with, and the cotangent of what has none."""
     builder = current().builder
-    return wrap(builder.value(literal(zero_of(type.dtype), type)))
+    return wrap(builder.literal(zero_of(type.dtype), type))
 
 
 def _listed(types: Sequence[Type]) -> str:
@@ -265,11 +265,14 @@ def _closed(
     own = dict(zip((v.atom for v in backward.operands[given:]), back.params[given:], strict=True))
     read = [own.get(value.atom) or Var(value.type) for value in constants]
     params = (*back.params[:kept], *read, *back.params[kept:given])
-    zeros = [literal(zero_of(value.dtype), value.type) for value in constants]
+    zeros = Builder("zeros")
+    cotangents = [zeros.literal(zero_of(value.dtype), value.type).atom for value in constants]
     return {
         "body": _with_constants(body, count, constants),
         "forward": whole,
-        "backward": back.replace(params=params, outs=(*back.outs, *zeros)),
+        "backward": back.replace(
+            params=params, eqns=(*back.eqns, *zeros.eqns), outs=(*back.outs, *cotangents)
+        ),
     }
 
 

@@ -66,6 +66,18 @@ def _arrays(graph: Graph, leaves: Sequence[Any]) -> list[np.ndarray]:
     return [np.asarray(leaf, param.type.numpy_dtype) for leaf, param in pairs]
 
 
+def _in_memory(graph: Graph, leaves: Sequence[Any]) -> list[np.ndarray]:
+    """The arguments of an optimized graph, for which a complex number is a pair."""
+    pairs = zip(leaves, graph.params, strict=True)
+    arrays = [(np.ascontiguousarray(leaf).reshape(np.shape(leaf)), param) for leaf, param in pairs]
+    return [
+        array.view(array.real.dtype).reshape(param.type.shape)
+        if array.dtype.kind == "c"
+        else array.astype(param.type.numpy_dtype)
+        for array, param in arrays
+    ]
+
+
 # ---- check_nan -----------------------------------------------------------------------------------
 
 
@@ -87,13 +99,13 @@ def run_checked(
                 f"check_nan: the argument {name} holds {_kind(np.asarray(leaf))} already", None
             )
     graph = entry.graphs["optimized"]
-    evaluate(graph, *_arrays(graph, before), observe=_expect_finite)
+    evaluate(graph, *_in_memory(graph, before), observe=_expect_finite)
     return result  # an infinity of another order of summation: the interpreter makes none
 
 
 def is_finite(value: Any) -> bool:
     array = np.asarray(value)
-    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
+    return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
 
 
 def _expect_finite(eqn: Eqn, ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:

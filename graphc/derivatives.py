@@ -14,7 +14,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.compiled import Compiled
-from graphc.ir import FLOATS, Graph, Type
+from graphc.ir import COMPLEXES, INEXACT, Graph, Type
 from graphc.ops import elementwise as ew
 from graphc.ops import shape as shape_ops
 from graphc.trace import control, tree
@@ -81,7 +81,7 @@ def _traced_vjp(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
 
 def _vjp_of(traced: _Traced) -> Any:
     values = traced.inlined(traced.graph, [])
-    results = [i for i, value in enumerate(values) if value.dtype_name in FLOATS]
+    results = [i for i, value in enumerate(values) if value.dtype_name in INEXACT]
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
         given = _fitting("cotangent", cotangent, traced.result, values)
@@ -127,7 +127,7 @@ def _jvp_of(traced: _Traced, tangents: Any) -> tuple[Any, Any]:
     outs = traced.inlined(graph, given)
     values = outs[: len(traced.graph.outs)]
     moved = iter(outs[len(values) :])
-    changes = [next(moved) if x.dtype_name in FLOATS else np.zeros(x.shape) for x in values]
+    changes = [next(moved) if x.dtype_name in INEXACT else np.zeros(x.shape) for x in values]
     return tree.unflatten(traced.result, values), tree.unflatten(traced.result, changes)
 
 
@@ -196,14 +196,19 @@ def _fitting(
 # ---- whole Jacobians -----------------------------------------------------------------------------
 
 
-def jacobian(fn: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any]:
+def jacobian(
+    fn: Callable[..., Any], argnums: ArgNums = 0, holomorphic: bool = False
+) -> Callable[..., Any]:
     """A function that gives the derivative of each element of `fn`'s result by each of an argument.
 
     For a result of shape s and an argument of shape t it has the shape s + t; for trees of results,
     or arguments, a tree of these.  The products with all unit vectors are one batch: by reverse
     mode where the result has fewer elements than the argument, else by forward mode.
 
-    argnums  as in `graphc.grad`
+    argnums      as in `graphc.grad`
+    holomorphic  of complex results by complex arguments there is one derivative only where the
+                 function is holomorphic: say so.  A real function of complex ones has gradients
+                 as its rows (`graphc.grad`), a complex one of real arguments needs nothing said.
 
     >>> import numpy as np, graphc as gc
     >>> gc.jacobian(lambda x: x * x)(np.array([1.0, 2.0]))
@@ -220,29 +225,55 @@ def jacobian(fn: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any]
 
         chosen = tuple(args[key] if isinstance(key, int) else kwargs[key] for key in keys)
         is_single = isinstance(argnums, (int, str))
-        return _jacobian(of_chosen, chosen, is_single)
+        return _jacobian(of_chosen, chosen, is_single, holomorphic)
 
     return Transform(fn, inline)
 
 
-def _jacobian(fn: Callable[..., Any], args: tuple[Any, ...], is_single: bool) -> Any:
+def _jacobian(
+    fn: Callable[..., Any], args: tuple[Any, ...], is_single: bool, holomorphic: bool
+) -> Any:
     traced = _traced(fn, args)
     outs = [out.type for out in traced.graph.outs]
-    if any(type.dtype not in FLOATS for type in outs):
+    if any(type.dtype not in INEXACT for type in outs):
         raise errors.GradientError(
             "a Jacobian exists for floating-point results; leave the others out", user_loc()
         )
     columns, rows = sum(x.size for x in traced.inputs), sum(type.size for type in outs)
+    mode = _mode(traced.inputs, outs, holomorphic) or (_by_rows if rows < columns else _by_columns)
     if not columns or not rows:
         blocks = [[_zeros(type.shape, x) for x in traced.inputs] for type in outs]
     else:
-        blocks = (_by_rows if rows < columns else _by_columns)(traced, outs)
+        blocks = mode(traced, outs)
     of_result = [tree.unflatten(traced.structure, own) for own in blocks]
     return tree.unflatten(traced.result, [row[0] if is_single else row for row in of_result])
 
 
 Blocks = list[list[Any]]
 """The derivative of each result (outer) by each input (inner)."""
+
+
+def _mode(
+    inputs: Sequence[Tracer], outs: Sequence[Type], holomorphic: bool
+) -> Callable[..., Blocks] | None:
+    """Reverse or forward mode, where one of them alone gives the derivative; None for either.
+
+    Reverse mode gives the gradients of real results, which for complex arguments are no tangents;
+    forward mode gives the tangents of complex results of real arguments.
+    """
+    of_complex = [x.dtype_name in COMPLEXES for x in inputs]
+    are_complex = [type.dtype in COMPLEXES for type in outs]
+    if holomorphic or not any((*of_complex, *are_complex)):
+        return None
+    if not any(are_complex):
+        return _by_rows
+    if not any(of_complex):
+        return _by_columns
+    raise errors.GradientError(
+        "a complex function of complex arguments has a Jacobian where it is holomorphic; if it is,"
+        " say so by holomorphic=True, else take gc.jacobian of its .real and .imag",
+        user_loc(),
+    )
 
 
 def _by_rows(traced: _Traced, outs: Sequence[Type]) -> Blocks:

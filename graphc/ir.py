@@ -35,6 +35,8 @@ NUMPY_DTYPES: Mapping[str, np.dtype] = MappingProxyType(
         "u32": np.dtype(np.uint32),
         "u64": np.dtype(np.uint64),
         "bool": np.dtype(np.bool_),
+        "c64": np.dtype(np.complex64),
+        "c128": np.dtype(np.complex128),
     }
 )
 """Every dtype of the language and the NumPy dtype that it means."""
@@ -60,6 +62,17 @@ INT_RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
 def widest(dtype: str) -> str:
     """The dtype of 64 bits in which NumPy adds up integers (and bools) of `dtype`."""
     return "u64" if dtype in UNSIGNED else "i64"
+
+
+PARTS: Mapping[str, str] = MappingProxyType({"c64": "f32", "c128": "f64"})
+"""A complex dtype -> the dtype of its real and of its imaginary part.
+
+Values of these exist in a graph as it was traced.  Derivatives and kernels know pairs of real ones:
+`passes/complex_pairs.py` has replaced them before.
+"""
+WHOLES: Mapping[str, str] = MappingProxyType({part: whole for whole, part in PARTS.items()})
+COMPLEXES = frozenset(PARTS)
+INEXACT = FLOATS | COMPLEXES
 
 
 @dataclass(frozen=True, slots=True)

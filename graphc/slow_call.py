@@ -27,7 +27,7 @@ def run_slowly(entry: Specialised, leaves: Sequence[Any]) -> Any:
         leaf
         if type(leaf) is np.ndarray and leaf.flags.carray
         else _as_array(leaf, param.type.numpy_dtype, name)
-        for leaf, param, name in zip(leaves, step.program.graph.params, entry.names, strict=True)
+        for leaf, param, name in zip(leaves, entry.traced.graph.params, entry.names, strict=True)
     ]
     for i in step.program.updated:
         _expect_writable(leaves[i], entry.names[i])
@@ -35,7 +35,7 @@ def run_slowly(entry: Specialised, leaves: Sequence[Any]) -> Any:
             # The step sees the copies, which never overlap.
             _expect_apart(i, leaves, entry.names)
     try:
-        results = step(arrays)
+        results = step(arrays, entry.traced.result_types)
     except errors.OverlapError as error:
         raise _named(error, entry, leaves) from None
     for i in step.program.updated.difference(entry.donated):

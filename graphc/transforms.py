@@ -12,7 +12,7 @@ from typing import Any
 
 from graphc import errors
 from graphc.compiled import Compiled
-from graphc.ir import FLOATS
+from graphc.ir import COMPLEXES, FLOATS, INEXACT
 from graphc.ops import elementwise
 from graphc.trace import branches, control, tree
 from graphc.trace.scope import current, hide_own_frames, is_tracing, user_loc
@@ -43,7 +43,10 @@ class Transform:
 
 
 def value_and_grad(
-    fn: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False
+    fn: Callable[..., Any],
+    argnums: ArgNums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
 ) -> Callable[..., Any]:
     """A function that gives `fn`'s value and its gradient, `(value, gradient)`.
 
@@ -51,6 +54,11 @@ def value_and_grad(
     argnums  which arguments to differentiate by: a position, a name, or a tuple of these, for which
              the gradient is a tuple.  Such an argument is an array of floats or a tree of them;
              its gradient has the same structure, shapes and dtypes.
+    holomorphic  the value is complex and so are the arguments: the gradient is the derivative of a
+                 holomorphic function
+
+    By a complex argument z = x + iy the gradient of a real value L is dL/dx - i dL/dy: `z` goes
+    downhill along its conjugate.
 
     At a kink a cotangent is shared: `np.maximum(x, y)` gives each operand half where they tie,
     a reduction with `max` divides it among the elements that tie, and `abs` has slope 0 at 0.
@@ -63,10 +71,15 @@ def value_and_grad(
     (np.float64(5.0), array([2., 4.]))
     """
 
-    return _derived(fn, argnums, has_aux, True)
+    return _derived(fn, argnums, has_aux, True, holomorphic)
 
 
-def grad(fn: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False) -> Callable[..., Any]:
+def grad(
+    fn: Callable[..., Any],
+    argnums: ArgNums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+) -> Callable[..., Any]:
     """A function that gives the gradient of `fn`; see `value_and_grad`.
 
     With `has_aux`, it gives `(gradient, aux)`.
@@ -76,25 +89,25 @@ def grad(fn: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False) ->
     np.float64(12.0)
     """
 
-    return _derived(fn, argnums, has_aux, False)
+    return _derived(fn, argnums, has_aux, False, holomorphic)
 
 
 def _derived(
-    fn: Callable[..., Any], argnums: ArgNums, has_aux: bool, with_value: bool
+    fn: Callable[..., Any], argnums: ArgNums, has_aux: bool, with_value: bool, holomorphic: bool
 ) -> Callable[..., Any]:
     """The derived function: the same object for the same function, so that it compiles once."""
     key = tuple(argnums) if isinstance(argnums, list) else argnums
     try:
-        return _remembered(fn, key, has_aux, with_value)
+        return _remembered(fn, key, has_aux, with_value, holomorphic)
     except TypeError:  # a callable or argnums that cannot be hashed
-        return _derive(fn, argnums, has_aux, with_value)
+        return _derive(fn, argnums, has_aux, with_value, holomorphic)
 
 
 def _derive(
-    fn: Callable[..., Any], argnums: Any, has_aux: bool, with_value: bool
+    fn: Callable[..., Any], argnums: Any, has_aux: bool, with_value: bool, holomorphic: bool
 ) -> Callable[..., Any]:
     def inline(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        value, gradient = _differentiate(fn, argnums, has_aux, args, kwargs)
+        value, gradient = _differentiate(fn, argnums, has_aux, holomorphic, args, kwargs)
         if with_value:
             return value, gradient
         return (gradient, value[1]) if has_aux else gradient
@@ -110,6 +123,7 @@ def _differentiate(
     fn: Callable[..., Any],
     argnums: ArgNums,
     has_aux: bool,
+    holomorphic: bool,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
@@ -117,10 +131,12 @@ def _differentiate(
     chosen = [args[key] if isinstance(key, int) else kwargs[key] for key in keys]
     leaves, structure = tree.flatten(chosen)
     inputs = [as_input(leaf) for leaf in leaves]
+    if holomorphic:
+        _expect_complex(inputs)
 
     def run(copies: list[Tracer]) -> Any:
         given, named = with_arguments(keys, tree.unflatten(structure, copies), args, kwargs)
-        return _loss_first(control.converted(fn)(*given, **named), has_aux)
+        return _loss_first(control.converted(fn)(*given, **named), has_aux, holomorphic)
 
     inner = trace_inner(getattr(fn, "__name__", "function"), inputs, run)
     values, gradients = _inline_gradient(inner, inputs)
@@ -192,7 +208,7 @@ def with_arguments(
 
 def as_input(leaf: Any) -> Tracer:
     x = lift(leaf)
-    if x.dtype_name not in FLOATS:
+    if x.dtype_name not in INEXACT:
         raise errors.GradientError(
             f"gradients exist for floating-point arguments, not for {x.type}; convert it with"
             " .astype, or leave it out of argnums",
@@ -201,7 +217,16 @@ def as_input(leaf: Any) -> Tracer:
     return x
 
 
-def _loss_first(returned: Any, has_aux: bool) -> Any:
+def _expect_complex(inputs: Sequence[Tracer]) -> None:
+    for x in inputs:
+        if x.dtype_name not in COMPLEXES:
+            raise errors.GradientError(
+                f"holomorphic=True is for complex arguments, not for {x.type}; leave it out",
+                user_loc(),
+            )
+
+
+def _loss_first(returned: Any, has_aux: bool, holomorphic: bool) -> Any:
     """What the function returned as a tree whose first leaf is the loss."""
     if has_aux and not (isinstance(returned, tuple) and len(returned) == 2):
         raise errors.GradientError(
@@ -215,6 +240,14 @@ def _loss_first(returned: Any, has_aux: bool) -> Any:
             user_loc(),
         )
     x = lift(loss)
+    if not x.shape and x.dtype_name in COMPLEXES:
+        if holomorphic:
+            return [x, aux] if has_aux else [x]
+        raise errors.GradientError(
+            f"the gradient needs a real scalar, the function returns {x.type}; make it real (.real,"
+            " np.abs), or, if it is a holomorphic function, say holomorphic=True",
+            user_loc(),
+        )
     if x.shape or x.dtype_name not in FLOATS:
         raise errors.GradientError(
             f"the gradient needs a floating-point scalar, the function returns {x.type};"

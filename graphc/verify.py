@@ -19,6 +19,7 @@ import graphc.ops  # noqa: F401 - fills OPS
 from graphc import errors
 from graphc.dims import Dim, surely_less
 from graphc.ir import (
+    COMPLEXES,
     DTYPE_NAMES,
     FLOATS,
     INT_RANGES,
@@ -40,6 +41,8 @@ NEIGHBOURS = 3
 """How many equations before and after the offending one a message shows."""
 
 BOOL = Type("bool")
+NOT_DENSE = COMPLEXES | {None}
+"""What no array constant is of: a complex one is two of them."""
 PLAIN_KINDS = frozenset({bool, int, float, str, Dim, type(None)})
 
 
@@ -244,7 +247,7 @@ def _check_attr(name: str, value: Any) -> None:
         for item in value:
             _check_attr(name, item)
         return
-    known_dense = isinstance(value, Dense) and value.array.dtype in DTYPE_NAMES
+    known_dense = isinstance(value, Dense) and DTYPE_NAMES.get(value.array.dtype) not in NOT_DENSE
     if not known_dense and type(value) not in PLAIN_KINDS:
         raise _Fault(
             errors.AttributeKindError,

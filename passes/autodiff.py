@@ -22,6 +22,8 @@ from graphc.build import Builder, Value, literal, rename
 from graphc.ir import DIFFERENTIABLE, FLOATS, TAPE, Atom, Eqn, Graph, Lit, Var
 from graphc.ops import control, elementwise, reduce, shape
 from graphc.passes.autodiff_control import Backward, backward_of, zero_cotangent
+from graphc.passes.complex_boundary import complex_gradient, complex_pullback
+from graphc.passes.complex_pairs import is_complex
 from graphc.passes.cse import eliminate_common
 from graphc.passes.residuals import Joint, without_effects
 from graphc.passes.stabilize import is_concerned, stabilize
@@ -70,6 +72,8 @@ def gradient(graph: Graph, wrt: Sequence[int], result: int = 0) -> Graph:
     Raises `errors.GradientError` if the result is not a floating-point scalar or a parameter is
     not floating point.
     """
+    if is_complex(graph):
+        return complex_gradient(gradient, graph, wrt, result)
     graph = stable(graph)
     _expect_scalar(graph, result)
     for position in wrt:
@@ -92,6 +96,8 @@ def stable(graph: Graph) -> Graph:
 
 def pullback(graph: Graph, wrt: Sequence[int], results: Sequence[int]) -> Graph:
     """The graph of parameters and one cotangent for each of `results`, giving those of `wrt`."""
+    if is_complex(graph):
+        return complex_pullback(pullback, graph, wrt, results)
     builder, names = _copy_forward(graph, effects=False)
     active = depending(graph.eqns, {graph.params[i] for i in wrt})
     cotangents = Cotangents()

@@ -17,10 +17,12 @@ from typing import Any
 
 from graphc import errors
 from graphc.build import Builder, Value, fresh, literal, rename
-from graphc.ir import DIFFERENTIABLE, FLOATS, Atom, Eqn, Graph, Type, Var
+from graphc.ir import DIFFERENTIABLE, FLOATS, INEXACT, Atom, Eqn, Graph, Type, Var
 from graphc.ops import control, tape
 from graphc.passes.autodiff import Cotangents, carry_backward, depending, stable
 from graphc.passes.autodiff_control import zero_cotangent
+from graphc.passes.complex_boundary import complex_pushforward
+from graphc.passes.complex_pairs import is_complex
 from graphc.passes.dce import eliminate_dead
 
 Positions = Sequence[int]
@@ -32,12 +34,18 @@ def pushforward(graph: Graph, wrt: Positions) -> Graph:
 
     Raises `errors.GradientError` for an equation that has a gradient of the user's own only.
     """
+    if is_complex(graph):
+        return complex_pushforward(pushforward, graph, wrt, _inexact_results(graph))
     carried = _carried(stable(graph), wrt, _float_results(graph))
     return eliminate_dead(carried).replace(updates=graph.updates)
 
 
 def _float_results(graph: Graph) -> list[int]:
     return [i for i, out in enumerate(graph.outs) if out.type.dtype in FLOATS]
+
+
+def _inexact_results(graph: Graph) -> list[int]:
+    return [i for i, out in enumerate(graph.outs) if out.type.dtype in INEXACT]
 
 
 def _carried(graph: Graph, wrt: Positions, results: Positions) -> Graph:

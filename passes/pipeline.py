@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from graphc.ir import Eqn, Graph, all_eqns
+from graphc.passes.complex_pairs import complex_to_memory
 from graphc.passes.cse import eliminate_common
 from graphc.passes.dce import eliminate_dead
 from graphc.passes.fold import fold_constants
@@ -39,6 +40,7 @@ class Pass(NamedTuple):
 
 OPTIMIZE: tuple[Pass, ...] = (
     Pass("dead: traced", eliminate_dead),  # what nobody reads costs the others no time
+    Pass("complex", complex_to_memory),  # the other passes know real values
     Pass("fold", fold_constants),  # known branches are taken before the rest is looked at
     Pass("common", eliminate_common),  # rules that need equal operands find them
     Pass("stabilize", stabilize),  # before `simplify` gives its formulas another spelling

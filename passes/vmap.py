@@ -29,6 +29,8 @@ from graphc.ops import (
     sorting,
 )
 from graphc.ops.reduce import REDUCTIONS
+from graphc.passes.complex_boundary import complex_batch
+from graphc.passes.complex_pairs import is_complex
 
 Ints = tuple[int, ...]
 Flags = tuple[bool, ...]
@@ -46,6 +48,8 @@ def batch(
 
     `batched` says which parameters have it.
     """
+    if is_complex(graph):
+        return complex_batch(lambda g, flags: batch(g, flags, size, note), graph, batched, size)
     return Batching(graph.name, size, note).of(graph, tuple(batched), None)
 
 

@@ -66,6 +66,8 @@ class Calling(NamedTuple):
     positional: tuple[Pattern, ...]
     keywords: tuple[tuple[str, Pattern], ...]
     returns: Output
+    results: tuple[Type, ...]
+    """The types of the results as arrays of NumPy."""
     keeps_gil: bool = False
 
 

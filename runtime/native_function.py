@@ -91,21 +91,19 @@ class NativeFunction:
 def export(
     step: int,
     program: Program,
-    names: Sequence[str],
-    result_names: Sequence[str],
+    arguments: Sequence[tuple[str, Type]],
+    results: Sequence[tuple[str, Type]],
     constants: Sequence[np.ndarray],
     arena: np.ndarray,
     kept: Any,
 ) -> NativeFunction:
     """The C function for the step at an address, which it owns the arena of."""
-    types = [program.graph.outs[r.number].type for r in program.results if r is not None]
-    params = [param.type for param in program.graph.params]
     words = [
         step,
         arena.ctypes.data,
         arena.nbytes + ALIGNMENT,
-        len(params),
-        len(types),
+        len(arguments),
+        len(results),
         len(constants),
         *(array.ctypes.data for array in constants),
     ]
@@ -114,16 +112,13 @@ def export(
     ctypes.c_void_p.from_address(code.global_address(CONTEXT)).value = ctypes.addressof(context)
     return NativeFunction(
         code.address(EXPORTED),
-        _operands(names, params),
-        _operands(result_names, types),
-        tuple(names[i] for i in sorted(program.updated)),
+        _operands(arguments),
+        _operands(results),
+        tuple(arguments[i][0] for i in sorted(program.updated)),
         program,
         (code, kept, context, arena, constants),
     )
 
 
-def _operands(names: Sequence[str], types: Sequence[Type]) -> tuple[Operand, ...]:
-    return tuple(
-        Operand(name, str(type.numpy_dtype), type.shape)
-        for name, type in zip(names, types, strict=True)
-    )
+def _operands(named: Sequence[tuple[str, Type]]) -> tuple[Operand, ...]:
+    return tuple(Operand(name, str(type.numpy_dtype), type.shape) for name, type in named)

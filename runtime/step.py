@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphc.ir import Eqn, Graph, all_eqns
+from graphc.ir import Eqn, Graph, Type, all_eqns
 from graphc.ops import effects, external
 from graphc.runtime.barriers import place_barriers
 from graphc.runtime.calling import Calling
@@ -44,6 +44,7 @@ class _Clock:
         now = time.perf_counter()
         self.milliseconds[stage] = 1e3 * (now - self._start)
         self._start = now
+
 
 _Native = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
@@ -94,9 +95,15 @@ class Step:
         self._native = _Native(self._address)
         self._idle: list[np.ndarray] = []
 
-    def __call__(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Run the step on contiguous arrays of the graph's types (of which nothing is checked)."""
-        results = empty_arrays(self._types)
+    def __call__(
+        self, arguments: Sequence[np.ndarray], types: Sequence[Type] | None = None
+    ) -> list[np.ndarray]:
+        """Run the step on contiguous arrays of the graph's types (of which nothing is checked).
+
+        types  what the results are arrays of, if not of the graph's types: complex numbers are
+               pairs to the graph
+        """
+        results = empty_arrays(self._types if types is None else types)
         arrays = (*arguments, *results, *self._constants)
         table = (ctypes.c_void_p * len(arrays))(*[array.ctypes.data for array in arrays])
         arena = self._take_arena()
@@ -112,16 +119,18 @@ class Step:
         """The step as a built-in function that is called as `calling` says, if this Python allows
         one: see `graphc.runtime.llvm.entry`."""
         return native_step(
-            calling, self._types, self._constants, self._address, self._take_arena(), self._code
+            calling, calling.results, self._constants, self._address, self._take_arena(), self._code
         )
 
-    def export(self, names: Sequence[str], result_names: Sequence[str]) -> NativeFunction:
-        """The step as a C function; the names are those of its arguments and results."""
+    def export(
+        self, arguments: Sequence[tuple[str, Type]], results: Sequence[tuple[str, Type]]
+    ) -> NativeFunction:
+        """The step as a C function; its arguments and results have names, and types of NumPy."""
         from graphc.runtime.native_function import export  # few need it
 
         arena = self._take_arena()
         return export(
-            self._address, self.program, names, result_names, self._constants, arena, self._code
+            self._address, self.program, arguments, results, self._constants, arena, self._code
         )
 
     def kernel_names(self) -> list[tuple[str, Eqn | None, Call]]:

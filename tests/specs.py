@@ -562,6 +562,10 @@ SPECIAL = frozenset("erfc erfcx erfinv zeta digamma gammaln gamma i0e i1e log_nd
 """Ops of `test_special`, which measures their errors."""
 
 
+COMPLEX = frozenset({"complex", "real", "imag"})
+"""Ops of `test_complex_pairs`, which no kernel has."""
+
+
 def cases(name: str) -> list[Case]:
     return [case for case in CASES if case.op == name]
 
@@ -600,6 +604,9 @@ SMOOTH_CASES = (*_smooth_elementwise(), *_smooth_structured())
 """In f64, small and away from kinks: for finite differences."""
 
 NO_GRADIENT = {
+    "complex": "is a pair of real values before it is differentiated",
+    "real": "is a pair of real values before it is differentiated",
+    "imag": "is a pair of real values before it is differentiated",
     "call": "gc.custom_vjp gives it one",
     "pure_call": "gc.custom_vjp gives it one",
     "print": "has no result",

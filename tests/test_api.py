@@ -66,7 +66,7 @@ def test_trace_takes_arrays_numbers_and_specs() -> None:
         ((2.5,), "f32", errors.ShapeError, "not 2.5"),
         ((True,), "f32", errors.ShapeError, "not True"),
         ((2,), "f5", errors.DTypeError, "no dtype 'f5'; choose from f32, f64"),
-        ((2,), complex, errors.DTypeError, "no dtype"),
+        ((2,), np.clongdouble, errors.DTypeError, "no dtype"),
         ((2,), "nonsense", errors.DTypeError, "no dtype 'nonsense'"),
     ],
 )

@@ -231,7 +231,8 @@ def test_subclasses_and_strange_byte_orders() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [np.zeros(2, complex), np.array(["a"]), np.array([None]), np.zeros(2, np.longdouble)]
+    "value",
+    [np.zeros(2, np.clongdouble), np.array(["a"]), np.array([None]), np.zeros(2, np.longdouble)],
 )
 def test_dtypes_that_graphc_lacks(value: np.ndarray) -> None:
     with pytest.raises(

@@ -25,7 +25,7 @@ class Leak:
     [
         (lambda x: float(x.sum()), r"float\(\) of a traced value f64\[\] .* leave float\(\) out"),
         (lambda x: int(x[0]), r"int\(\) of a traced value f64\[\] .* use .astype\(int\)"),
-        (lambda x: complex(x[0]), "no complex numbers"),
+        (lambda x: complex(x[:2]), r"complex\(\) takes single numbers"),
         (lambda x: bool(x[0]), "call gc.cond"),
         (lambda x: np.zeros(x.astype(int)[0]), "Python int argument of its own"),
         (lambda x: [1, 2, 3][x.astype(int)[0]], "Python int argument of its own"),

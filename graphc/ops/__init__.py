@@ -5,6 +5,7 @@ Importing this package fills `graphc.ir.OPS`.
 
 from graphc.ops import (
     bits,
+    complexes,
     control,
     cumulative,
     decompositions,
@@ -23,6 +24,7 @@ from graphc.ops import (
 
 __all__ = [
     "bits",
+    "complexes",
     "control",
     "cumulative",
     "decompositions",

@@ -13,7 +13,16 @@ import numpy as np
 from graphc import errors
 from graphc.build import Value
 from graphc.ir import FLOATS, Op, Type, register
-from graphc.ops.elementwise import NUMBERS, Rule, equal, expect_dtype, expect_same, greater, where
+from graphc.ops.elementwise import (
+    FIELD,
+    NUMBERS,
+    Rule,
+    equal,
+    expect_dtype,
+    expect_same,
+    greater,
+    where,
+)
 from graphc.ops.elementwise import logical_or as either
 from graphc.ops.shape import pad
 from graphc.ops.shape import slice as window
@@ -30,7 +39,7 @@ def _turned(x: np.ndarray, axis: int, reverse: bool) -> np.ndarray:
 
 def _define(name: str, ufunc: Any, vjp: Rule) -> Op:
     def infer(x: Type, *, axis: int, reverse: bool) -> tuple[Type, ...]:
-        expect_dtype(name, x, NUMBERS)
+        expect_dtype(name, x, FIELD if name in ("cumsum", "cumprod") else NUMBERS)
         _expect_axis(name, x, axis)
         return (x,)
 

@@ -14,10 +14,11 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import FLOATS, INTS, NUMPY_DTYPES, Op, Type, register
+from graphc.ir import COMPLEXES, FLOATS, INTS, NUMPY_DTYPES, Op, Type, register
 
 BOOL = frozenset({"bool"})
 NUMBERS = FLOATS | INTS
+FIELD = NUMBERS | COMPLEXES
 ANY = NUMBERS | BOOL
 INTEGRAL = INTS | BOOL
 
@@ -116,14 +117,16 @@ def _extremum_vjp(wins: Op) -> Rule:
     return vjp
 
 
-add = define("add", np.add, 2, NUMBERS, lambda g, out, x, y: (g, g))
-subtract = define("subtract", np.subtract, 2, NUMBERS, lambda g, out, x, y: (g, -g))
-multiply = define("multiply", np.multiply, 2, NUMBERS, lambda g, out, x, y: (g * y, g * x))
-divide = define("divide", np.divide, 2, FLOATS, lambda g, out, x, y: (g / y, -(g * out / y)))
+add = define("add", np.add, 2, FIELD, lambda g, out, x, y: (g, g))
+subtract = define("subtract", np.subtract, 2, FIELD, lambda g, out, x, y: (g, -g))
+multiply = define("multiply", np.multiply, 2, FIELD, lambda g, out, x, y: (g * y, g * x))
+divide = define(
+    "divide", np.divide, 2, FLOATS | COMPLEXES, lambda g, out, x, y: (g / y, -(g * out / y))
+)
 power = define("power", _int_power, 2, NUMBERS, _power_vjp)
 floor_divide = define("floor_divide", np.floor_divide, 2, NUMBERS)
 mod = define("mod", np.mod, 2, NUMBERS, lambda g, out, x, y: (g, -(g * floor_divide(x, y))))
-negative = define("negative", np.negative, 1, NUMBERS, lambda g, out, x: (-g,))
+negative = define("negative", np.negative, 1, FIELD, lambda g, out, x: (-g,))
 abs = define("abs", np.abs, 1, NUMBERS, lambda g, out, x: (g * sign(x),))
 sign: Op = define("sign", np.sign, 1, NUMBERS)
 square = define("square", np.square, 1, NUMBERS, lambda g, out, x: (g * (x * 2.0),))
@@ -149,8 +152,8 @@ less = define("less", np.less, 2, ANY, result="bool")
 less_equal = define("less_equal", np.less_equal, 2, ANY, result="bool")
 greater = define("greater", np.greater, 2, ANY, result="bool")
 greater_equal = define("greater_equal", np.greater_equal, 2, ANY, result="bool")
-equal = define("equal", np.equal, 2, ANY, result="bool")
-not_equal = define("not_equal", np.not_equal, 2, ANY, result="bool")
+equal = define("equal", np.equal, 2, ANY | COMPLEXES, result="bool")
+not_equal = define("not_equal", np.not_equal, 2, ANY | COMPLEXES, result="bool")
 maximum = define("maximum", np.maximum, 2, ANY, _extremum_vjp(greater))
 minimum = define("minimum", np.minimum, 2, ANY, _extremum_vjp(less))
 
@@ -263,6 +266,8 @@ stop_gradient = register(
 def _infer_cast(x: Type, *, dtype: str) -> tuple[Type, ...]:
     if dtype not in NUMPY_DTYPES:
         raise errors.DTypeError(f"cast: no dtype {dtype!r}; choose from {', '.join(NUMPY_DTYPES)}")
+    if x.dtype in COMPLEXES and dtype not in COMPLEXES:
+        raise errors.DTypeError(f"cast: {dtype} has no imaginary part for {x}; use real or imag")
     return (x.with_dtype(dtype),)
 
 

@@ -8,13 +8,13 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import FLOATS, INTS, Op, Type, register
+from graphc.ir import COMPLEXES, FLOATS, INTS, Op, Type, register
 from graphc.ops.elementwise import expect_dtype
 from graphc.ops.shape import transpose
 
 
 def _infer_matmul(a: Type, b: Type) -> tuple[Type, ...]:
-    expect_dtype("matmul", a, FLOATS | INTS)
+    expect_dtype("matmul", a, FLOATS | INTS | COMPLEXES)
     fits = (
         a.dtype == b.dtype
         and a.rank == b.rank >= 2

@@ -12,7 +12,7 @@ from graphc import errors
 from graphc.build import Value
 from graphc.dims import Shape
 from graphc.ir import FLOATS, OPS, Op, Type, register
-from graphc.ops.elementwise import ANY, BOOL, NUMBERS, Rule, cast, equal, expect_dtype, where
+from graphc.ops.elementwise import ANY, BOOL, FIELD, Rule, cast, equal, expect_dtype, where
 
 Axes = tuple[int, ...]
 
@@ -75,8 +75,8 @@ def _prod_vjp(g: Value, out: Value, x: Value, *, axes: Axes) -> tuple[Any, ...]:
     return (where(equal(zeros, 0.0), others / safe, alone),)
 
 
-sum = _define("sum", np.sum, NUMBERS, lambda g, out, x, *, axes: (spread(g, x, axes),))
-prod = _define("prod", np.prod, NUMBERS, _prod_vjp)
+sum = _define("sum", np.sum, FIELD, lambda g, out, x, *, axes: (spread(g, x, axes),))
+prod = _define("prod", np.prod, FIELD, _prod_vjp)
 max = _define("max", np.max, ANY, _extremum_vjp, has_identity=False)
 min = _define("min", np.min, ANY, _extremum_vjp, has_identity=False)
 any = _define("any", np.any, BOOL)

@@ -12,7 +12,7 @@ import numpy as np
 
 from graphc.dims import Dim, Size, parse_size
 from graphc.ir import DTYPE_NAMES, FLOATS, NUMPY_DTYPES, Dense, Lit, Type, size_text
-from graphc.verify import holds, nearest_f32, same_float
+from graphc.verify import NOT_DENSE, holds, nearest_f32, same_float
 
 READABLE_ELEMENTS = 16
 """Arrays of up to this many elements are printed as numbers, larger ones as base64."""
@@ -38,7 +38,7 @@ def value_text(value: Any) -> str:
     if type(value) is tuple:
         items = ", ".join(map(value_text, value))
         return f"({items},)" if len(value) == 1 else f"({items})"
-    if isinstance(value, Dense) and value.array.dtype in DTYPE_NAMES:
+    if isinstance(value, Dense) and DTYPE_NAMES.get(value.array.dtype) not in NOT_DENSE:
         return _dense_text(value)
     if isinstance(value, Dim):
         return _size_text(value)

@@ -66,7 +66,7 @@ def _filled(function: Callable[..., Any], fill: int) -> Callable[..., Any]:
 
 
 def _full(shape: Any, fill_value: Any, dtype: Any = None, **rest: Any) -> Any:
-    is_number = isinstance(fill_value, (Tracer, int, float, np.number))
+    is_number = isinstance(fill_value, (Tracer, int, float, complex, np.number))
     if not is_number or _is_untraced(dtype) or not _are_sizes(shape) or rest:
         return np.full(shape, fill_value, dtype, **rest)
     return numpy_making.full(shape, fill_value, dtype)
@@ -218,6 +218,7 @@ _ON_TRACED: tuple[tuple[Any, Callable[..., Any]], ...] = (
     (math.erf, _erf),
     *((getattr(math, name), _integer(getattr(np, name))) for name in ("floor", "ceil", "trunc")),
     *((dtype.type, _converter(dtype.type)) for dtype in NUMPY_DTYPES.values()),
+    (complex, numpy_making.complex_number),
     (np.array, numpy_making.array),
     (np.asarray, numpy_making.asarray),
     (np.asanyarray, numpy_making.asarray),

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.ir import FLOATS
-from graphc.trace.complex_values import Complex, parts
+from graphc.ir import COMPLEXES, FLOATS
+from graphc.trace.complex_ufuncs import joined
 from graphc.trace.numpy_products import matmul
 from graphc.trace.numpy_reductions import normalise_axis
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import lift
+from graphc.trace.tracer import lift, wrap
 
 DENSE = 32
 """Up to this length the matrix is multiplied with as a whole."""
@@ -75,10 +75,10 @@ def _multiplied(real: Any, imag: Any, cosine: Any, sine: Any) -> tuple[Any, Any]
 
 
 def _given(a: Any) -> tuple[Any, Any]:
-    real, imag = parts(a)
-    x = lift(real)
-    x = x if x.dtype_name in FLOATS else x.astype(np.float64)
-    return x, None if imag is None else lift(imag)
+    x = lift(a)
+    if x.dtype_name in COMPLEXES:
+        return wrap(x.real.value()), wrap(x.imag.value())
+    return (x if x.dtype_name in FLOATS else x.astype(np.float64)), None
 
 
 def _resized(x: Any, size: int, axis: int) -> Any:
@@ -101,7 +101,7 @@ def _scale(size: int, norm: Any, inverse: bool) -> float:
     return 1.0 / size if (norm == "forward") != inverse else 1.0
 
 
-def _along(a: Any, n: Any, axis: Any, norm: Any, inverse: bool) -> Complex:
+def _along(a: Any, n: Any, axis: Any, norm: Any, inverse: bool) -> Any:
     real, imag = _given(a)
     along = normalise_axis(axis, real.ndim)
     size = real.shape[along] if n is None else operator.index(n)
@@ -114,22 +114,29 @@ def _along(a: Any, n: Any, axis: Any, norm: Any, inverse: bool) -> Complex:
     re, im = _transform(real, imag)
     scale = _scale(size, norm, inverse)
     re, im = (np.moveaxis(x if scale == 1.0 else x * scale, -1, along) for x in (re, im))
-    return Complex(np.copy(re), np.copy(-im if inverse else im))
+    return np.copy(joined(re, -im if inverse else im))
 
 
-def fft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Complex:
+def fft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Any:
     return _along(a, n, axis, norm, False)
 
 
-def ifft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Complex:
+def ifft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Any:
     return _along(a, n, axis, norm, True)
 
 
-def rfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Complex:
-    whole = _along(parts(a)[0], n, axis, norm, False)
+def rfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Any:
+    whole = _along(_real(a), n, axis, norm, False)
     along = normalise_axis(axis, whole.ndim)
     half = slice(whole.shape[along] // 2 + 1)
-    return whole.each(lambda part: np.copy(part[(slice(None),) * along + (half,)]))
+    return np.copy(whole[(slice(None),) * along + (half,)])
+
+
+def _real(a: Any) -> Any:
+    x = lift(a)
+    if x.dtype_name in COMPLEXES:
+        raise errors.DTypeError("rfft takes real input; use fft, or .real", user_loc())
+    return x
 
 
 def irfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Any:
@@ -146,7 +153,7 @@ def irfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Any:
     for part, sign in ((real, 1.0), (np.zeros_like(real) if imag is None else imag, -1.0)):
         kept = _resized(part, half, along)
         wholes.append(np.concatenate([kept, sign * kept[(*before, mirrored)]], along))
-    return ifft(Complex(*wholes), None, axis, norm).real
+    return np.copy(ifft(joined(*wholes), None, axis, norm).real)
 
 
 def _of_axes(one: Callable[..., Any], count: int | None) -> Callable[..., Any]:
@@ -170,8 +177,6 @@ def _shifted(x: Any, axes: Any, sign: int) -> Any:
     chosen = range(rank) if axes is None else axes if isinstance(axes, (tuple, list)) else (axes,)
     shape = np.shape(x)
     shift = [sign * (shape[axis] // 2) for axis in chosen]
-    if isinstance(x, Complex):
-        return x.each(lambda part: np.roll(part, shift, list(chosen)))
     return np.roll(x, shift, list(chosen))
 
 

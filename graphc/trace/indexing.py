@@ -13,7 +13,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import FLOATS, Lit
+from graphc.ir import INEXACT, Lit
 from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
 from graphc.ops import reduce as reduce_ops
@@ -316,7 +316,7 @@ def _checked(item: Any, size: int) -> Value:
     """Positions from 0 to size-1, negative ones counted from the end; others are an IndexError."""
     if not isinstance(item, Tracer):
         return _checked_now(np.asarray(item), size)
-    if item.dtype_name in FLOATS or item.dtype_name == "bool":
+    if item.dtype_name in INEXACT or item.dtype_name == "bool":
         raise errors.UnsupportedIndexError(
             f"positions are integers, not {item.dtype}; convert them with .astype(int)", user_loc()
         )

@@ -16,13 +16,13 @@ from typing import Any
 
 from graphc import errors
 from graphc.build import Value, zero_of
-from graphc.ir import FLOATS, Type, all_eqns
+from graphc.ir import Type, all_eqns
 from graphc.trace import mutations, syntax, tree
 from graphc.trace.branches import UNDEFINED, Unusable, settled
 from graphc.trace.merging import Shown, outer_alias, with_traced
 from graphc.trace.parking import Parked, is_same
 from graphc.trace.scope import Scope, Storage, current, open_scope, reenter
-from graphc.trace.tracer import Tracer, cast_to, lift
+from graphc.trace.tracer import Tracer, cast_to, holds_number, lift
 
 GetState = Callable[[], tuple[Any, ...]]
 SetState = Callable[[Iterable[Any]], None]
@@ -336,11 +336,11 @@ class LoopState:
             return init
         if init.type.shape == left.shape:
             dtype = init.type.dtype
-            if init.weak and not left.weak and _holds(left.dtype_name, dtype):
+            if init.weak and not left.weak and holds_number(left.dtype_name, dtype):
                 return init.cast(left.dtype_name, weak=False)
             if init.weak and left.weak:
-                return init.cast("f64", weak=True)
-            if left.weak and _holds(dtype, left.dtype_name):
+                return init.cast("c128" if "c128" in (dtype, left.dtype_name) else "f64", weak=True)
+            if left.weak and holds_number(dtype, left.dtype_name):
                 return init
         name = list(tree.paths(structure, key if isinstance(key, str) else repr(key)))[i]
         raise self._unstable(
@@ -392,11 +392,6 @@ def _outer_arrays(leaf: Tracer, scope: Scope) -> Aliases:
         return ()
     outer = outer_alias(leaf, scope)
     return leaf.storage.aliases if outer is None else (outer, *leaf.storage.aliases)
-
-
-def _holds(dtype: str, weak: str) -> bool:
-    """Whether a Python number takes this dtype when it meets it."""
-    return dtype in FLOATS or (weak == "i64" and dtype != "bool")
 
 
 def _describe(init: Any) -> str:

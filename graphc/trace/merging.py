@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from graphc import errors
 from graphc.build import Value, zero_of
-from graphc.ir import FLOATS, Atom, Graph, Lit, Type, Var, has_effect
+from graphc.ir import Atom, Graph, Lit, Type, Var, has_effect
 from graphc.ops import control as control_ops
 from graphc.ops import elementwise as ew
 from graphc.trace import tree
 from graphc.trace.scope import Scope, Storage, current, reenter, user_loc
-from graphc.trace.tracer import Tracer, cast_to, lift, wrap
+from graphc.trace.tracer import Tracer, cast_to, holds_number, lift, wrap
 
 if TYPE_CHECKING:
     from graphc.trace.branches import Branch
@@ -64,19 +64,16 @@ def _unify(then: Branch, otherwise: Branch, i: int) -> tuple[Value, Value, bool]
         raise leaf.error
     weak_a, weak_b = then.weak[i], otherwise.weak[i]
     if weak_a and weak_b and a.dtype != b.dtype:
-        a, b = cast_to(a, "f64"), cast_to(b, "f64")
-    elif weak_a and not weak_b and _fits(a.dtype, b.dtype):
+        common = "c128" if "c128" in (a.dtype, b.dtype) else "f64"
+        a, b = cast_to(a, common), cast_to(b, common)
+    elif weak_a and not weak_b and holds_number(b.dtype, a.dtype):
         a = cast_to(a, b.dtype)
-    elif weak_b and not weak_a and _fits(b.dtype, a.dtype):
+    elif weak_b and not weak_a and holds_number(a.dtype, b.dtype):
         b = cast_to(b, a.dtype)
     if a.type != b.type:
         names = list(tree.paths(then.structure, "result"))
         raise mismatch(f"{names[i]} is {a.type}", then, f"{b.type}", otherwise)
     return a, b, weak_a and weak_b
-
-
-def _fits(weak: str, dtype: str) -> bool:
-    return dtype in FLOATS or (weak == "i64" and dtype != "bool")
 
 
 def mismatch(what: str, then: Branch, other: str, otherwise: Branch) -> errors.BranchMismatchError:

@@ -19,7 +19,6 @@ from graphc.trace import numpy_reductions as reductions
 from graphc.trace import numpy_running as running
 from graphc.trace import numpy_shapes as shapes
 from graphc.trace import numpy_sorting as sorting
-from graphc.trace.complex_values import Complex
 from graphc.trace.numpy_table import FUNCTIONS, TAKES_OUT, qualified_name
 from graphc.trace.numpy_ufuncs import call, call_ufunc, store_into, unsupported
 from graphc.trace.scope import user_loc
@@ -31,7 +30,7 @@ __all__ = ["FUNCTIONS", "METHODS", "call_function", "call_method", "call_ufunc",
 
 def call_function(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A NumPy function that is not a ufunc, by the table."""
-    selected = next((x for x in args if isinstance(x, (Selection, Complex))), None)
+    selected = next((x for x in args if isinstance(x, Selection)), None)
     if selected is not None:
         return selected.__array_function__(func, (), args, kwargs)
     name = qualified_name(func)
@@ -128,8 +127,8 @@ METHODS: dict[str, Callable[..., Any]] = {
     "take": choosing.take,
     "trace": choosing.trace,
     "diagonal": choosing.diagonal,
-    "conj": lambda a: a,
-    "conjugate": lambda a: a,
+    "conj": lambda a: np.conjugate(a),
+    "conjugate": lambda a: np.conjugate(a),
     "fill": _fill,
     "item": _needs_value("item"),
     "tolist": _needs_value("tolist"),

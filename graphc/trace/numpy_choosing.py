@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.ir import FLOATS
+from graphc.ir import COMPLEXES, FLOATS
 from graphc.ops import elementwise as ew
+from graphc.trace.complex_ufuncs import joined
 from graphc.trace.numpy_joining import pad
 from graphc.trace.numpy_reductions import all, any, normalise_axis, sum
 from graphc.trace.numpy_shapes import moveaxis, ravel, reshape
@@ -265,6 +266,9 @@ def nan_to_num(
     x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
 ) -> Any:
     value = lift(x)
+    if value.dtype_name in COMPLEXES:
+        parts = [nan_to_num(part, copy, nan, posinf, neginf) for part in (value.real, value.imag)]
+        return joined(*parts)
     if value.dtype_name not in FLOATS:
         return np.copy(value)
     limits = np.finfo(value.dtype)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.ir import FLOATS, NUMPY_DTYPES
+from graphc.ir import INEXACT, NUMPY_DTYPES
 from graphc.ops import decompositions, matrices
 from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
@@ -24,7 +24,7 @@ from graphc.trace.tracer import Tracer, cast_to, lift, promoted_dtype, wrap
 
 def _floats(a: Any) -> Any:
     x = lift(a)
-    return x if x.dtype_name in FLOATS else x.astype(np.float64)
+    return x if x.dtype_name in INEXACT else x.astype(np.float64)
 
 
 # ---- norms ---------------------------------------------------------------------------------------
@@ -45,7 +45,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 
 
 def _euclidean(x: Tracer, axes: Any, keepdims: bool) -> Any:
-    return np.sqrt(reductions.sum(np.square(x), axes, None, keepdims))
+    return np.sqrt(reductions.sum(reductions.squared_size(x), axes, None, keepdims))
 
 
 def vector_norm(x: Any, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
@@ -56,7 +56,8 @@ def vector_norm(x: Any, *, axis: Any = None, keepdims: bool = False, ord: Any = 
     if ord == 2:
         return _euclidean(array, axes, keepdims)
     if ord == 0:
-        return reductions.sum((array != 0).astype(array.dtype), axes, None, keepdims)
+        nonzero = np.not_equal(array, 0).astype(np.absolute(array).dtype)
+        return reductions.sum(nonzero, axes, None, keepdims)
     size = np.absolute(array)
     if ord == 1:
         return reductions.sum(size, axes, None, keepdims)

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from graphc.ir import FLOATS
+from graphc import errors
+from graphc.ir import COMPLEXES, INEXACT
 from graphc.ops import bits as bit_ops
 from graphc.trace.numpy_reductions import all
+from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, cast_to, lift, wrap
 
 
@@ -34,38 +36,48 @@ def sinc(x: Any) -> Any:
 
 def _float(x: Any) -> Tracer:
     value = lift(x)
-    return value if value.dtype_name in FLOATS else value.astype(np.float64)
+    return value if value.dtype_name in INEXACT else value.astype(np.float64)
 
 
 def angle(z: Any, deg: bool = False) -> Any:
     """Of real numbers: 0, or pi left of 0."""
     value = _float(z)
-    result = np.arctan2(np.zeros_like(value), value)
+    result = np.arctan2(value.imag, value.real)
     return result * (180 / np.pi) if deg else result
 
 
+def real(val: Any) -> Any:
+    return lift(val).real
+
+
 def imag(val: Any) -> Any:
-    return np.zeros_like(val)
+    return lift(val).imag
 
 
 def real_if_close(a: Any, tol: Any = 100) -> Any:
-    return lift(a)
+    x = lift(a)
+    if x.dtype_name in COMPLEXES:
+        raise errors.DTypeError(
+            "np.real_if_close of complex values has a dtype that depends on the data; use .real",
+            user_loc(),
+        )
+    return x
 
 
 def iscomplex(x: Any) -> Any:
-    return np.zeros_like(x, dtype=bool)
+    return np.not_equal(lift(x).imag, 0)
 
 
 def isreal(x: Any) -> Any:
-    return np.ones_like(x, dtype=bool)
+    return np.equal(lift(x).imag, 0)
 
 
 def iscomplexobj(x: Any) -> bool:
-    return False
+    return bool(lift(x).dtype_name in COMPLEXES)
 
 
 def isrealobj(x: Any) -> bool:
-    return True
+    return not iscomplexobj(x)
 
 
 def array_equiv(a1: Any, a2: Any) -> Any:

@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from graphc import errors
 from graphc.build import Value
-from graphc.ir import FLOATS
+from graphc.ir import COMPLEXES, FLOATS
 from graphc.ops import elementwise as ew
+from graphc.trace.complex_ufuncs import joined
+from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, cast_to, known_dtype, lift, wrap
 from graphc.trace.ufuncs import broadcast_to
 
@@ -64,6 +67,23 @@ def astype(x: Any, dtype: Any, *, copy: bool = True) -> Tracer:
         return given
     value = cast_to(given.value(), name)
     return wrap(value) if given.is_scalar else fresh_array(value)
+
+
+def complex_number(real: Any, imag: Any = None) -> Tracer:
+    """Python's `complex(real, imag)`."""
+    x, y = lift(real), lift(0.0 if imag is None else imag)
+    for part in (x, y):
+        if part.ndim:
+            raise errors.ConcreteValueError(
+                f"complex() takes single numbers, not {part.type}; use x + 1j * y", user_loc()
+            )
+    whole = wrap(cast_to(x.value(), "c128"), weak=True)
+    if imag is None:
+        return whole
+    turned: Any = np.multiply(1j, y)
+    turned.weak = True
+    result: Tracer = whole + turned
+    return result
 
 
 def array(object: Any, dtype: Any = None, *, copy: bool | None = True) -> Tracer:
@@ -146,6 +166,8 @@ def vander(x: Any, N: Any = None, increasing: bool = False) -> Any:  # noqa: N80
 def np_round(a: Any, decimals: Any = 0) -> Any:
     x = lift(a)
     digits = operator.index(decimals)
+    if x.dtype_name in COMPLEXES:
+        return joined(np_round(x.real, digits), np_round(x.imag, digits))
     if x.dtype_name not in FLOATS and digits >= 0:
         return wrap(x.value(), x.weak)
     if digits == 0:

@@ -74,7 +74,7 @@ def outer(a: Any, b: Any) -> Any:
 
 
 def vdot(a: Any, b: Any) -> Any:
-    return matmul(ravel(a), ravel(b))
+    return matmul(np.conjugate(ravel(a)), ravel(b))
 
 
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Tracer:
@@ -131,7 +131,7 @@ def cross(
 
 
 def vecdot(x1: Any, x2: Any, dtype: Any = None, axis: int = -1) -> Any:
-    terms = np.multiply(x1, x2)
+    terms = np.multiply(np.conjugate(x1), x2)
     return reduce_sum(terms, axis, terms.dtype if dtype is None else dtype)
 
 
@@ -140,7 +140,7 @@ def matvec(x1: Any, x2: Any) -> Any:
 
 
 def vecmat(x1: Any, x2: Any) -> Any:
-    return matmul(expand_dims(x1, -2), x2)[..., 0, :]
+    return matmul(np.conjugate(expand_dims(x1, -2)), x2)[..., 0, :]
 
 
 def multi_dot(arrays: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.ir import FLOATS, widest
+from graphc.ir import COMPLEXES, INEXACT, widest
 from graphc.ops import elementwise as ew
 from graphc.ops import reduce as reduce_ops
 from graphc.ops import shape as shape_ops
@@ -57,7 +57,7 @@ def sum_dtype(x: Tracer, dtype: Any) -> str:
     """NumPy adds and multiplies integers and booleans in 64 bits."""
     if dtype is not None:
         return known_dtype(dtype)
-    return x.dtype_name if x.dtype_name in FLOATS else widest(x.dtype_name)
+    return x.dtype_name if x.dtype_name in INEXACT else widest(x.dtype_name)
 
 
 def _given(initial: Any, where: Any) -> bool:
@@ -121,6 +121,8 @@ def _extremum(
 ) -> Any:
     """An initial value takes part like an element; of no element it is the result."""
     x: Any = lift(a)
+    if x.dtype_name in COMPLEXES:
+        return _complex_extremum(x, axis, keepdims, op is reduce_ops.max, initial, where)
     if not _given(initial, where):
         return _reduce(op, x, axis, keepdims)
     if initial is None:
@@ -137,6 +139,25 @@ def _extremum(
         )
         return np.broadcast_to(initial, shape)
     return better(_reduce(op, x, axis, keepdims), initial)
+
+
+def _complex_extremum(
+    z: Any, axis: Any, keepdims: bool, is_max: bool, initial: Any, where: Any
+) -> Any:
+    if _given(initial, where):
+        raise errors.UnsupportedFunctionError(
+            "an extremum of complex numbers cannot be traced with initial= or where=; use np.where",
+            user_loc(),
+        )
+    axes = normalise_axes(axis, z.ndim)
+    kept = [i for i in range(z.ndim) if i not in axes]
+    shape = tuple(z.shape[i] for i in kept)
+    rows = np.transpose(z, (*kept, *axes)).reshape((*shape, -1))
+    place = (argmax if is_max else argmin)(rows, -1)
+    result = np.take_along_axis(rows, np.expand_dims(place, -1), -1)[..., 0]
+    if keepdims:
+        result = result.reshape(tuple(1 if i in axes else n for i, n in enumerate(z.shape)))
+    return result
 
 
 def any(a: Any, axis: Any = None, keepdims: bool = False, where: Any = None) -> Tracer:
@@ -156,7 +177,7 @@ def mean(
 ) -> Any:
     x = lift(a)
     if dtype is None:
-        dtype = x.dtype if x.dtype_name in FLOATS else np.float64
+        dtype = x.dtype if x.dtype_name in INEXACT else np.float64
     total = sum(x, axis, dtype, keepdims, None, where)
     if where is not None:
         counted = sum(np.broadcast_to(where, x.shape), axis, np.int64, keepdims)
@@ -183,7 +204,7 @@ def average(
         total: Any = lift(float(_count(x, axis))).astype(result.dtype)
     else:
         w = _weights(x, axis, weights)
-        ints = x.dtype_name not in FLOATS and w.dtype_name not in FLOATS
+        ints = x.dtype_name not in INEXACT and w.dtype_name not in INEXACT
         dtype = np.float64 if ints else np.result_type(x.dtype, w.dtype)
         total = sum(np.broadcast_to(w, x.shape), axis, dtype, keepdims)
         result = np.true_divide(sum(np.multiply(x, w), axis, keepdims=keepdims), total)
@@ -214,13 +235,13 @@ def var(
     correction: Any = None,
 ) -> Any:
     x = lift(a)
-    if dtype is None and x.dtype_name not in FLOATS:
+    if dtype is None and x.dtype_name not in INEXACT:
         dtype = np.float64
     if dtype is not None:
         x = wrap(cast_to(x.value(), known_dtype(dtype)))
     ddof = ddof if correction is None else correction
     centre = _mean(x, axis, None, True, where) if mean is None else mean
-    total = sum(np.square(np.subtract(x, centre)), axis, None, keepdims, None, where)
+    total = sum(squared_size(np.subtract(x, centre)), axis, None, keepdims, None, where)
     if where is not None:
         counted = sum(np.broadcast_to(where, x.shape), axis, np.int64, keepdims)
         free = np.maximum(counted.astype(total.dtype) - ddof, 0)
@@ -229,6 +250,14 @@ def var(
 
 
 _mean = mean
+
+
+def squared_size(x: Any) -> Any:
+    """|x|²"""
+    x = lift(x)
+    if x.dtype_name in COMPLEXES:
+        return np.add(np.square(x.real), np.square(x.imag))
+    return np.square(x)
 
 
 def std(
@@ -250,7 +279,7 @@ def nansum(a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) 
 
 
 def nanmean(a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
-    if lift(a).dtype_name not in FLOATS:
+    if lift(a).dtype_name not in INEXACT:
         return mean(a, axis, dtype, keepdims)
     counted = sum(np.logical_not(np.isnan(a)), axis, None, keepdims)
     return np.true_divide(nansum(a, axis, dtype, keepdims), counted.astype(lift(a).dtype))
@@ -264,11 +293,25 @@ def _position(op: Any, x: Any, axis: Any, keepdims: bool) -> Tracer:
     x = lift(x)
     flat = x.reshape(-1) if axis is None else x
     along = 0 if axis is None else normalise_axis(axis, x.ndim)
+    if x.dtype_name in COMPLEXES:
+        flat, op = _is_extremum(flat, along, op is reduce_ops.argmax), reduce_ops.argmax
     result = op(flat.value(), axis=along)
     if keepdims:
         kept = (1,) * x.ndim if axis is None else (*x.shape[:along], 1, *x.shape[along + 1 :])
         result = shape_ops.reshape(result, shape=kept)
     return wrap(result)
+
+
+def _is_extremum(z: Any, axis: int, is_max: bool) -> Any:
+    """Where a complex number is the extremum along an axis: by the real parts, and by the imaginary
+    ones where these are equal; what holds NaN comes first."""
+    better, worst = (max, -np.inf) if is_max else (min, np.inf)
+    nan = np.isnan(z)
+    real, imag = z.real, z.imag
+    ties = np.equal(real, better(real, axis, True))
+    rest = np.where(ties, imag, real.dtype.type(worst))
+    found = np.logical_and(ties, np.equal(rest, better(rest, axis, True)))
+    return np.where(any(nan, axis, True), nan, found)
 
 
 def argmax(a: Any, axis: Any = None, *, keepdims: bool = False) -> Tracer:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.ir import FLOATS
+from graphc.ir import INEXACT
 from graphc.ops import cumulative
 from graphc.trace.numpy_joining import concatenate, diff
 from graphc.trace.numpy_reductions import normalise_axis, sum, sum_dtype
@@ -75,7 +75,7 @@ def nancumprod(a: Any, axis: Any = None, dtype: Any = None) -> Tracer:
 
 def _without_nan(a: Any, instead: int) -> Any:
     x = lift(a)
-    return np.where(np.isnan(x), instead, x) if x.dtype_name in FLOATS else x
+    return np.where(np.isnan(x), instead, x) if x.dtype_name in INEXACT else x
 
 
 def running_maximum(array: Any, axis: Any = 0) -> Tracer:
@@ -115,7 +115,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: Any = -1) -> Any:
 def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
     """Central differences inside, one-sided ones at the ends, as `np.gradient` documents them."""
     x = lift(f)
-    if x.dtype_name not in FLOATS:
+    if x.dtype_name not in INEXACT:
         x = x.astype(np.float64)
     if axis is None:
         axes = list(range(x.ndim))

@@ -11,7 +11,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import FLOATS, INTS
+from graphc.ir import COMPLEXES, FLOATS, INTS
 from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
 from graphc.ops import sorting
@@ -40,11 +40,21 @@ def _sorted(op: Any, a: Any, axis: Any) -> Tracer:
     return wrap(moveaxis(wrap(result), -1, along).value())
 
 
-def sort(a: Any, axis: Any = -1, kind: Any = None, *, stable: Any = None) -> Tracer:
+def sort(a: Any, axis: Any = -1, kind: Any = None, *, stable: Any = None) -> Any:
+    x: Any = lift(a)
+    if x.dtype_name in COMPLEXES:
+        flat = ravel(x) if axis is None else x
+        along = -1 if axis is None else axis
+        order: Any = argsort(flat, along)
+        return np.take_along_axis(flat, order, along)
     return _sorted(sorting.sort, a, axis)
 
 
 def argsort(a: Any, axis: Any = -1, kind: Any = None, *, stable: Any = None) -> Tracer:
+    x: Any = lift(a)
+    if x.dtype_name in COMPLEXES:  # what holds NaN comes last, that with a real part of NaN behind
+        flat = ravel(x) if axis is None else x
+        return lexsort((flat.imag, flat.real, np.isnan(flat)), -1 if axis is None else axis)
     return _sorted(sorting.argsort, a, axis)
 
 
@@ -55,7 +65,8 @@ def sort_method(x: Tracer, axis: Any = -1, kind: Any = None, *, stable: Any = No
 def partition(a: Any, kth: Any, axis: Any = -1) -> Tracer:
     """Fully sorted, which is one of the orders that `np.partition` allows."""
     _expect_kth(lift(a), kth, axis)
-    return sort(a, axis)
+    ordered: Tracer = sort(a, axis)
+    return ordered
 
 
 def argpartition(a: Any, kth: Any, axis: Any = -1) -> Tracer:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.ir import FLOATS
+from graphc.ir import INEXACT
 from graphc.trace import numpy_reductions as reductions
 from graphc.trace.numpy_joining import concatenate, pad
 from graphc.trace.numpy_products import matmul
@@ -22,7 +22,7 @@ from graphc.trace.tracer import Tracer, lift, promoted_dtype
 def _replaced(a: Any, instead: Any) -> tuple[Any, Any]:
     """`a` with `instead` for NaN, and where there was NaN (None for what cannot hold any)."""
     x = lift(a)
-    if x.dtype_name not in FLOATS:
+    if x.dtype_name not in INEXACT:
         return x, None
     is_nan = np.isnan(x)
     return np.where(is_nan, instead, x), is_nan
@@ -99,7 +99,7 @@ def cov(
         free: Any = x.shape[1] - ddof
         free = float(builtins.max(free, 0))
         scaled = x - centre
-        result = matmul(scaled, scaled.T) / free
+        result = matmul(scaled, np.conjugate(scaled.T)) / free
     else:
         total = reductions.sum(weights)
         centre = reductions.sum(x * weights, 1, keepdims=True) / total
@@ -108,18 +108,18 @@ def cov(
         else:
             free = total - ddof * reductions.sum(weights * aweights) / total
         scaled = x - centre
-        result = matmul(scaled * weights, scaled.T) / free
+        result = matmul(scaled * weights, np.conjugate(scaled.T)) / free
     return np.squeeze(result)
 
 
-def _variables(m: Any, rowvar: bool) -> Tracer:
+def _variables(m: Any, rowvar: bool) -> Any:
     """One variable in each row, in floats."""
-    x = lift(m)
+    x: Any = lift(m)
     if x.ndim > 2:
         raise errors.ShapeError(f"cov: one or two axes, not {x.type}", user_loc())
-    x = x if x.dtype_name == "f64" else x.astype(np.float64)
+    x = x.astype(np.result_type(x.dtype, np.float64))
     if x.ndim < 2:
-        return np.reshape(x, (1, -1))  # type: ignore[return-value]
+        return np.reshape(x, (1, -1))
     return x if rowvar else x.T
 
 
@@ -155,7 +155,8 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
 
 
 def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
-    x, kernel = ravel(a), ravel(v)
+    x: Any = ravel(a)
+    kernel: Any = np.conjugate(ravel(v))
     if not x.size or not kernel.size:
         raise errors.ShapeError("correlate: the arrays may not be empty", user_loc())
     if kernel.size > x.size:

@@ -98,8 +98,8 @@ _STATISTICS = _named(
 _POLYNOMIALS = _named(polynomials, "polyval polyadd polysub polymul polyder polyint polyfit")
 _LOGIC = _named(
     logic,
-    "isposinf isneginf fix sinc angle imag real_if_close iscomplex isreal iscomplexobj isrealobj"
-    " array_equiv unwrap",
+    "isposinf isneginf fix sinc angle real imag real_if_close iscomplex isreal iscomplexobj"
+    " isrealobj array_equiv unwrap",
 )
 _MAKING: dict[Any, Entry] = {
     **_named(making, "full_like linspace logspace geomspace meshgrid vander copy copyto astype"),
@@ -109,7 +109,6 @@ _MAKING: dict[Any, Entry] = {
     np.round: making.np_round,
     np.around: making.np_round,
     np.result_type: making.result_type,
-    np.real: lift,
     np.i0: special.np_i0,
 }
 _REFUSED: dict[Any, Entry] = {

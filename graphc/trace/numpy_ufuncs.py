@@ -15,7 +15,6 @@ from graphc.trace import numpy_products as products
 from graphc.trace import numpy_reductions as reductions
 from graphc.trace import numpy_running as running
 from graphc.trace import numpy_shapes as shapes
-from graphc.trace.complex_values import Complex, complex_ufunc, is_complex_constant
 from graphc.trace.scope import user_loc
 from graphc.trace.selection import Selection
 from graphc.trace.tracer import Tracer, cast_to, known_dtype, lift
@@ -43,11 +42,9 @@ OF_MATRICES: dict[Any, Entry] = {
 
 def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`ufunc(*inputs, **kwargs)`, or a method of it such as `np.add.reduce`."""
-    selected = next((x for x in inputs if isinstance(x, (Selection, Complex))), None)
+    selected = next((x for x in inputs if isinstance(x, Selection)), None)
     if selected is not None:
         return selected.__array_ufunc__(ufunc, method, *inputs, **kwargs)
-    if any(map(is_complex_constant, inputs)):
-        return complex_ufunc(ufunc, method, inputs, kwargs)
     name = f"np.{ufunc.__name__}"
     if method != "__call__":
         return _call_method(ufunc, method, inputs, kwargs)

@@ -24,7 +24,7 @@ from graphc.trace.scope import (
     open_scope,
     user_loc,
 )
-from graphc.trace.tracer import Argument, Tracer, is_python_scalar, lift
+from graphc.trace.tracer import PYTHON_DTYPES, Argument, Tracer, is_python_scalar, lift
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Spec:
 
     shape  a tuple of sizes: whole numbers, and strings that name one or say how one is made of
            others: `"B"`, `"2*B + 1"`.  A size with a name may be any number from 2 upwards
-    dtype  "f32", "u8", ... (`graphc.ir.NUMPY_DTYPES`), or anything that NumPy takes as such a dtype
+    dtype  "f32", "u8", "c64", ... (`graphc.ir.NUMPY_DTYPES`), or what NumPy takes as such a dtype
 
     Raises `graphc.errors.ShapeError` for a size that is not a whole number >= 0 and
     `graphc.errors.DTypeError` for another dtype.
@@ -96,7 +96,7 @@ class LeafType:
 
     type: Type
     kind: str
-    """"array", "scalar" (a NumPy scalar) or "python" (a Python int or float)."""
+    """"array", "scalar" (a NumPy scalar) or "python" (a Python int, float or complex)."""
 
 
 def leaf_type(leaf: Any, name: str) -> LeafType:
@@ -104,7 +104,7 @@ def leaf_type(leaf: Any, name: str) -> LeafType:
     if isinstance(leaf, Spec):
         return LeafType(leaf.type, "array")
     if is_python_scalar(leaf):
-        return LeafType(Type("i64" if isinstance(leaf, int) else "f64"), "python")
+        return LeafType(Type(PYTHON_DTYPES[type(leaf)]), "python")
     if type(leaf) is not np.ndarray and isinstance(leaf, (np.ma.MaskedArray, np.matrix)):
         raise errors.ArgumentError(
             f"argument {name} is a {type(leaf).__name__}, whose rules graphc does not follow; pass"
@@ -138,6 +138,12 @@ class Traced(NamedTuple):
     specialisations: tuple[tuple[int, Specialisation], ...]
     """The arguments (by position among the leaves) whose values the trace depends on."""
     loops: tuple[LoopNote, ...] = ()
+
+    @property
+    def result_types(self) -> tuple[Type, ...]:
+        """The types of the results that are no updates, in order."""
+        updated = {j for _, j in self.graph.updates}
+        return tuple(out.type for j, out in enumerate(self.graph.outs) if j not in updated)
 
 
 def trace(

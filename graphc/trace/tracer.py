@@ -17,11 +17,21 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import DTYPE_NAMES, FLOATS, INT_RANGES, INTS, Lit, Type
+from graphc.ir import (
+    COMPLEXES,
+    DTYPE_NAMES,
+    FLOATS,
+    INEXACT,
+    INT_RANGES,
+    INTS,
+    NUMPY_DTYPES,
+    Lit,
+    Type,
+)
 from graphc.ops import elementwise
 from graphc.trace import scope as scopes
 from graphc.trace.scope import Scope, Specialisation, Storage, user_loc
-from graphc.trace.views import View
+from graphc.trace.views import PartView, View, dtype_through
 
 
 class Argument:
@@ -56,7 +66,7 @@ class Tracer:
         self.views = views
         self.weak = weak
         self.argument = argument
-        self.dtype_name = storage.type.dtype
+        self.dtype_name = dtype_through(storage.type.dtype, views)
         self._cache: tuple[Any, Scope, Value] | None = None
 
     # ---- what it is ------------------------------------------------------------------------------
@@ -97,6 +107,8 @@ class Tracer:
         """What NumPy promotes by: the dtype, or for a weak number one of Python's (or its type)."""
         if not self.weak:
             return self.dtype
+        if self.dtype_name in COMPLEXES:
+            return of_python(0j)
         return of_python(0.0 if self.dtype_name in FLOATS else 0)
 
     # ---- reading and writing ---------------------------------------------------------------------
@@ -205,7 +217,7 @@ class Tracer:
         )
 
     def __complex__(self) -> complex:
-        return complex(self._number("complex()", "graphc has no complex numbers"))
+        return complex(self._number("complex()", "use it as it is"))
 
     def __format__(self, spec: str) -> str:
         if not spec:
@@ -297,7 +309,36 @@ class Tracer:
 
     @property
     def real(self) -> Tracer:
-        return self
+        return self.part(0) if self.dtype_name in COMPLEXES else self
+
+    @real.setter
+    def real(self, new: Any) -> None:
+        self.real[...] = new
+
+    @property
+    def imag(self) -> Tracer:
+        """The imaginary part; of real numbers zeros that cannot be assigned to."""
+        if self.dtype_name in COMPLEXES:
+            return self.part(1)
+        zero = self.value().builder.literal(0, self.type)
+        return Tracer(Storage(zero.atom, scopes.current(), mutable=False), self.shape)
+
+    @imag.setter
+    def imag(self, new: Any) -> None:
+        if self.dtype_name not in COMPLEXES:
+            raise errors.ReadOnlyError(
+                f"{self!r} is real and has no imaginary part to set; make it complex with"
+                " .astype(complex)",
+                user_loc(),
+            )
+        self.imag[...] = new
+
+    def part(self, which: int) -> Tracer:
+        """The real part (0) or the imaginary one (1) of complex numbers: a view of an array."""
+        view = PartView(which)
+        if self.is_scalar:
+            return wrap(view.get(self.value()), self.weak)
+        return self.view(view, self.shape)
 
     def __getitem__(self, index: Any) -> Any:
         from graphc.trace import indexing
@@ -325,8 +366,12 @@ def strong(x: Any) -> Tracer:
     return wrap(lifted.value()) if lifted.weak else lifted
 
 
+PYTHON_DTYPES = {bool: "bool", int: "i64", float: "f64", complex: "c128"}
+"""The classes of Python's numbers, and the dtype that NumPy gives each."""
+
+
 def is_python_scalar(x: Any) -> bool:
-    return type(x) in (bool, int, float)
+    return type(x) in PYTHON_DTYPES
 
 
 def lift(x: Any) -> Tracer:
@@ -335,7 +380,7 @@ def lift(x: Any) -> Tracer:
         return x
     scope = scopes.current()
     if is_python_scalar(x):
-        dtype = {bool: "bool", int: "i64", float: "f64"}[type(x)]
+        dtype = PYTHON_DTYPES[type(x)]
         if type(x) is int and not fits(x, "i64"):
             dtype = "u64"
             if not fits(x, "u64"):
@@ -409,7 +454,7 @@ def _is_inverse_power(left: Any, right: Any) -> bool:
 
 def _is_square_root(left: Any, right: Any) -> bool:
     """Whether `x ** 0.5` is the square root, as it is for arrays: -0.0 and -inf tell them apart."""
-    is_array = isinstance(left, Tracer) and bool(left.shape) and left.dtype_name in FLOATS
+    is_array = isinstance(left, Tracer) and bool(left.shape) and left.dtype_name in INEXACT
     return is_array and type(right) is float and right == 0.5
 
 
@@ -465,6 +510,13 @@ for _name, _ufunc in _UNARY.items():
     setattr(Tracer, f"__{_name}__", _unary(_ufunc))
 
 
+def holds_number(dtype: str, weak: str) -> bool:
+    """Whether a Python number, of the dtype `weak` by itself, takes this dtype when it meets it."""
+    if weak == "i64":
+        return dtype != "bool"
+    return dtype in (COMPLEXES if weak in COMPLEXES else INEXACT)
+
+
 # ---- promotion -----------------------------------------------------------------------------------
 
 
@@ -476,7 +528,7 @@ def promoted_dtype(operands: list[Tracer], widen: bool = False) -> str:
     """
     stand_ins = [x.stand_in() for x in operands]
     if all(is_python_scalar(x) for x in stand_ins):
-        stand_ins = [x.dtype if x.dtype_name in FLOATS else np.dtype(np.int64) for x in operands]
+        stand_ins = [x.dtype if x.dtype_name in INEXACT else np.dtype(np.int64) for x in operands]
     dtype = known_dtype(np.result_type(*stand_ins))
     for x in operands:
         atom = x.storage.atom
@@ -530,10 +582,18 @@ def cast_to(value: Value, dtype: str) -> Value:
     """`value` as `dtype`; a literal is converted on the spot."""
     if value.dtype == dtype:
         return value
+    if value.dtype in COMPLEXES and dtype == "bool":
+        return elementwise.not_equal(value, value.literal(0))
+    if value.dtype in COMPLEXES and dtype not in COMPLEXES:
+        raise errors.DTypeError(
+            f"{value.type} cannot become {NUMPY_DTYPES[dtype]} here, which would lose its imaginary"
+            " part; use .real, .imag or np.abs",
+            user_loc(),
+        )
     atom = value.atom
     if (
         isinstance(atom, Lit)
-        and (value.dtype not in FLOATS or dtype in FLOATS)
+        and (value.dtype not in FLOATS or dtype in INEXACT)
         and fits(atom.value, dtype)
     ):
         return value.builder.literal(atom.value, value.type.with_dtype(dtype))

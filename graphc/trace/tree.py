@@ -1,7 +1,7 @@
 """Trees of values: tuples, lists, dicts, named tuples, dataclasses and None, nested at will.
 
 `flatten` separates a tree into its leaves and its structure; `Structure.unflatten` puts new leaves
-in.  A leaf is an array, a NumPy scalar, a Python int or float, or a traced value.  Everything else
+in.  A leaf is an array, a NumPy scalar, a Python number, or a traced value.  Everything else
 (bool, str, None, enums, other objects) is part of the structure.
 """
 
@@ -53,7 +53,11 @@ Structure = Leaf | Static | Node
 LEAF = Leaf()
 
 
-PLAIN_LEAVES = frozenset({np.ndarray, np.float32, np.float64, np.int32, np.int64, float, int})
+PLAIN_LEAVES = frozenset({np.ndarray, np.float32, np.float64, np.int32, np.int64, float, int}) | {
+    complex,
+    np.complex64,
+    np.complex128,
+}
 """The common types of leaves; `is_leaf` knows the others."""
 
 
@@ -61,7 +65,7 @@ def is_leaf(value: Any) -> bool:
     """Whether a value is data rather than structure."""
     if isinstance(value, (bool, enum.Enum)):
         return False
-    return isinstance(value, (int, float, np.ndarray, np.generic)) or hasattr(
+    return isinstance(value, (int, float, complex, np.ndarray, np.generic)) or hasattr(
         type(value), "__graphc_leaf__"
     )
 

@@ -9,12 +9,12 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import FLOATS, INT_RANGES, INTS, NUMPY_DTYPES, SIGNED, Lit
+from graphc.ir import COMPLEXES, FLOATS, INT_RANGES, INTS, NUMPY_DTYPES, SIGNED, Lit
 from graphc.ops import bits as bit_ops
 from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
 from graphc.ops import shape as shape_ops
-from graphc.trace import special
+from graphc.trace import complex_ufuncs, special
 from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, cast_to, known_dtype, promoted_dtype, wrap
 
@@ -401,6 +401,8 @@ def emit_ufunc(
 
     dtype  what `dtype=` of the call asks to compute in
     """
+    if dtype in COMPLEXES or any(x.dtype_name in COMPLEXES for x in operands):
+        return _emit_complex(ufunc, operands, dtype, casting)
     row = UFUNCS.get(ufunc) or NAMED_UFUNCS.get(getattr(ufunc, "__name__", ""))
     if row is None:
         return None
@@ -413,6 +415,19 @@ def emit_ufunc(
         _expect_dtype(ufunc, operands, dtype, casting)
         chosen = dtype
     return wrap(emit(*unify(name, operands, chosen)))
+
+
+def _emit_complex(
+    ufunc: Any, operands: list[Tracer], dtype: str | None, casting: str
+) -> Tracer | None:
+    entry: Callable[..., Tracer] = complex_ufuncs.complex_entry(ufunc, operands)
+    chosen = promoted_dtype(operands)
+    if dtype is not None and dtype != chosen:
+        _expect_dtype(ufunc, operands, dtype, casting)
+        chosen = dtype
+    if ufunc is np.float_power:
+        chosen = "c128"
+    return entry(*map(wrap, unify(ufunc.__name__, operands, chosen)))
 
 
 def _expect_dtype(ufunc: Any, operands: list[Tracer], dtype: str, casting: str) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
+from graphc.ir import PARTS
+from graphc.ops import complexes
 from graphc.ops import shape as shape_ops
 
 Ints = tuple[int, ...]
@@ -84,7 +86,31 @@ class BroadcastView(NamedTuple):
         return np.broadcast_to(dummy, self.shape)
 
 
-View = SliceView | ReshapeView | TransposeView | BroadcastView
+class PartView(NamedTuple):
+    """The real parts (0) or the imaginary ones (1) of complex numbers."""
+
+    which: int
+
+    def get(self, base: Value) -> Value:
+        return complexes.imag(base) if self.which else complexes.real(base)
+
+    def put(self, base: Value, new: Value) -> Value:
+        if self.which:
+            return complexes.complex(complexes.real(base), new)
+        return complexes.complex(new, complexes.imag(base))
+
+    def apply(self, dummy: np.ndarray) -> np.ndarray:
+        """Every second of the elements, as they lie in memory."""
+        strides = tuple(2 * step for step in dummy.strides)
+        return np.lib.stride_tricks.as_strided(dummy, dummy.shape, strides)
+
+
+View = SliceView | ReshapeView | TransposeView | BroadcastView | PartView
+
+
+def dtype_through(dtype: str, views: tuple[View, ...]) -> str:
+    """The dtype of an array of `dtype` seen through views."""
+    return PARTS[dtype] if any(isinstance(view, PartView) for view in views) else dtype
 
 
 def is_contiguous(shape: Ints, views: tuple[View, ...]) -> bool:

@@ -92,6 +92,7 @@ def is_supported() -> bool:
         np.empty((1, 1, 3, 2))[..., ::2],
     ]
     scalars = [np.float32(0.1), np.float64(0.1), np.int32(7), np.int64(7), np.bool_(True), 0.1]
+    scalars += [np.complex64(0.1 + 2j), np.complex128(0.1 + 2j), 0.1 + 2j]
     return (
         all(_is_laid_out(array) for array in arrays)
         and all(_keeps_number(scalar) for scalar in scalars)

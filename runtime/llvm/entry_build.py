@@ -39,7 +39,7 @@ scalar:
   %numbers.at = getelementptr %frame, ptr %frame, i64 0, i32 3
   %numbers = load ptr, ptr %numbers.at
   %number = add i64 %leaves, %first
-  %place = getelementptr i64, ptr %numbers, i64 %number
+  %place = getelementptr i128, ptr %numbers, i64 %number
   %dtype.word = call i64 @word(ptr %cursor)
   %dtype = inttoptr i64 %dtype.word to ptr
   %new = call ptr @PyArray_Scalar(ptr %place, ptr %dtype, ptr null)

@@ -195,7 +195,7 @@ good:
   %number = load i64, ptr %frame
   %numbers.at = getelementptr %frame, ptr %frame, i64 0, i32 3
   %numbers = load ptr, ptr %numbers.at
-  %slot = getelementptr i64, ptr %numbers, i64 %number
+  %slot = getelementptr i128, ptr %numbers, i64 %number
   store i64 %value, ptr %slot
   call void @leaf(ptr %item, ptr %slot, ptr %frame)
   ret i1 1

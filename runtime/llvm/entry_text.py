@@ -35,7 +35,8 @@ declare ptr @PyArray_Scalar(ptr, ptr, ptr)
 declare ptr @PyDataMem_SetHandler(ptr)
 
 ; What one call keeps on the stack: how many leaves have been found and the tables of their data,
-; of themselves and of numbers; how many objects are held, and which; the arrays made for results.
+; of themselves and of numbers (16 bytes each: one may be complex); how many objects are held, and
+; which; the arrays made for results.
 %frame = type { i64, ptr, ptr, ptr, i64, ptr, ptr }
 """
 
@@ -90,7 +91,7 @@ one:
   br i1 %is_scalar, label %scalar, label %array
 scalar:
   store ptr null, ptr %slot
-  %number = getelementptr i64, ptr %numbers, i64 %i
+  %number = getelementptr i128, ptr %numbers, i64 %i
   br label %placed
 array:
   call void @Py_IncRef(ptr %dtype)
@@ -301,7 +302,7 @@ tables:
   %numbered = add i64 %leaves, %results
   %slots = add i64 %numbered, %constants
   %table = alloca ptr, i64 %slots, align 16
-  %numbers = alloca i64, i64 %numbered, align 16
+  %numbers = alloca i128, i64 %numbered, align 16
   %objects = alloca ptr, i64 %leaves, align 16
   %made = alloca ptr, i64 %results, align 16
   %holding = alloca ptr, i64 %held, align 16
@@ -329,7 +330,7 @@ take:
   br i1 %is_mine, label %prepare, label %drop
 prepare:
   %result.table = getelementptr ptr, ptr %table, i64 %leaves
-  %result.numbers = getelementptr i64, ptr %numbers, i64 %leaves
+  %result.numbers = getelementptr i128, ptr %numbers, i64 %leaves
   %handler.before = call ptr @enter_memory(ptr %plan)
   %missing = call i64 @make_results(ptr %plan, ptr %result.table, ptr %result.numbers, ptr %made)
   call void @leave_memory(ptr %handler.before)
