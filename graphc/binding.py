@@ -13,7 +13,12 @@ from graphc.ir import OPS, Atom, Eqn, Graph, Lit, Type, Var, all_eqns, size_text
 
 def symbol_names(graph: Graph) -> tuple[str, ...]:
     """The names of the symbolic sizes of a graph, each once, in order."""
-    return tuple(symbol.name for symbol in symbols_of(_sizes(graph)))
+    return tuple(examples(graph))
+
+
+def examples(graph: Graph) -> dict[str, int]:
+    """The symbolic sizes of a graph by name, in order, each with its example."""
+    return {symbol.name: symbol.example for symbol in symbols_of(_sizes(graph))}
 
 
 def _sizes(graph: Graph) -> Iterator[Size]:

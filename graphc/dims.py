@@ -241,9 +241,22 @@ def dim(name: str, example: int = EXAMPLE) -> Dim:
     return Dim({(Symbol(name, example),): 1})
 
 
+_EXAMPLES: ContextVar[Mapping[str, int] | None] = ContextVar("_EXAMPLES", default=None)
+
+
+@contextmanager
+def exemplified(sizes: Mapping[str, int]) -> Iterator[None]:
+    """Let the named sizes have these examples within the block, whatever they carry."""
+    token = _EXAMPLES.set(sizes)
+    try:
+        yield
+    finally:
+        _EXAMPLES.reset(token)
+
+
 def hint(size: Size) -> int:
     """An example of what the size may be, for decisions of speed."""
-    return evaluate(size, None)
+    return evaluate(size, _EXAMPLES.get())
 
 
 def evaluate(size: Size, sizes: Mapping[str, int] | None) -> int:

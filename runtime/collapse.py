@@ -23,6 +23,7 @@ from graphc.runtime.kernel import (
     Statement,
     Store,
 )
+from graphc.runtime.sizes import same
 
 
 def collapse(kernel: Kernel) -> Kernel:
@@ -68,7 +69,7 @@ def _stacked(kernel: Kernel) -> Kernel | None:
         )
     elif (
         product.row_axis == batch + 1
-        and step == product.left_strides[0] * product.rows
+        and same(step, product.left_strides[0] * product.rows)
         and _collapsible(kernel, product.epilogue, batch + 1)
     ):
         kernel = _collapsed(kernel._replace(body=(*kernel.body[:-1], product)), batch + 1)
@@ -95,7 +96,7 @@ def _allows(kernel: Kernel, statement: Statement, axis: int) -> bool:
         case Index(axis=own):
             return own not in (axis - 1, axis)
         case Load(access=access) | Store(access=access):
-            return access.strides[axis - 1] == access.strides[axis] * kernel.domain[axis]
+            return same(access.strides[axis - 1], access.strides[axis] * kernel.domain[axis])
         case Compute():
             return True
     return False

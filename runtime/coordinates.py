@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from graphc.axis_maps import AxisMap
+from graphc.dims import Size, surely_less
+from graphc.runtime.sizes import same
 
-Terms = tuple[tuple[int, int], ...]
+Terms = tuple[tuple[int, Size], ...]
 """Pairs (what, factor), sorted, each `what` once and no factor 0."""
 
 
 class Coordinate(NamedTuple):
     """offset + sum(index of axis * step) + sum(value of number * step)"""
 
-    offset: int = 0
+    offset: Size = 0
     steps: Terms = ()
     found: Terms = ()
 
@@ -32,14 +34,14 @@ class Coordinate(NamedTuple):
             _sum(self.found, other.found),
         )
 
-    def times(self, factor: int) -> Coordinate:
-        if factor == 1:
+    def times(self, factor: Size) -> Coordinate:
+        if same(factor, 1):
             return self
         return Coordinate(
             self.offset * factor, _scaled(self.steps, factor), _scaled(self.found, factor)
         )
 
-    def shifted(self, distance: int) -> Coordinate:
+    def shifted(self, distance: Size) -> Coordinate:
         return self._replace(offset=self.offset + distance)
 
 
@@ -47,8 +49,8 @@ class Digit(NamedTuple):
     """(whole // below) % size: one axis of several into which a reshape splits one."""
 
     whole: Coordinate
-    below: int
-    size: int
+    below: Size
+    size: Size
     leads: bool
     """Whether this is the first axis: its `%` changes nothing."""
 
@@ -64,11 +66,11 @@ def _sum(one: Terms, other: Terms) -> Terms:
     total = dict(one)
     for what, factor in other:
         total[what] = total.get(what, 0) + factor
-    return tuple(sorted((what, factor) for what, factor in total.items() if factor))
+    return tuple((what, total[what]) for what in sorted(total) if not same(total[what], 0))
 
 
-def _scaled(terms: Terms, factor: int) -> Terms:
-    return tuple((what, step * factor) for what, step in terms) if factor else ()
+def _scaled(terms: Terms, factor: Size) -> Terms:
+    return tuple((what, step * factor) for what, step in terms) if not same(factor, 0) else ()
 
 
 def along(axes: AxisMap) -> Coordinates:
@@ -83,25 +85,34 @@ def axes_of(coordinate: Coordinate | Digit) -> frozenset[int]:
 
 
 def bounds(
-    coordinate: Coordinate, domain: Sequence[int], ranges: Mapping[int, tuple[int, int]]
-) -> tuple[int, int] | None:
-    """The least and the largest value over the domain; None where a position may be anything."""
+    coordinate: Coordinate, domain: Sequence[Size], ranges: Mapping[int, tuple[Size, Size]]
+) -> tuple[Size, Size] | None:
+    """The least and the largest value over a domain that has elements.
+
+    None where a position may be anything, or the sign of a step is not known.
+    """
     low = high = coordinate.offset
-    for axis, step in coordinate.steps:
-        reach = step * max(domain[axis] - 1, 0)
-        low, high = low + min(reach, 0), high + max(reach, 0)
+    terms: list[tuple[Size, tuple[Size, Size]]] = [
+        (step, (0, domain[axis] - 1)) for axis, step in coordinate.steps
+    ]
     for number, step in coordinate.found:
         if number not in ranges:
             return None
-        ends = [step * end for end in ranges[number]]
-        low, high = low + min(ends), high + max(ends)
+        terms.append((step, ranges[number]))
+    for step, (first, last) in terms:
+        if surely_less(0, step):
+            low, high = low + step * first, high + step * last
+        elif surely_less(step, 0):
+            low, high = low + step * last, high + step * first
+        else:
+            return None
     return low, high
 
 
 # ---- reshape -------------------------------------------------------------------------------------
 
 
-def unreshaped(at: Sequence[Coordinate], new: Sequence[int], old: Sequence[int]) -> Coordinates:
+def unreshaped(at: Sequence[Coordinate], new: Sequence[Size], old: Sequence[Size]) -> Coordinates:
     """The coordinates in shape `old` of element `at` of the reshaped value, of shape `new`.
 
     Both shapes fall into runs of axes with equal products, which stand for the same elements.
@@ -111,11 +122,11 @@ def unreshaped(at: Sequence[Coordinate], new: Sequence[int], old: Sequence[int])
         whole = ORIGIN
         for axis in out_of:
             whole = whole.times(new[axis]).plus(at[axis])
-        real = [axis for axis in into if old[axis] != 1]
-        below = math.prod(old[axis] for axis in into)
+        real = [axis for axis in into if not same(old[axis], 1)]
+        below: Any = math.prod(old[axis] for axis in into)
         for axis in into:
             below //= old[axis]
-            if old[axis] == 1:
+            if same(old[axis], 1):
                 result.append(ORIGIN)
             else:
                 digit = Digit(whole, below, old[axis], axis == real[0])
@@ -123,12 +134,12 @@ def unreshaped(at: Sequence[Coordinate], new: Sequence[int], old: Sequence[int])
     return tuple(result)
 
 
-def _runs(old: Sequence[int], new: Sequence[int]) -> Iterator[tuple[range, range]]:
+def _runs(old: Sequence[Size], new: Sequence[Size]) -> Iterator[tuple[range, range]]:
     """Neighbouring axes of two shapes without zeros, in runs of equal size, each the shortest."""
     i = j = 0
     while i < len(old) or j < len(new):
         first, second = i, j
-        sizes = [1, 1]
+        sizes: list[Size] = [1, 1]
         if i < len(old):
             sizes[0], i = old[i], i + 1
         if j < len(new):
@@ -145,8 +156,8 @@ def _runs(old: Sequence[int], new: Sequence[int]) -> Iterator[tuple[range, range
 
 
 def address(
-    at: Coordinates, strides: Sequence[int], offset: int
-) -> tuple[Coordinate, list[tuple[Digit, int]]]:
+    at: Coordinates, strides: Sequence[Size], offset: Size
+) -> tuple[Coordinate, list[tuple[Digit, Size]]]:
     """The place of an element in memory, and the digits, with their strides, that must be computed.
 
     Neighbouring digits of one whole that lie without gaps add up to the whole.
@@ -162,7 +173,7 @@ def address(
         end = _end_of_digits(pairs)
         last, last_stride = pairs[end - 1]
         assert isinstance(last, Digit)
-        if coordinate.leads and last.below == 1:
+        if coordinate.leads and same(last.below, 1):
             total = total.plus(coordinate.whole.times(last_stride))
             pairs = pairs[end:]
         else:
@@ -171,7 +182,7 @@ def address(
     return total, apart
 
 
-def _end_of_digits(pairs: Sequence[tuple[Coordinate | Digit, int]]) -> int:
+def _end_of_digits(pairs: Sequence[tuple[Coordinate | Digit, Size]]) -> int:
     """How many of the first digits lie in memory as in their whole."""
     for end in range(1, len(pairs)):
         (before, outer), (after, inner) = pairs[end - 1], pairs[end]
@@ -179,8 +190,8 @@ def _end_of_digits(pairs: Sequence[tuple[Coordinate | Digit, int]]) -> int:
         follows = (
             isinstance(after, Digit)
             and after.whole == before.whole
-            and before.below == after.below * after.size
-            and outer == inner * after.size
+            and same(before.below, after.below * after.size)
+            and same(outer, inner * after.size)
         )
         if not follows:
             return end

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from graphc.dims import Dim, Size
 from graphc.ir import Eqn, Graph, Var, has_effect, subgraphs
 from graphc.ops import control, shape, tape
 from graphc.runtime.kernel import (
@@ -167,7 +168,7 @@ class _Accesses:
     def __init__(self, kernel: Kernel, shared: set[int]):
         self.kernel = kernel
         self.shared = shared
-        self.found: set[tuple[tuple[int, ...], int]] = set()
+        self.found: set[tuple[tuple[Size, ...], Size]] = set()
         self.is_written = False
 
     def collect(self, statements: Sequence[Statement], around: tuple[int, ...]) -> bool:
@@ -181,7 +182,8 @@ class _Accesses:
             case Loop(axes=axes, accumulators=accumulators, body=body):
                 if accumulators and any(a.buffer in self.shared for a in accesses(body)):
                     return False
-                inner = (axis for axis in axes if self.kernel.domain[axis] > 1)
+                domain = self.kernel.domain
+                inner = (a for a in axes if isinstance(domain[a], Dim) or domain[a] > 1)
                 return self.collect(body, (*around, *inner))
             case Blocks(body=body):  # the start of the last block may be computed twice
                 return all(a.buffer not in self.shared for a in accesses(body))

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from graphc.dims import Size
 from graphc.ir import Lit
 
 
@@ -20,7 +21,7 @@ class Buffer(NamedTuple):
 
     name: str
     dtype: str
-    size: int
+    size: Size
     """How many elements the kernel may touch, counted from the pointer."""
     role: str
     """"in", "out" or "scratch" (contents last for one run of the kernel)."""
@@ -30,8 +31,8 @@ class Access(NamedTuple):
     """An element of a buffer as a function of the loop indices: offset + sum(index * stride)."""
 
     buffer: int
-    offset: int
-    strides: tuple[int, ...]
+    offset: Size
+    strides: tuple[Size, ...]
 
 
 class Name(NamedTuple):
@@ -56,7 +57,7 @@ class Load(NamedTuple):
     out: Name
     access: Access
     position: Operand | None = None
-    step: int = 0
+    step: Size = 0
     guard: Name | None = None
 
 
@@ -88,7 +89,7 @@ class AddAt(NamedTuple):
 
     access: Access
     position: Operand
-    step: int
+    step: Size
     value: Operand
     replaces: bool = False
 
@@ -119,11 +120,11 @@ class Product(NamedTuple):
     out: Name
     left: Access
     right: Access
-    rows: int
-    inner: int
-    columns: int
-    left_strides: tuple[int, int]
-    right_strides: tuple[int, int]
+    rows: Size
+    inner: Size
+    columns: Size
+    left_strides: tuple[Size, Size]
+    right_strides: tuple[Size, Size]
     row_axis: int | None
     column_axis: int | None
     epilogue: tuple[Statement, ...]
@@ -150,7 +151,7 @@ class Native(NamedTuple):
 
     routine: str
     dtype: str
-    arguments: tuple[Access | int | str, ...]
+    arguments: tuple[Access | Size | str, ...]
 
 
 class Blocks(NamedTuple):
@@ -163,7 +164,7 @@ class Blocks(NamedTuple):
     """
 
     axis: int
-    size: int
+    size: Size
     body: tuple[Statement, ...]
 
 
@@ -181,7 +182,7 @@ class Kernel(NamedTuple):
     """One kernel: its buffers (the order of its pointer arguments), loop sizes and statements."""
 
     name: str
-    domain: tuple[int, ...]
+    domain: tuple[Size, ...]
     buffers: tuple[Buffer, ...]
     body: tuple[Statement, ...]
     division: Division | None = None

@@ -6,31 +6,33 @@ import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from graphc.dims import Dim, Shape, Size
 from graphc.ir import Eqn
 from graphc.ops import shape as shape_ops
+from graphc.runtime.sizes import same
 
 
 class Layout(NamedTuple):
     """Element i, j, ... is at offset + i*strides[0] + j*strides[1] + ..., counted in elements."""
 
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    offset: int = 0
+    shape: Shape
+    strides: Shape
+    offset: Size = 0
 
     @property
     def is_contiguous(self) -> bool:
         return self.offset == 0 and self.same_strides_as(contiguous(self.shape))
 
     def same_strides_as(self, other: Layout) -> bool:
-        """Whether both step alike along every axis that has more than one element."""
-        return all(
-            a == b for n, a, b in zip(self.shape, self.strides, other.strides, strict=True) if n > 1
-        )
+        """Whether both step alike along every axis that may have more than one element."""
+        axes = zip(self.shape, self.strides, other.strides, strict=True)
+        return all(same(a, b) for n, a, b in axes if isinstance(n, Dim) or n > 1)
 
 
-def contiguous(shape: tuple[int, ...]) -> Layout:
+def contiguous(shape: Shape) -> Layout:
     """Row-major order without gaps."""
-    strides, step = [], 1
+    strides: list[Size] = []
+    step: Size = 1
     for size in reversed(shape):
         strides.append(step)
         step *= size
@@ -56,7 +58,7 @@ def view(eqn: Eqn, layout: Layout) -> Layout | None:
 
 
 def window(
-    layout: Layout, starts: Sequence[int], sizes: Sequence[int], steps: Sequence[int]
+    layout: Layout, starts: Sequence[Size], sizes: Sequence[Size], steps: Sequence[int]
 ) -> Layout:
     """The layout of every steps-th element from `starts` on, `sizes` of them along each axis."""
     offset = layout.offset + sum(a * b for a, b in zip(starts, layout.strides, strict=True))
@@ -64,27 +66,29 @@ def window(
     return Layout(tuple(sizes), strides, offset)
 
 
-def _broadcast(layout: Layout, shape: tuple[int, ...], axes: tuple[int, ...]) -> Layout:
-    strides = [0] * len(shape)
+def _broadcast(layout: Layout, shape: Shape, axes: tuple[int, ...]) -> Layout:
+    strides: list[Size] = [0] * len(shape)
     for size, stride, axis in zip(layout.shape, layout.strides, axes, strict=True):
-        strides[axis] = 0 if size == 1 else stride
+        strides[axis] = 0 if same(size, 1) else stride
     return Layout(tuple(shape), tuple(strides), layout.offset)
 
 
-def _reshaped(layout: Layout, shape: tuple[int, ...]) -> Layout | None:
+def _reshaped(layout: Layout, shape: Shape) -> Layout | None:
     """Runs of old axes that lie without gaps become runs of new axes of the same total size."""
     if 0 in shape:
         return Layout(tuple(shape), (0,) * len(shape), layout.offset)
-    old = [(n, s) for n, s in zip(layout.shape, layout.strides, strict=True) if n != 1]
-    strides: list[int] = []
+    old = [(n, s) for n, s in zip(layout.shape, layout.strides, strict=True) if not same(n, 1)]
+    strides: list[Size] = []
     at = 0
-    group: list[int] = []
+    group: list[Size] = []
     for size in shape:
-        if size == 1:
+        if same(size, 1):
             group.append(1)
             continue
         group.append(size)
-        total, end, run = 1, at, 1
+        total: Size = 1
+        run: Size = 1
+        end = at
         for n in group:
             total *= n
         while run < total and end < len(old):
@@ -97,20 +101,20 @@ def _reshaped(layout: Layout, shape: tuple[int, ...]) -> Layout | None:
             return None
         strides += part
         at, group = end, []
-    strides += [0] * len(group) if all(n == 1 for n in group) else []
+    strides += [0] * len(group) if all(same(n, 1) for n in group) else []
     return (
         Layout(tuple(shape), tuple(strides), layout.offset) if len(strides) == len(shape) else None
     )
 
 
-def _split(old: list[tuple[int, int]], sizes: list[int]) -> list[int] | None:
+def _split(old: list[tuple[Size, Size]], sizes: list[Size]) -> list[Size] | None:
     """Strides of new axes over old ones, which must follow each other without gaps."""
     for (_, outer), (n, inner) in itertools.pairwise(old):
-        if outer != n * inner:
+        if not same(outer, n * inner):
             return None
-    step = old[-1][1] if old else 0
-    strides = []
+    step: Size = old[-1][1] if old else 0
+    strides: list[Size] = []
     for size in reversed(sizes):
-        strides.append(step if size != 1 else 0)
+        strides.append(0 if same(size, 1) else step)
         step *= size
     return strides[::-1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from graphc.dims import Dim, Size
 from graphc.ir import Atom, Eqn, Lit, Type
 from graphc.ops import index as index_ops
 from graphc.runtime.collapse import collapse
@@ -26,6 +27,7 @@ from graphc.runtime.kernel import (
 )
 from graphc.runtime.layout import Layout, window
 from graphc.runtime.nest import extent
+from graphc.runtime.sizes import applied, largest, same
 from graphc.runtime.tiling import tile
 
 Source = Layout | Lit
@@ -39,7 +41,7 @@ class _Moves:
     """A kernel under construction.  Each nest loops over axes of its own of the domain."""
 
     def __init__(self) -> None:
-        self.domain: list[int] = []
+        self.domain: list[Size] = []
         self.buffers: list[Buffer] = []
         self.count = 0
 
@@ -52,18 +54,18 @@ class _Moves:
         self.count += 1
         return Name(self.count, dtype)
 
-    def axes(self, shape: Sequence[int]) -> Axes:
+    def axes(self, shape: Sequence[Size]) -> Axes:
         """New domain axes for a nest over `shape`, None for a size of 1."""
         axes: Axes = []
         for size in shape:
-            axes.append(None if size == 1 else len(self.domain))
-            self.domain += [] if size == 1 else [size]
+            axes.append(None if same(size, 1) else len(self.domain))
+            self.domain += [] if same(size, 1) else [size]
         return axes
 
     def access(self, buffer: int, layout: Layout, axes: Axes) -> Access:
-        strides = [0] * len(self.domain)
+        strides: list[Size] = [0] * len(self.domain)
         for axis, size, stride in zip(axes, layout.shape, layout.strides, strict=True):
-            if axis is not None and size != 1:
+            if axis is not None and not same(size, 1):
                 strides[axis] = stride
         return Access(buffer, layout.offset, tuple(strides))
 
@@ -139,9 +141,10 @@ def schedule_copies(
             if operand not in buffers:
                 buffers[operand] = moves.buffer(source, dtype, "in")
             known = moves.buffers[buffers[operand]]
-            moves.buffers[buffers[operand]] = known._replace(size=max(known.size, size))
+            size = applied(largest, known.size, size)
+            moves.buffers[buffers[operand]] = known._replace(size=size)
     out = len(moves.buffers)
-    size = max(extent(place) for _, _, place in copies)
+    size = applied(largest, *(extent(place) for _, _, place in copies))
     moves.buffers.append(Buffer(f"y{out}", dtype, size, "out"))
     body: list[Statement] = []
     for operand, source, place in copies:
@@ -189,7 +192,8 @@ def _concatenate(
 ) -> list[Statement]:
     axis, dtype = eqn.attrs["axis"], eqn.out.type.dtype
     rank = len(into.shape)
-    at, body = 0, []
+    at: Size = 0
+    body: list[Statement] = []
     for atom, source, place in zip(eqn.ins, sources, places, strict=True):
         starts = [at if i == axis else 0 for i in range(rank)]
         part = window(into, starts, atom.type.shape, (1,) * rank)
@@ -219,17 +223,22 @@ def _update_slice(
 
 
 def _clamped(
-    moves: _Moves, source: Source, place: int | None, axes: Axes, dtype: str, size: int
+    moves: _Moves, source: Source, place: int | None, axes: Axes, dtype: str, size: Size
 ) -> tuple[list[Statement], Operand]:
     """A position as i64 between 0 and size-1: whatever it is, no memory outside is touched."""
     load, position = moves.read(source, place, axes, dtype)
     wide, low, inside = (moves.fresh("i64") for _ in range(3))
-    bounds = [Lit(0, Type("i64")), Lit(max(size - 1, 0), Type("i64"))]
+    last: Operand
+    if isinstance(size, Dim):
+        last = moves.fresh("i64")
+        load.append(Compute(last, "dimension", (), (("size", size - 1),)))
+    else:
+        last = Lit(max(size - 1, 0), Type("i64"))
     return [
         *load,
         Compute(wide, "cast", (position,), (("dtype", "i64"),)),
-        Compute(low, "maximum", (wide, bounds[0])),
-        Compute(inside, "minimum", (low, bounds[1])),
+        Compute(low, "maximum", (wide, Lit(0, Type("i64")))),
+        Compute(inside, "minimum", (low, last)),
     ], inside
 
 

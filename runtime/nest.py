@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphc.axis_maps import AxisMap
+from graphc.dims import Dim, Size
 from graphc.ir import Atom, Eqn, Lit, Type, Var
 from graphc.ops.costs import cost
 from graphc.runtime.coordinates import Coordinate, Coordinates
@@ -22,6 +23,7 @@ from graphc.runtime.kernel import (
     Statement,
 )
 from graphc.runtime.layout import Layout
+from graphc.runtime.sizes import same
 
 I64 = Type("i64")
 
@@ -35,21 +37,21 @@ class Buffers:
     def __init__(self) -> None:
         self.buffers: list[Buffer] = []
 
-    def add(self, name: str, dtype: str, size: int, role: str) -> int:
+    def add(self, name: str, dtype: str, size: Size, role: str) -> int:
         self.buffers.append(Buffer(f"{name}{len(self.buffers)}", dtype, size, role))
         return len(self.buffers) - 1
 
 
-def strides_along(axes: AxisMap, layout: Layout, rank: int) -> tuple[int, ...]:
+def strides_along(axes: AxisMap, layout: Layout, rank: int) -> tuple[Size, ...]:
     """The stride of each domain axis, for a value whose axis i runs along axes[i]."""
-    strides = [0] * rank
+    strides: list[Size] = [0] * rank
     for axis, size, stride in zip(axes, layout.shape, layout.strides, strict=True):
-        if axis is not None and size != 1:
+        if axis is not None and not same(size, 1):
             strides[axis] = stride
     return tuple(strides)
 
 
-def extent(layout: Layout) -> int:
+def extent(layout: Layout) -> Size:
     """One more than the largest offset of an element."""
     if 0 in layout.shape:
         return 0
@@ -90,7 +92,7 @@ class Nest:
     values that loops make (reductions, a matrix product), `values` everything else by its place.
     """
 
-    domain: tuple[int, ...]
+    domain: tuple[Size, ...]
     reduce: tuple[int, ...]
     buffers: Buffers = field(default_factory=Buffers)
     sources: dict[Var, tuple[int, Layout]] = field(default_factory=dict)
@@ -99,7 +101,7 @@ class Nest:
     values: dict[Key, Value] = field(default_factory=dict)
     made: dict[Any, NestValue] = field(default_factory=dict)
     numbered: dict[int, NestValue] = field(default_factory=dict)
-    ranges: dict[int, tuple[int, int]] = field(default_factory=dict)
+    ranges: dict[int, tuple[Size, Size]] = field(default_factory=dict)
     totals: list[tuple[NestValue, Accumulator]] = field(default_factory=list)
     stores: list[tuple[int, AxisMap, Value, Access]] = field(default_factory=list)
     count: int = 0
@@ -138,7 +140,7 @@ class Nest:
         dtype: str,
         guard: NestValue | None,
         position: Value | None = None,
-        step: int = 0,
+        step: Size = 0,
     ) -> NestValue:
         """An element in memory, `position * step` elements further on, loaded once."""
         needs = tuple(x for x in (position, guard) if isinstance(x, NestValue))
@@ -166,18 +168,24 @@ class Nest:
         for found, step in coordinate.found:
             terms.append(self._times(self.numbered[found], step))
         if not terms:
-            return Lit(coordinate.offset, I64)
+            return self.size(coordinate.offset)
         total = terms[0]
         for term in terms[1:]:
             total = self.compute("add", "i64", [total, term])
         if coordinate.offset:
-            total = self.compute("add", "i64", [total, Lit(coordinate.offset, I64)])
+            total = self.compute("add", "i64", [total, self.size(coordinate.offset)])
         return total
 
-    def _times(self, value: NestValue, step: int) -> Value:
-        if step == 1:
+    def _times(self, value: NestValue, step: Size) -> Value:
+        if same(step, 1):
             return value
-        return self.compute("multiply", "i64", [value, Lit(step, I64)])
+        return self.compute("multiply", "i64", [value, self.size(step)])
+
+    def size(self, number: Size) -> Value:
+        """A size as a value."""
+        if not isinstance(number, Dim):
+            return Lit(number, I64)
+        return self.compute("dimension", "i64", (), (("size", number),))
 
     def index(self, axis: int) -> NestValue:
         """The loop index along an axis as a value."""
@@ -187,7 +195,7 @@ class Nest:
             self.made[key] = NestValue(out, Index(out, axis), (), frozenset({axis}))
         return self.made[key]
 
-    def found(self, value: NestValue, size: int) -> Coordinate:
+    def found(self, value: NestValue, size: Size) -> Coordinate:
         """A computed position, which is at least 0 and less than `size`, as a coordinate."""
         number = value.name.number
         self.numbered[number] = value

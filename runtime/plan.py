@@ -11,6 +11,7 @@ import heapq
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from graphc.dims import evaluate, hint
 from graphc.runtime.program import (
     Branch,
     Call,
@@ -36,19 +37,28 @@ class Arena(NamedTuple):
     peak: int
 
 
+Spans = Mapping[Root, tuple[int, int]]
+"""The first and the last moment at which each arena root is used, in the order of the first."""
+
+
 def plan_arena(program: Program) -> Arena:
-    """Lay out a program's temporaries, first come, lowest offset first."""
-    spans = _lifetimes(program)
+    """Lay out a program's temporaries, for the examples of its sizes."""
+    return lay_out(lifetimes(program))
+
+
+def lay_out(spans: Spans, sizes: Mapping[str, int] | None = None) -> Arena:
+    """An offset for each temporary, first come, lowest offset first."""
     offsets: dict[Root, int] = {}
     alive: list[tuple[int, int]] = []  # start and end, in order
     ends: list[tuple[int, int, int]] = []  # a heap: when what lies from start to end is dead
     size = peak = held = 0
-    for root, (first, last) in sorted(spans.items(), key=lambda item: item[1][0]):
+    for root, (first, last) in spans.items():
         while ends and ends[0][0] < first:
             _, start, end = heapq.heappop(ends)
             del alive[bisect.bisect_left(alive, (start, end))]
             held -= end - start
-        need = -(-max(root.nbytes, 1) // ALIGNMENT) * ALIGNMENT
+        nbytes = hint(root.nbytes) if sizes is None else evaluate(root.nbytes, sizes)
+        need = -(-max(nbytes, 1) // ALIGNMENT) * ALIGNMENT
         offset = _gap(alive, need)
         offsets[root] = offset
         bisect.insort(alive, (offset, offset + need))
@@ -68,11 +78,11 @@ def _gap(alive: Sequence[tuple[int, int]], need: int) -> int:
     return offset
 
 
-def _lifetimes(program: Program) -> dict[Root, tuple[int, int]]:
-    """The first and the last moment at which each arena root is used."""
-    lifetimes = _Lifetimes()
-    lifetimes.items(program.items)
-    return lifetimes.spans
+def lifetimes(program: Program) -> Spans:
+    """When each temporary is alive, whatever its size."""
+    walk = _Lifetimes()
+    walk.items(program.items)
+    return dict(sorted(walk.spans.items(), key=lambda item: item[1][0]))
 
 
 class _Lifetimes:

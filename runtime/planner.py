@@ -25,7 +25,7 @@ from graphc.runtime.in_place import (
     may_touch,
     touched_by,
 )
-from graphc.runtime.kernel import Kernel
+from graphc.runtime.kernel import Access, Buffer, Compute, Kernel, Name, Store
 from graphc.runtime.layout import Layout, contiguous, view
 from graphc.runtime.loop_planning import plan_loop
 from graphc.runtime.moves import schedule_copies, schedule_copy, schedule_move
@@ -46,6 +46,7 @@ from graphc.runtime.schedule import schedule_loop
 from graphc.runtime.schedule_matmul import schedule_matmul
 from graphc.runtime.schedule_native import schedule_native
 from graphc.runtime.schedule_rows import schedule_rows
+from graphc.runtime.sizes import same
 from graphc.runtime.tapes import plan_tape
 
 _CHANGES = frozenset({shape.update_slice, index.scatter_add, index.put})
@@ -187,7 +188,7 @@ class _Planner:
         return place
 
     def copy(self, source: Source, type: Type, into: Root) -> None:
-        if type.size == 0:
+        if same(type.size, 0):
             return
         layout = source if isinstance(source, Lit) else source.layout
         kernel = schedule_copy("copy", layout, type.dtype, contiguous(type.shape))
@@ -216,6 +217,20 @@ class _Planner:
         root = Root("constant", len(self.constants), dense.type.dtype, dense.type.nbytes)
         self.constants.append(dense)
         self.places[eqn.out] = Place(root, contiguous(dense.type.shape))
+
+    def _dimension(self, eqn: Eqn, targets: dict[Var, Root]) -> None:
+        """A number that is only known when the step runs."""
+        out, name = self._out(eqn.out, targets), Name(1, "i64")
+        kernel = Kernel(
+            "dimension",
+            (),
+            (Buffer("y0", "i64", 1, "out"),),
+            (
+                Compute(name, "dimension", (), tuple(eqn.attrs.items())),
+                Store(Access(0, 0, ()), name),
+            ),
+        )
+        self._call(eqn, kernel, [out.root], [out])
 
     def _fail(self, eqn: Eqn, targets: dict[Var, Root]) -> None:
         failed, value = (self.in_memory(self.source(a), a.type) for a in eqn.ins)
@@ -398,6 +413,7 @@ _PLANS: dict[Op, Callable[[_Planner, Eqn, dict[Var, Root]], None]] = {
     control.scan: plan_loop,
     index.fail_if: _Planner._fail,
     shape.constant: _Planner._constant,
+    shape.dimension: _Planner._dimension,
     **dict.fromkeys(tape.TAPE_OPS, plan_tape),
     **dict.fromkeys(effects.FOREIGN, _Planner._foreign),
 }

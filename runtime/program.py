@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from graphc.dims import Size
 from graphc.ir import Dense, Eqn, Graph, Lit
 from graphc.runtime.kernel import Kernel
 from graphc.runtime.layout import Layout
@@ -24,7 +25,7 @@ class Root:
     kind: str
     number: int
     dtype: str
-    nbytes: int
+    nbytes: Size
     sources: tuple[Root, ...] = ()
     """What a choice chooses from; what a slice is part of."""
 
@@ -69,8 +70,8 @@ class Choice(NamedTuple):
     """`root` is the memory at `then` or at `otherwise`, whichever branch ran."""
 
     root: Root
-    then: tuple[Root, int]
-    otherwise: tuple[Root, int]
+    then: tuple[Root, Size]
+    otherwise: tuple[Root, Size]
 
 
 class Branch(NamedTuple):
@@ -87,8 +88,8 @@ class Slice(NamedTuple):
 
     root: Root
     whole: Root
-    offset: int
-    step: int
+    offset: Size
+    step: Size
 
 
 class Repeat(NamedTuple):
@@ -106,7 +107,7 @@ class Repeat(NamedTuple):
     results: tuple[tuple[Root, Root], ...]
     test: tuple[Item, ...] = ()
     predicate: Place | None = None
-    length: int = 0
+    length: Size = 0
     reverse: bool = False
     counter: Root | None = None
     slices: tuple[Slice, ...] = ()
@@ -127,7 +128,7 @@ class Push(NamedTuple):
 
     tape: Place
     values: tuple[Place, ...]
-    sizes: tuple[int, ...]
+    sizes: tuple[Size, ...]
     out: Root
     kind: int
     """A number that records of the same types have."""
@@ -138,7 +139,7 @@ class Pop(NamedTuple):
 
     tape: Place
     values: tuple[Root, ...]
-    sizes: tuple[int, ...]
+    sizes: tuple[Size, ...]
     out: Root
     kind: int
 

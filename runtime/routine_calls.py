@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from graphc.dims import Size
 from graphc.ir import Eqn, Graph, Lit, Type, Var
 from graphc.runtime.kernel import (
     Access,
@@ -28,7 +29,7 @@ class Calls:
     An access has a stride for the part; what `copied` loops over has axes of its own.
     """
 
-    def __init__(self, eqn: Eqn, offsets: Sequence[int]):
+    def __init__(self, eqn: Eqn, offsets: Sequence[Size]):
         body: Graph = eqn.attrs["body"]
         (self.eqn,) = body.eqns
         params = body.params

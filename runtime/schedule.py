@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from graphc.axis_maps import AxisMap, is_read_elsewhere, result_map
+from graphc.dims import hint
 from graphc.ir import Eqn, Graph, Lit, Var
 from graphc.ops.reduce import REDUCTIONS
 from graphc.runtime.collapse import collapse
@@ -216,7 +217,7 @@ def _scratch(nest: Nest, value: NestValue) -> Access | None:
     axes = [axis for axis in axes if axis in value.support]
     layout = contiguous(tuple(nest.domain[axis] for axis in axes))
     size = extent(layout)
-    if size * 8 > SCRATCH_BYTES:
+    if hint(size) * 8 > SCRATCH_BYTES:
         return None
     buffer = nest.buffers.add("row", value.name.dtype, size, "scratch")
     return Access(buffer, 0, strides_along(tuple(axes), layout, len(nest.domain)))

@@ -10,13 +10,14 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from graphc.dims import Size
 from graphc.ir import Eqn, Type
 from graphc.runtime import schedule_lapack
 from graphc.runtime.kernel import Kernel, Native, Statement
 from graphc.runtime.routine_calls import Calls
 
 
-def schedule_native(name: str, eqn: Eqn, offsets: Sequence[int]) -> Kernel:
+def schedule_native(name: str, eqn: Eqn, offsets: Sequence[Size]) -> Kernel:
     """The kernel of a `fused` equation of kind "native"; `offsets` are those of its operands and
     results in their memory."""
     calls = Calls(eqn, offsets)

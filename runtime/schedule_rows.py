@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from graphc.dims import Dim, Size
 from graphc.ir import Eqn, Graph, Type, Var
 from graphc.ops import control
 from graphc.runtime.kernel import (
@@ -33,6 +34,7 @@ from graphc.runtime.nest import Buffers, extent
 from graphc.runtime.renaming import Renaming
 from graphc.runtime.schedule import schedule_nest
 from graphc.runtime.schedule_matmul import schedule_product
+from graphc.runtime.sizes import applied, same
 
 BLOCK_BYTES = 256 * 1024
 """The most scratch memory for a block: a part of the L2 cache."""
@@ -70,11 +72,20 @@ def between(body: Graph) -> list[Var]:
     return [out for out in made if out not in body.outs]
 
 
-def block_size(rows: int, row_bytes: int) -> int:
-    """Rows in a block: equal blocks, none larger than `BLOCK_BYTES` unless one row is."""
-    most = max(BLOCK_BYTES // max(row_bytes, 1), 1)
+def block_size(rows: Size, row_bytes: Size) -> Size:
+    """Rows in a block: equal blocks, none larger than `BLOCK_BYTES` unless one row is.
+
+    A block of a named number of rows has two at least, as has whatever a name stands for.
+    """
+    fewest = 2 if isinstance(rows, Dim) or isinstance(row_bytes, Dim) else 1
+    return applied(rows_in_block, rows, row_bytes, fewest)  # type: ignore[no-any-return]
+
+
+def rows_in_block(rows: int, row_bytes: int, fewest: int) -> int:
+    """How many of some rows a block has."""
+    most = max(BLOCK_BYTES // max(row_bytes, 1), fewest)
     blocks = -(-rows // most)
-    return -(-rows // blocks)
+    return min(max(-(-rows // blocks), fewest), rows)
 
 
 # ---- a block of a value --------------------------------------------------------------------------
@@ -85,9 +96,11 @@ def _block_layout(type: Type, rank: int) -> Layout:
 
     The block is used again for each index of the batch.
     """
-    step, strides, left = 1, [], sum(n != 1 for n in type.shape)
+    step: Size = 1
+    strides: list[Size] = []
+    left = sum(not same(n, 1) for n in type.shape)
     for n in reversed(type.shape):
-        if n == 1:
+        if same(n, 1):
             strides.append(0)
             continue
         strides.append(step if left > rank else _row_size(type, rank) if left == rank else 0)
@@ -96,16 +109,20 @@ def _block_layout(type: Type, rank: int) -> Layout:
     return Layout(type.shape, tuple(reversed(strides)))
 
 
-def _row_size(type: Type, rank: int) -> int:
+def _row_size(type: Type, rank: int) -> Size:
     """The elements from one row of a block to the next."""
-    size = 1
-    for n in [n for n in type.shape if n != 1][rank:]:
-        size *= n
-    itemsize = type.numpy_dtype.itemsize
+    size: Size = 1
+    for n in [n for n in type.shape if not same(n, 1)][rank:]:
+        size = size * n
+    return applied(row_step, size, type.numpy_dtype.itemsize)  # type: ignore[no-any-return]
+
+
+def row_step(size: int, itemsize: int) -> int:
+    """From one row to the next, so that neighbours share no set of the cache."""
     return size + 64 // itemsize if size * itemsize % SETS_BYTES == 0 else size
 
 
-def _row_bytes(type: Type, rank: int) -> int:
+def _row_bytes(type: Type, rank: int) -> Size:
     return _row_size(type, rank) * type.numpy_dtype.itemsize
 
 
@@ -121,7 +138,7 @@ class _Rows:
     places: dict[Var, tuple[int, Layout]] = field(default_factory=dict)
     parts: list[tuple[Kernel, list[int]]] = field(default_factory=list)
 
-    def add_buffer(self, value: Var, layout: Layout, size: int, role: str) -> None:
+    def add_buffer(self, value: Var, layout: Layout, size: Size, role: str) -> None:
         letter = {"in": "x", "out": "y", "scratch": "block"}[role]
         self.places[value] = self.buffers.add(letter, value.type.dtype, size, role), layout
 
@@ -143,7 +160,7 @@ class _Rows:
             buffers.append(self.buffers.add("row", own.dtype, own.size, "scratch"))
         self.parts.append((kernel, buffers))
 
-    def joined(self, name: str, leading: tuple[int, ...], size: int) -> Kernel:
+    def joined(self, name: str, leading: tuple[Size, ...], size: Size) -> Kernel:
         """One kernel: what the parts do outside of their rows first, then all of them in blocks."""
         inner = [n for kernel, _ in self.parts for n in kernel.domain[self.rank :]]
         domain = (*leading, *inner)
@@ -176,7 +193,7 @@ def _without_batch(
     return outer, statements
 
 
-def _blockwise(statement: Statement, row: int, size: int) -> Statement:
+def _blockwise(statement: Statement, row: int, size: Size) -> Statement:
     """A product has as many rows as a block; its left operand begins where the block does."""
     if not isinstance(statement, Product):
         return statement

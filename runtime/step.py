@@ -3,48 +3,27 @@
 from __future__ import annotations
 
 import ctypes
-import time
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphc.ir import Eqn, Graph, Type, all_eqns
-from graphc.ops import effects, external
-from graphc.runtime.barriers import place_barriers
+from graphc.binding import examples
+from graphc.ir import Eqn, Graph, Type
 from graphc.runtime.calling import Calling
+from graphc.runtime.code import Code, Options, numbered
 from graphc.runtime.failures import failure
-from graphc.runtime.llvm.emit_step import emit_step, work_bytes
 from graphc.runtime.llvm.entry import RESERVED, native_step
-from graphc.runtime.llvm.jit import add_symbols, compile_text
 from graphc.runtime.llvm.result_memory import empty_arrays
-from graphc.runtime.llvm.routines import lapack
-from graphc.runtime.llvm.target import HostTarget, host_target
-from graphc.runtime.plan import ALIGNMENT, Arena, plan_arena
-from graphc.runtime.planner import make_program
+from graphc.runtime.llvm.target import HostTarget
+from graphc.runtime.plan import ALIGNMENT, Arena
 from graphc.runtime.program import Call, Program
-from graphc.runtime.shares import USUAL, Thresholds, divide
-from graphc.runtime.threads import MOST, has_pool, start_pool
+from graphc.runtime.shares import USUAL, Thresholds
+from graphc.runtime.sizes import Guard, Sizes
 
 if TYPE_CHECKING:
     from graphc.runtime.native_function import NativeFunction
-
-FAST_MATH = "reassoc nsz arcp contract"
-STEP = "step"
-
-
-class _Clock:
-    """The milliseconds of each stage, one after the other."""
-
-    def __init__(self) -> None:
-        self.milliseconds: dict[str, float] = {}
-        self._start = time.perf_counter()
-
-    def end(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.milliseconds[stage] = 1e3 * (now - self._start)
-        self._start = now
-
 
 _Native = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
@@ -55,7 +34,7 @@ class Step:
     Calling it with the arguments in order gives the results that are not updates, in order, as
     fresh arrays; updated arguments are written in place.  Several threads may call it at once, and
     the GIL is released while it runs.  `target` is this machine, or an older one whose code it can
-    run.
+    run.  For graphs whose sizes have names there is `Steps`.
     """
 
     def __init__(
@@ -66,34 +45,45 @@ class Step:
         thresholds: Thresholds = USUAL,
         target: HostTarget | None = None,
     ):
-        clock = _Clock()
-        target = target or host_target()
-        shares = min(threads, MOST) if has_pool() else 1
-        divided = divide(make_program(graph), shares, target.vector_bytes, thresholds)
-        self.arena: Arena = plan_arena(divided)
-        self.program: Program = divided
-        if divided.shares > 1:
-            self.program = place_barriers(divided, self.arena)
-        clock.end("plan")
-        flags = FAST_MATH if fastmath else ""
-        emitted = emit_step(self.program, self.arena, target, STEP, flags)
-        self.text = emitted.text
-        self._calls = emitted.names
-        add_symbols(_external_addresses(graph))
-        lapack.provide(self.text)
-        if divided.shares > 1:
-            start_pool()
-        clock.end("emit")
-        self._code = compile_text(self.text, target=target)
-        clock.end("machine code")
-        self.stage_ms = clock.milliseconds
-        self.from_disk = self._code.from_disk
-        self.nbytes = self.arena.nbytes + divided.shares * work_bytes(self.program, target)
-        self._constants = [dense.array for dense in self.program.constants]
-        self._types = [graph.outs[r.number].type for r in self.program.results if r is not None]
-        self._address = self._code.address(STEP)
-        self._native = _Native(self._address)
+        self._use(Code(graph, {}, Options(fastmath, threads, thresholds, target)), {})
+
+    @classmethod
+    def of(cls, code: Code, sizes: Sizes) -> Step:
+        """The step of code that is there, for these sizes."""
+        step = cls.__new__(cls)
+        step._use(code, sizes)
+        return step
+
+    def _use(self, code: Code, sizes: Sizes) -> None:
+        self._code, self._sizes = code, sizes
+        self._types, self.nbytes, self._constants = code.needs(sizes)
+        self._native = _Native(code.address)
         self._idle: list[np.ndarray] = []
+
+    @property
+    def program(self) -> Program:
+        """Which kernels run, on which memory."""
+        return self._code.program
+
+    @property
+    def arena(self) -> Arena:
+        """Where temporaries lie; of several sizes, for the first that the code was used for."""
+        return self._code.arena
+
+    @property
+    def text(self) -> str:
+        """The machine code as LLVM IR."""
+        return self._code.text
+
+    @property
+    def stage_ms(self) -> dict[str, float]:
+        """The milliseconds of each stage of making the code."""
+        return self._code.stage_ms
+
+    @property
+    def from_disk(self) -> bool:
+        """Whether the machine code was found in the disk cache."""
+        return self._code.machine.from_disk
 
     def __call__(
         self, arguments: Sequence[np.ndarray], types: Sequence[Type] | None = None
@@ -103,7 +93,7 @@ class Step:
         types  what the results are arrays of, if not of the graph's types: complex numbers are
                pairs to the graph
         """
-        results = empty_arrays(self._types if types is None else types)
+        results = empty_arrays(self._types if types is None else self._numbered(types))
         arrays = (*arguments, *results, *self._constants)
         table = (ctypes.c_void_p * len(arrays))(*[array.ctypes.data for array in arrays])
         arena = self._take_arena()
@@ -119,7 +109,12 @@ class Step:
         """The step as a built-in function that is called as `calling` says, if this Python allows
         one: see `graphc.runtime.llvm.entry`."""
         return native_step(
-            calling, calling.results, self._constants, self._address, self._take_arena(), self._code
+            calling,
+            self._numbered(calling.results),
+            self._constants,
+            self._code.address,
+            self._take_arena(),
+            self._code.machine,
         )
 
     def export(
@@ -128,14 +123,23 @@ class Step:
         """The step as a C function; its arguments and results have names, and types of NumPy."""
         from graphc.runtime.native_function import export  # few need it
 
-        arena = self._take_arena()
         return export(
-            self._address, self.program, arguments, results, self._constants, arena, self._code
+            self._code.address,
+            self.program,
+            arguments,
+            results,
+            self._constants,
+            self._take_arena(),
+            self._code.machine,
         )
+
+    def _numbered(self, types: Sequence[Type]) -> Sequence[Type]:
+        """The types with the numbers of their sizes."""
+        return [numbered(type, self._sizes) for type in types] if self._sizes else types
 
     def kernel_names(self) -> list[tuple[str, Eqn | None, Call]]:
         """Each kernel that the step calls: its function's name, its equation, the call."""
-        return [(name, call.eqn, call) for name, call in self._calls]
+        return self._code.kernel_names()
 
     def _take_arena(self) -> np.ndarray:
         """An arena that no other thread is using; list operations are atomic."""
@@ -147,8 +151,51 @@ class Step:
             return block[start:]
 
 
-def _external_addresses(graph: Graph) -> dict[str, int]:
-    """Where the machine code of each external function is that the graph calls."""
-    called = effects.FOREIGN | external.EXTERNAL
-    functions = {effects.function_of(eqn) for eqn in all_eqns(graph) if eqn.op in called}
-    return {function.name: function.address() for function in functions}
+class Steps:
+    """The steps of a fused graph whose sizes have names: one machine code for all of them.
+
+    Where the code relies on something that other sizes do not fulfil (`conditions`), the graph is
+    planned and compiled again for these.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        fastmath: bool = False,
+        threads: int = 1,
+        thresholds: Thresholds = USUAL,
+        target: HostTarget | None = None,
+    ):
+        self._graph = graph
+        self._options = Options(fastmath, threads, thresholds, target)
+        self._codes = [Code(graph, examples(graph), self._options)]
+        self._steps: dict[tuple[tuple[str, int], ...], Step] = {}
+        self._lock = threading.Lock()
+
+    def at(self, sizes: Sizes) -> Step:
+        """The step for these values of the names, each of which is at least 2."""
+        key = tuple(sorted(sizes.items()))
+        found = self._steps.get(key)
+        if found is None:
+            with self._lock:
+                found = self._steps.get(key) or self._make(sizes)
+                self._steps[key] = found
+        return found
+
+    def _make(self, sizes: Sizes) -> Step:
+        for code in self._codes:
+            known = code.sizing.complete(sizes)
+            if known is not None:
+                return Step.of(code, known)
+        code = Code(self._graph, sizes, self._options)
+        self._codes.append(code)
+        return Step.of(code, code.sizing.example)
+
+    @property
+    def compilations(self) -> int:
+        """How many times the graph has been compiled."""
+        return len(self._codes)
+
+    def conditions(self) -> list[Guard]:
+        """What the first code relies on."""
+        return self._codes[0].sizing.conditions()

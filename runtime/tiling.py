@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from graphc.dims import Dim, Size, hint
 from graphc.ir import Type
 from graphc.runtime.kernel import (
     Access,
@@ -35,12 +36,15 @@ from graphc.runtime.kernel import (
     Transpose,
     inner,
 )
+from graphc.runtime.sizes import same
 
 LEAST_EDGE = 8
 """Shorter axes are not worth a tile."""
 LEAST_ELEMENTS = 1024
 EDGES = ((64, 64), (32, 64), (32, 32), (16, 32), (16, 16))
 """Sizes of blocks, of the contiguous axis and of the vector axis: the first that fits is taken."""
+NAMED_EDGE = 16
+"""The same for a size that has a name: a tile has to fit into it, or the code is not for it."""
 TILES_BYTES = 32 * 1024
 """What all tiles of a loop may take: they stay in the first cache."""
 PANEL_BYTES = 256 * 1024
@@ -141,12 +145,15 @@ def _is_touched_elsewhere(loop: Loop, store: Store) -> bool:
 
 
 def _contiguous(access: Access) -> int | None:
-    return access.strides.index(1) if 1 in access.strides else None
+    return next((axis for axis, s in enumerate(access.strides) if same(s, 1)), None)
 
 
 def _is_worth(kernel: Kernel, one: int, other: int) -> bool:
     sizes = kernel.domain[one], kernel.domain[other]
-    return min(sizes) >= LEAST_EDGE and math.prod(sizes) >= LEAST_ELEMENTS
+    if any(size < NAMED_EDGE for size in sizes if isinstance(size, Dim)):
+        return False
+    one, other = map(hint, sizes)
+    return min(one, other) >= LEAST_EDGE and one * other >= LEAST_ELEMENTS
 
 
 # ---- the order of the loops ----------------------------------------------------------------------
@@ -298,20 +305,24 @@ def _fixed_by(crossing: Crossing, outer: set[int]) -> Crossing:
 
 
 def _edges(kernel: Kernel, loop: Loop, crossing: Crossing) -> dict[int, int] | None:
-    """The sizes of blocks; an axis that is reduced, or run over several times, stays whole."""
+    """The sizes of blocks; an axis that is reduced, or run over several times, stays whole.
+
+    It has to have a number for that.
+    """
     two = crossing.contiguous, crossing.vector
     kept = [axis for axis in two if _is_plain(loop) or _is_kept(loop, axis)]
     most = TILES_BYTES if len(kept) == 2 else PANEL_BYTES
     touched = (*crossing.loads, *crossing.stores)
     bytes_each = [Type(kernel.buffers[access.buffer].dtype).nbytes for access in touched]
-    if not kept or not touched:
+    whole = [kernel.domain[axis] for axis in two if axis not in kept]
+    if not kept or not touched or any(isinstance(size, Dim) for size in whole):
         return None
     widest = max(bytes_each)
     for sizes in EDGES:
         edges = {
             axis: _even(kernel.domain[axis], size, GRAIN // widest)
             if axis in kept
-            else kernel.domain[axis]
+            else int(kernel.domain[axis])
             for axis, size in zip(two, sizes, strict=True)
         }
         if math.prod(edges.values()) * sum(bytes_each) <= most:
@@ -319,8 +330,10 @@ def _edges(kernel: Kernel, loop: Loop, crossing: Crossing) -> dict[int, int] | N
     return None
 
 
-def _even(size: int, edge: int, grain: int) -> int:
+def _even(size: Size, edge: int, grain: int) -> int:
     """About `edge`, in whole vectors, so that the blocks of an axis hardly overlap."""
+    if isinstance(size, Dim):
+        return NAMED_EDGE
     each = -(-size // max(round(size / edge), 1))
     return min(-(-each // grain) * grain, size)
 
@@ -335,7 +348,7 @@ def _in_blocks(
     row, column = crossing.contiguous, crossing.vector
     tiles: dict[Access, Access] = {}
     for access in (*crossing.loads, *crossing.stores):
-        strides = [0] * len(kernel.domain)
+        strides: list[Size] = [0] * len(kernel.domain)
         strides[row], strides[column] = edges[column], 1
         tiles[access] = Access(len(buffers), 0, tuple(strides))
         dtype = kernel.buffers[access.buffer].dtype

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from graphc.build import zero_of
+from graphc.dims import Dim, Size, surely_less
 from graphc.ir import Atom, Eqn, Lit, Type, Var
 from graphc.ops import elementwise, reduce, shape
 from graphc.ops.reduce import REDUCTIONS
@@ -26,6 +27,7 @@ from graphc.runtime.coordinates import (
 )
 from graphc.runtime.kernel import Access
 from graphc.runtime.nest import I64, Key, Nest, NestValue, Value
+from graphc.runtime.sizes import same
 
 Making = Generator[Key, Value, Value]
 """Makes a value: yields what it needs first, is sent it, returns the value."""
@@ -70,13 +72,15 @@ def _make(nest: Nest, key: Key) -> Making:
         return Lit(atom.value, Type(atom.type.dtype))
     if atom in nest.given:
         return nest.given[atom]
-    if atom.type.size == 0:  # nothing ever reads an element of it
+    if same(atom.type.size, 0):  # nothing ever reads an element of it
         return Lit(zero_of(atom.type.dtype), Type(atom.type.dtype))
     if atom in nest.sources:
         return _load(nest, atom, at, guard)
     eqn = nest.makers[atom]
     if eqn.op is shape.iota:
         return _iota(nest, eqn, at)
+    if eqn.op is shape.dimension:
+        return nest.size(eqn.attrs["size"])
     if eqn.op in REDUCTIONS:
         return (yield from _single_elements(nest, eqn, at, guard))
     rule = _RULES.get(eqn.op.name, _elementwise)
@@ -92,7 +96,7 @@ def _load(nest: Nest, var: Var, at: Coordinates, guard: Guard) -> Value:
     place, digits = address(at, layout.strides, layout.offset)
     for digit, stride in digits:
         place = place.plus(_plain(nest, digit).times(stride))
-    strides = [0] * len(nest.domain)
+    strides: list[Size] = [0] * len(nest.domain)
     for axis, step in place.steps:
         strides[axis] = step
     access = Access(buffer, place.offset, tuple(strides))
@@ -108,10 +112,10 @@ def _plain(nest: Nest, coordinate: Coordinate | Digit) -> Coordinate:
     if isinstance(coordinate, Coordinate):
         return coordinate
     value = nest.number(coordinate.whole)
-    if coordinate.below != 1:
-        value = nest.compute("floor_divide", "i64", [value, Lit(coordinate.below, I64)])
+    if not same(coordinate.below, 1):
+        value = nest.compute("floor_divide", "i64", [value, nest.size(coordinate.below)])
     if not coordinate.leads:
-        value = nest.compute("mod", "i64", [value, Lit(coordinate.size, I64)])
+        value = nest.compute("mod", "i64", [value, nest.size(coordinate.size)])
     if isinstance(value, Lit):
         return Coordinate(int(value.value))
     return nest.found(value, coordinate.size)
@@ -120,7 +124,7 @@ def _plain(nest: Nest, coordinate: Coordinate | Digit) -> Coordinate:
 # ---- guards --------------------------------------------------------------------------------------
 
 
-def _inside(nest: Nest, at: Sequence[Coordinate], shape: Sequence[int]) -> Condition:
+def _inside(nest: Nest, at: Sequence[Coordinate], shape: Sequence[Size]) -> Condition:
     """Whether an element lies inside of an array of the given shape."""
     holds: Condition = True
     for coordinate, size in zip(at, shape, strict=True):
@@ -129,25 +133,25 @@ def _inside(nest: Nest, at: Sequence[Coordinate], shape: Sequence[int]) -> Condi
     return holds
 
 
-def _at_least(nest: Nest, coordinate: Coordinate, least: int) -> Condition:
+def _at_least(nest: Nest, coordinate: Coordinate, least: Size) -> Condition:
     known = bounds(coordinate, nest.domain, nest.ranges)
-    if known is not None and known[0] >= least:
+    if known is not None and surely_less(least - 1, known[0]):
         return True
-    if known is not None and known[1] < least:
+    if known is not None and surely_less(known[1], least):
         return False
     bare = coordinate._replace(offset=0)
-    limit = Lit(least - coordinate.offset, I64)
+    limit = nest.size(least - coordinate.offset)
     return nest.compute("greater_equal", "bool", [nest.number(bare), limit])
 
 
-def _below(nest: Nest, coordinate: Coordinate, end: int) -> Condition:
+def _below(nest: Nest, coordinate: Coordinate, end: Size) -> Condition:
     known = bounds(coordinate, nest.domain, nest.ranges)
-    if known is not None and known[1] < end:
+    if known is not None and surely_less(known[1], end):
         return True
-    if known is not None and known[0] >= end:
+    if known is not None and surely_less(end - 1, known[0]):
         return False
     bare = coordinate._replace(offset=0)
-    limit = Lit(end - coordinate.offset, I64)
+    limit = nest.size(end - coordinate.offset)
     return nest.compute("less", "bool", [nest.number(bare), limit])
 
 
@@ -191,7 +195,7 @@ def _single_elements(nest: Nest, eqn: Eqn, at: Coordinates, guard: Guard) -> Mak
 def _broadcast(nest: Nest, eqn: Eqn, at: Coordinates, guard: Guard) -> Making:
     shape = eqn.ins[0].type.shape
     pairs = zip(shape, eqn.attrs["axes"], strict=True)
-    return (yield eqn.ins[0], tuple(ORIGIN if n == 1 else at[axis] for n, axis in pairs), guard)
+    return (yield eqn.ins[0], tuple(ORIGIN if same(n, 1) else at[axis] for n, axis in pairs), guard)
 
 
 def _transpose(nest: Nest, eqn: Eqn, at: Coordinates, guard: Guard) -> Making:
@@ -247,7 +251,7 @@ def _update_slice(nest: Nest, eqn: Eqn, at: Coordinates, guard: Guard) -> Making
     x, v = eqn.ins
     window = zip(at, eqn.attrs["starts"], eqn.attrs["steps"], v.type.shape, strict=True)
     inner = tuple(
-        _plain(nest, c).shifted(-start).times(1 if size == 1 else step)
+        _plain(nest, c).shifted(-start).times(1 if same(size, 1) else step)
         for c, start, step, size in window
     )
     holds = _inside(nest, inner, v.type.shape)
@@ -276,13 +280,13 @@ def _pick(nest: Nest, eqn: Eqn, at: Coordinates, guard: Guard) -> Making:
     return (yield x, (*at[:axis], place, *at[axis:]), guard)
 
 
-def _position(nest: Nest, found: Value, size: int) -> Coordinate:
+def _position(nest: Nest, found: Value, size: Size) -> Coordinate:
     """A computed position, clamped: whatever it is, no memory outside is touched."""
-    if isinstance(found, Lit):
+    if isinstance(found, Lit) and not isinstance(size, Dim):
         return Coordinate(min(max(int(found.value), 0), size - 1))
     wide = nest.compute("cast", "i64", [found], (("dtype", "i64"),))
     low = nest.compute("maximum", "i64", [wide, Lit(0, I64)])
-    return nest.found(nest.compute("minimum", "i64", [low, Lit(size - 1, I64)]), size)
+    return nest.found(nest.compute("minimum", "i64", [low, nest.size(size - 1)]), size)
 
 
 def _iota(nest: Nest, eqn: Eqn, at: Coordinates) -> Value:

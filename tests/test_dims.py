@@ -21,6 +21,7 @@ from graphc.dims import (
     bounds,
     dim,
     evaluate,
+    exemplified,
     hint,
     parse_size,
     substitute,
@@ -171,3 +172,9 @@ def test_names_and_examples_are_checked() -> None:
         dim("2B")
     with pytest.raises(errors.ShapeError, match="the least is 2"):
         dim("B", example=1)
+
+
+def test_examples_for_a_while() -> None:
+    with exemplified({"B": 3}):
+        assert hint(2 * B + 1) == 7
+    assert hint(2 * B + 1) == 17

@@ -8,7 +8,7 @@ CHEAP = {
     *("less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "cast", "sign"),
     *("logical_and", "logical_or", "logical_xor", "logical_not", "isnan", "isinf", "isfinite"),
     *("floor", "ceil", "round", "trunc", "bitwise_and", "bitwise_or", "bitwise_xor"),
-    *("bitwise_not", "left_shift", "right_shift", "broadcast", "reshape", "iota"),
+    *("bitwise_not", "left_shift", "right_shift", "broadcast", "reshape", "iota", "dimension"),
 }
 
 

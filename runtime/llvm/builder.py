@@ -11,7 +11,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from graphc.dims import Dim, Size
+
+if TYPE_CHECKING:
+    from graphc.runtime.sizes import Sizing
 
 BITS = {"float": 32, "double": 64, "i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64}
 UNSIGNED = {f"u{bits}": f"i{bits}" for bits in (8, 16, 32, 64)}
@@ -76,11 +81,17 @@ def lane_constants(values: Sequence[int], elem: str) -> Reg:
 class Module:
     """LLVM IR text under construction: constant tables, declarations, functions.
 
-    `emulations` are what stands for intrinsics that the target has no instruction for.
+    `emulations` are what stands for intrinsics that the target has no instruction for, `sizing`
+    says where in the table of sizes a number stands that is not known.
     """
 
-    def __init__(self, emulations: Mapping[str, Callable[..., Reg]] | None = None) -> None:
+    def __init__(
+        self,
+        emulations: Mapping[str, Callable[..., Reg]] | None = None,
+        sizing: Sizing | None = None,
+    ) -> None:
         self.emulations = emulations or {}
+        self.sizing = sizing
         self.declarations: dict[str, str] = {}
         self.tables: dict[str, str] = {}
         self.functions: dict[str, str] = {}
@@ -110,6 +121,7 @@ class Function:
 
     `flags` are put on the arithmetic of the user's expressions (`fadd`, `fmul`, …): "" for IEEE,
     "reassoc nsz arcp contract" under fast-math.  Vector math code clears it for its own steps.
+    `sizes` is the table of sizes, where the function is given one.
     """
 
     def __init__(
@@ -127,6 +139,9 @@ class Function:
         self.parameters = tuple(parameters)
         self._head = f"define {linkage} {result} @{name}({', '.join(p.typed for p in parameters)})"
         self._lines: list[str] = ["entry:"]
+        self._first: list[str] = []
+        self._rows: dict[int, Reg] = {}
+        self.sizes: Reg | None = None
         self._count = 0
         self.block = "entry"
 
@@ -136,7 +151,8 @@ class Function:
         self._lines.append("  " + text)
 
     def finish(self) -> str:
-        return self._head + " #0 {\n" + "\n".join(self._lines) + "\n}\n"
+        lines = [*self._lines[:1], *self._first, *self._lines[1:]]
+        return self._head + " #0 {\n" + "\n".join(lines) + "\n}\n"
 
     def name_of(self, prefix: str) -> str:
         self._count += 1
@@ -150,6 +166,27 @@ class Function:
         return reg
 
     # ---- constants -------------------------------------------------------------------------------
+
+    def number(self, size: Size) -> Reg:
+        """A size as an i64: a constant, or what the table of sizes says, read once."""
+        if not isinstance(size, Dim):
+            return constant(size, "i64")
+        assert self.module.sizing is not None
+        return self.table_row(self.module.sizing.row(size))
+
+    def table_row(self, row: int) -> Reg:
+        """A row of the table of sizes, read where the function begins."""
+        if row not in self._rows:
+            assert self.sizes is not None, f"{self.name} is given no table of sizes"
+            at, value = f"%size{row}.at", Reg(f"%size{row}", "i64")
+            self.first(f"{at} = getelementptr i64, ptr {self.sizes.text}, i64 {row}")
+            self.first(f"{value.text} = load i64, ptr {at}, align 8")
+            self._rows[row] = value
+        return self._rows[row]
+
+    def first(self, text: str) -> None:
+        """A line where the function begins, after others of this kind."""
+        self._first.append("  " + text)
 
     def const(self, value: bool | int | float, like: Reg) -> Reg:
         """`value` with the element type and lanes of `like`."""
@@ -394,7 +431,9 @@ class Function:
         return self.let(f"phi {type_name(elem, lanes)} {pairs}", elem, lanes)
 
     @contextmanager
-    def loop(self, start: Reg, stop: Reg, step: int, carried: Sequence[Reg] = ()) -> Iterator[Loop]:
+    def loop(
+        self, start: Reg, stop: Reg, step: int | Reg, carried: Sequence[Reg] = ()
+    ) -> Iterator[Loop]:
         """`for index in range(start, stop, step)` with `start < stop` known, carrying registers.
 
         The body sets `loop.next` (the carried registers of the next iteration); `loop.results`
@@ -409,7 +448,7 @@ class Function:
         spot = len(self._lines)
         state = Loop(index, inside)
         yield state
-        step_reg = constant(step, "i64")
+        step_reg = step if isinstance(step, Reg) else constant(step, "i64")
         following = self.add(index, step_reg)
         more = self.icmp("slt", following, stop)
         last = self.block

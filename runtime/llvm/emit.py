@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+from graphc.dims import Dim, Size, hint
 from graphc.ir import FLOATS, INT_RANGES, INTS, Lit
 from graphc.runtime.kernel import (
     Access,
@@ -45,6 +46,7 @@ from graphc.runtime.llvm.prefetch import LINE, rows_ahead
 from graphc.runtime.llvm.routines import call_routine
 from graphc.runtime.llvm.target import HostTarget
 from graphc.runtime.llvm.widths import lanes_for, lanes_of_register
+from graphc.runtime.sizes import applied, largest, least, same
 
 UNROLL = 4
 """Vectors that a reduction adds up side by side, so that additions need not wait for each other."""
@@ -92,6 +94,8 @@ def identity(combine: str, dtype: str) -> bool | int | float:
 
 
 WORK = Reg("%work", "ptr")
+SIZES = Reg("%sizes", "ptr")
+"""The table of sizes, for kernels of a step whose sizes have names."""
 LOW, HIGH = Reg("%low", "i64"), Reg("%high", "i64")
 """The range of a share along the axis that a kernel is divided along."""
 
@@ -113,15 +117,13 @@ def product_shape(kernel: Kernel, product: Product) -> MatmulShape:
     )
 
 
-def workspace_size(kernel: Kernel, target: HostTarget) -> int:
+def workspace_size(kernel: Kernel, target: HostTarget) -> Size:
     """The bytes of 64-byte aligned working memory that a kernel needs."""
-    return max(
-        (
-            workspace_bytes(product_shape(kernel, p), target, row_shares(kernel, p))
-            for p in _products(kernel.body)
-        ),
-        default=0,
-    )
+    needed = [
+        workspace_bytes(product_shape(kernel, p), target, row_shares(kernel, p))
+        for p in _products(kernel.body)
+    ]
+    return applied(largest, *needed)  # type: ignore[no-any-return]
 
 
 def row_shares(kernel: Kernel, product: Product) -> int:
@@ -141,16 +143,25 @@ def _products(statements: Sequence[Statement]) -> Iterator[Product]:
             yield from _products(statement.body)
 
 
+def is_sized(module: Module) -> bool:
+    """Whether kernels are given a table of sizes."""
+    return module.sizing is not None and not module.sizing.is_fixed
+
+
 def emit_kernel(module: Module, kernel: Kernel, target: HostTarget, flags: str = "") -> None:
-    """Add the function of a kernel: a pointer for each buffer, then one to its workspace.
+    """Add the function of a kernel: a pointer for each buffer, then one to its workspace, and one
+    to the table of sizes if there is one.
 
     A divided kernel also takes the range low <= index < high of its share, which is not empty.
     """
     parameters = [Reg(f"%b{i}", "ptr") for i in range(len(kernel.buffers))]
     parameters.append(WORK)
+    if is_sized(module):
+        parameters.append(SIZES)
     if kernel.division is not None:
         parameters += [LOW, HIGH]
     f = Function(module, kernel.name, parameters, flags=flags)
+    f.sizes = SIZES
     _Emitter(f, kernel, target).emit()
     f.line("ret void")
     module.add(f)
@@ -174,7 +185,7 @@ class _Emitter:
         self.vector_axis: int | None = None
         self.mask: Reg | None = None
         self.rows_ahead = rows_ahead(kernel)
-        self.ahead: dict[Access, int] = {}
+        self.ahead: dict[Access, Size] = {}
         self.line: Line | None = None
         """What the range of the indices says of conditions, between the edges of a loop."""
         self.splits = True
@@ -182,7 +193,7 @@ class _Emitter:
     def emit(self) -> None:
         for access in accesses(self.kernel.body):
             base = self.f.parameters[access.buffer]
-            self.pointers[access] = self._advance(access, base, constant(access.offset, "i64"))
+            self.pointers[access] = self._advance(access, base, self.f.number(access.offset))
         self.block(self.kernel.body)
 
     def block(self, statements: Sequence[Statement]) -> None:
@@ -247,7 +258,7 @@ class _Emitter:
         elem = memory_elem(self.kernel.buffers[access.buffer].dtype)
         return self.f.offset(pointer, elem, elements)
 
-    def _vector_stride(self, access: Access) -> int:
+    def _vector_stride(self, access: Access) -> Size:
         return 0 if self.vector_axis is None else access.strides[self.vector_axis]
 
     def load(self, statement: Load) -> Reg:
@@ -264,7 +275,7 @@ class _Emitter:
         steps = constant(0, "i64")
         if statement.position is not None:
             index = self.operand(statement.position)
-            steps = self.f.mul(index, self.f.const(statement.step, index))
+            steps = self.f.mul(index, self.f.splat(self.f.number(statement.step), index.lanes))
             if steps.lanes == 1:
                 pointer, steps = self.f.offset(pointer, elem, steps), constant(0, "i64")
         is_same = stride == 0 and (guard is None or guard.lanes == 1)
@@ -275,7 +286,8 @@ class _Emitter:
         elif guard is not None or self.mask is not None:
             if guard is not None and guard.lanes == 1:
                 pointer = self._readable(access, pointer, guard)
-                guard = guard if self.kernel.buffers[access.buffer].size < self.lanes else None
+                is_short = least(self.kernel.buffers[access.buffer].size) < self.lanes
+                guard = guard if is_short else None
             mask = self._lanes_where(guard)
             raw = self.f.masked_load(pointer, elem, self.lanes, mask)
         else:
@@ -287,7 +299,7 @@ class _Emitter:
         """Ask for what this access reads in the next row, where that is worth it."""
         if access in self.ahead:
             for lane in range(0, self.lanes, 8 * LINE // BITS[elem]):
-                index = constant(self.ahead[access] + lane, "i64")
+                index = self.f.number(self.ahead[access] + lane)
                 self.f.prefetch(self.f.offset(pointer, elem, index))
 
     def _readable(self, access: Access, pointer: Reg, guard: Reg | None) -> Reg:
@@ -307,10 +319,14 @@ class _Emitter:
     def _as_value(self, raw: Reg, dtype: str) -> Reg:
         return self.f.icmp("ne", raw, self.f.const(0, raw)) if dtype == "bool" else raw
 
-    def _addresses(self, pointer: Reg, elem: str, steps: Reg, stride: int) -> Reg:
+    def _addresses(self, pointer: Reg, elem: str, steps: Reg, stride: Size) -> Reg:
         """One address for each lane: `steps` elements, and `stride` more from lane to lane."""
         lanes = self.lanes
-        along = lane_constants([lane * stride for lane in range(lanes)], "i64")
+        if isinstance(stride, Dim):
+            each = self.f.splat(self.f.number(stride), lanes)
+            along = self.f.mul(each, lane_constants(range(lanes), "i64"))
+        else:
+            along = lane_constants([lane * stride for lane in range(lanes)], "i64")
         offsets = self.f.add(self.f.splat(steps, lanes), along)
         text = f"getelementptr {type_name(elem)}, ptr {pointer.text}, {offsets.typed}"
         return self.f.let(text, "ptr", lanes)
@@ -318,7 +334,7 @@ class _Emitter:
     def _all_lanes(self) -> Reg:
         return self.mask if self.mask is not None else constant(1, "i1", self.lanes)
 
-    def _gather(self, pointer: Reg, elem: str, steps: Reg, stride: int, guard: Reg | None) -> Reg:
+    def _gather(self, pointer: Reg, elem: str, steps: Reg, stride: Size, guard: Reg | None) -> Reg:
         addresses = self._addresses(pointer, elem, steps, stride)
         return self.f.gather(addresses, elem, self._lanes_where(guard))
 
@@ -347,7 +363,7 @@ class _Emitter:
         access = statement.access
         index = self.operand(statement.position)
         elem = memory_elem(self.kernel.buffers[access.buffer].dtype)
-        steps = self.f.mul(index, self.f.const(statement.step, index))
+        steps = self.f.mul(index, self.f.splat(self.f.number(statement.step), index.lanes))
         base = self.pointers[access]
         self.pointers[access] = self.f.offset(base, elem, steps)
         value = self.operand(statement.value)
@@ -376,7 +392,7 @@ class _Emitter:
         for access in dict.fromkeys(inside):
             stride = access.strides[axis]
             if stride:
-                steps = index if stride == 1 else self.f.mul(index, constant(stride, "i64"))
+                steps = index if stride == 1 else self.f.mul(index, self.f.number(stride))
                 self.pointers[access] = self._advance(access, pointers[access], steps)
         yield
         self.pointers, self.indices = pointers, indices
@@ -391,10 +407,8 @@ class _Emitter:
 
     def loop(self, loop: Loop) -> None:
         totals = self.start(loop)
-        empty = any(self.sizes[axis] == 0 for axis in loop.axes)
         self.ahead = self.rows_ahead.get(id(loop), {})
-        if not empty:
-            totals = self.nested(loop, loop.axes, totals)
+        totals = self.unless_empty(loop, totals)
         self.ahead = {}
         across = loop.vector and bool(loop.accumulators)
         for accumulator, total in zip(loop.accumulators, totals, strict=True):
@@ -407,6 +421,20 @@ class _Emitter:
             constant(identity(a.combine, a.out.dtype), ELEMS[a.out.dtype], lanes)
             for a in loop.accumulators
         ]
+
+    def unless_empty(self, loop: Loop, totals: list[Reg]) -> list[Reg]:
+        """The loops, over axes that have elements; what is not known of a size is asked there."""
+        sizes = [self.sizes[axis] for axis in loop.axes]
+        if any(same(size, 0) for size in sizes):
+            return totals
+        some = None
+        for size in sizes:
+            if least(size) < 1:
+                has = self.f.icmp("sgt", self.f.number(size), constant(0, "i64"))
+                some = has if some is None else self.f.and_(some, has)
+        if some is None:
+            return self.nested(loop, loop.axes, totals)
+        return self.guarded(some, totals, lambda: self.nested(loop, loop.axes, totals))
 
     def nested(self, loop: Loop, axes: Sequence[int], totals: list[Reg]) -> list[Reg]:
         """Loops over `axes` around the body of `loop`; the accumulators after them."""
@@ -422,10 +450,12 @@ class _Emitter:
             totals = self.rows(loop, axes, part, totals)
         return totals
 
-    def rows(self, loop: Loop, axes: Sequence[int], part: Range, totals: list[Reg]) -> list[Reg]:
-        """The outermost of some loops over a part of its indices."""
+    def rows(
+        self, loop: Loop, axes: Sequence[int], part: Range | None, totals: list[Reg]
+    ) -> list[Reg]:
+        """The outermost of some loops over a part of its indices, or over all of them."""
         axis, rest = axes[0], axes[1:]
-        inside, is_whole = accesses(loop.body), part == (0, self.sizes[axis])
+        inside = list(accesses(loop.body))
         low, high = self.range_of(axis)
 
         def run() -> list[Reg]:
@@ -433,7 +463,7 @@ class _Emitter:
                 state.next = self.nested(loop, rest, state.carried)
             return state.results
 
-        if is_whole:
+        if part is None:
             return run()
         is_long = part[1] - part[0] >= LONG_PART
         with self.between(axis, part) if is_long else self.unsplit():
@@ -444,24 +474,26 @@ class _Emitter:
             high = self.f.intrinsic("smin", high, constant(part[1], "i64"))
             return self.guarded(self.f.icmp("slt", low, high), totals, run)
 
-    def row_parts(self, loop: Loop, axis: int) -> tuple[Range, ...]:
+    def row_parts(self, loop: Loop, axis: int) -> tuple[Range | None, ...]:
         """A loop around others in pieces between the edges of conditions on its index."""
         size = self.sizes[axis]
-        found = self.edges_along(loop, axis) if size >= LONG_PART else ()
-        return pieces(size, found, 1) if len(found) <= MOST_EDGES // 2 else ((0, size),)
+        if isinstance(size, Dim) or size < LONG_PART:
+            return (None,)
+        found = self.edges_along(loop, axis, size)
+        return pieces(size, found, 1) if 0 < len(found) <= MOST_EDGES // 2 else (None,)
 
-    def edges_along(self, loop: Loop, axis: int) -> tuple[int, ...]:
+    def edges_along(self, loop: Loop, axis: int, size: int) -> tuple[int, ...]:
         """Where conditions on the index change their answers; nowhere within a block, whose
         indices count from its start."""
         if not self.splits or axis in self.indices:
             return ()
-        return edges(loop.body, axis, self.sizes[axis])
+        return edges(loop.body, axis, size)
 
     def range_of(self, axis: int) -> tuple[Reg, Reg]:
         """The indices along an axis that this kernel, or this share of it, runs over."""
         if axis == self.divided_axis:
             return LOW, HIGH
-        return constant(0, "i64"), constant(self.sizes[axis], "i64")
+        return constant(0, "i64"), self.f.number(self.sizes[axis])
 
     def combined(self, accumulator: Accumulator, total: Reg) -> Reg:
         value = self.f.splat(self.operand(accumulator.value), total.lanes)
@@ -474,8 +506,10 @@ class _Emitter:
 
     def vector_loop(self, loop: Loop, axis: int, totals: list[Reg]) -> list[Reg]:
         size, width = self.sizes[axis], self.width
-        unroll = self.unroll if loop.accumulators and size >= 2 * self.unroll * width else 1
+        unroll = self.unroll if loop.accumulators and hint(size) >= 2 * self.unroll * width else 1
         step = unroll * width
+        if isinstance(size, Dim):
+            return self.range_in_vectors(loop, axis, totals, unroll, self.range_of(axis))
         parts = self.vector_parts(loop, axis, step)
         if axis == self.divided_axis:
             return self.share_in_parts(loop, axis, totals, unroll, parts)
@@ -501,9 +535,9 @@ class _Emitter:
     def vector_parts(self, loop: Loop, axis: int, step: int) -> tuple[Range, ...]:
         """A vector loop in pieces between the edges of its conditions, the last one of what is
         left by whole steps; main and rest alone where there are none, or not worth it."""
-        size = self.sizes[axis]
+        size = int(self.sizes[axis])
         main = size // step * step
-        found = self.edges_along(loop, axis) if size >= SPLIT_STEPS * step else ()
+        found = self.edges_along(loop, axis, size) if size >= SPLIT_STEPS * step else ()
         found = tuple(edge for edge in found if edge < main) if len(found) <= MOST_EDGES else ()
         whole = pieces(main, found, step) if main else ()
         return (*whole, (main, size)) if main < size else whole
@@ -530,23 +564,24 @@ class _Emitter:
         """A share of a vector loop: of each part what lies within the share."""
         f, is_split = self.f, any(stop - start >= self.width for start, stop in parts[1:])
         if not is_split:
-            return self.share_in_vectors(loop, axis, totals, unroll, (LOW, HIGH))
+            return self.range_in_vectors(loop, axis, totals, unroll, (LOW, HIGH))
         for start, stop in parts:
             low = f.intrinsic("smax", LOW, constant(start, "i64"))
             high = f.intrinsic("smin", HIGH, constant(stop, "i64"))
             before = totals
 
             def run(ends: tuple[Reg, Reg] = (low, high), before: list[Reg] = before) -> list[Reg]:
-                return self.share_in_vectors(loop, axis, before, unroll, ends)
+                return self.range_in_vectors(loop, axis, before, unroll, ends)
 
             with self.between(axis, (start, stop)):
                 totals = self.guarded(f.icmp("slt", low, high), totals, run)
         return totals
 
-    def share_in_vectors(
+    def range_in_vectors(
         self, loop: Loop, axis: int, totals: list[Reg], unroll: int, ends: tuple[Reg, Reg]
     ) -> list[Reg]:
-        """A range of a vector loop: as many full vectors as there are, and a masked rest."""
+        """A vector loop over a range that is known when it runs, of a share or a size that has a
+        name: as many full vectors as there are, and a masked rest."""
         f, step = self.f, constant(unroll * self.width, "i64")
         low, high = ends
         length = f.sub(high, low)
@@ -588,7 +623,7 @@ class _Emitter:
         axis: int,
         totals: list[Reg],
         ends: tuple[Reg, Reg],
-        length: int,
+        length: Size,
         unroll: int,
     ) -> list[Reg]:
         """Full vectors, `unroll` at a time, each with accumulators of its own.
@@ -600,7 +635,8 @@ class _Emitter:
         start, stop = ends
         step = BLOCK * unroll * self.width
         sums = [a.combine == "sum" and a.out.dtype in FLOATS for a in loop.accumulators]
-        if not any(sums) or length <= step:
+        is_short = not isinstance(length, Dim) and length <= step
+        if not any(sums) or is_short:
             return self.run_of_vectors(loop, axis, totals, start, stop, unroll)
         count = len(totals)
         lost = [self.f.const(0, total) for total in totals]
@@ -694,16 +730,16 @@ class _Emitter:
     def blocks(self, blocks: Blocks) -> None:
         """One block after the other; scratch memory of its own is counted from its start."""
         axis, size, whole = blocks.axis, blocks.size, self.sizes[blocks.axis]
-        if size == whole and axis != self.divided_axis:
+        if same(size, whole) and axis != self.divided_axis:
             self.block(blocks.body)
             return
         local = self.scratch_of(blocks)
         outside = [a for a in accesses(blocks.body) if a.buffer not in local]
         low, high = self.range_of(axis)
-        last = self.f.sub(high, constant(size, "i64"))
+        last = self.f.sub(high, self.f.number(size))
         divided, self.sizes[axis] = self.divided_axis, size
         self.divided_axis = None if divided == axis else divided
-        with self.f.loop(low, high, size) as state:
+        with self.f.loop(low, high, self.f.number(size)) as state:
             start = self.f.intrinsic("smin", state.index, last)
             with self.bound(axis, start, outside):
                 self.block(blocks.body)
@@ -730,8 +766,13 @@ class _Emitter:
             )
             name, dtype = "transpose", self.kernel.buffers[source.buffer].dtype
             arguments = (source, target, *sizes, *steps, self.target.vector_bytes)
-        pointers = [self.pointers[a] if isinstance(a, Access) else a for a in arguments]
-        call_routine(self.f, name, dtype, pointers)
+        call_routine(self.f, name, dtype, [self.routine_argument(a) for a in arguments])
+
+    def routine_argument(self, argument: Access | Size | str) -> Reg | int | str:
+        """Routines are written for numbers."""
+        if isinstance(argument, Access):
+            return self.pointers[argument]
+        return int(argument) if isinstance(argument, Dim) else argument
 
     # ---- matrix products -------------------------------------------------------------------------
 
@@ -773,7 +814,7 @@ class _Emitter:
         return ELEMS[product.out.dtype]
 
     def _row_start(self, tile: Tile, row: Reg) -> Reg:
-        return self.f.mul(row, constant(tile.stride, "i64"))
+        return self.f.mul(row, self.f.number(tile.stride))
 
     def shifted(
         self, axis: int | None, index: Reg, statements: Sequence[Statement]

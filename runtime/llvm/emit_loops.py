@@ -35,7 +35,7 @@ def emit_repeat(step: StepEmitter, repeat: Repeat) -> None:
     """The loop; afterwards each of its results has a pointer."""
     f = step.f
     counts = repeat.predicate is None
-    first = constant(repeat.length - 1 if repeat.reverse else 0, "i64")
+    first = f.number(repeat.length - 1 if repeat.reverse else 0)
     outside, around = dict(step.pointers), set(step.turning)
     step.turning.update(repeat.blocks, repeat.following)
     blocks = [step.pointer(block) for block in repeat.blocks]
@@ -72,7 +72,7 @@ def emit_repeat(step: StepEmitter, repeat: Repeat) -> None:
 def _is_inside(f: Function, index: Reg, repeat: Repeat) -> Reg:
     if repeat.reverse:
         return f.icmp("sge", index, constant(0, "i64"))
-    return f.icmp("slt", index, constant(repeat.length, "i64"))
+    return f.icmp("slt", index, f.number(repeat.length))
 
 
 def _holds(step: StepEmitter, repeat: Repeat) -> Reg:
@@ -93,8 +93,8 @@ def _enter(step: StepEmitter, repeat: Repeat, index: Reg) -> None:
         if is_cell(step, repeat.counter):
             step.cells[repeat.counter] = index
     for part in repeat.slices:
-        elements = f.mul(index, constant(part.step, "i64"))
+        elements = f.mul(index, f.number(part.step))
         if part.offset:
-            elements = f.add(elements, constant(part.offset, "i64"))
+            elements = f.add(elements, f.number(part.offset))
         whole = step.pointer(part.whole)
         step.pointers[part.root] = f.offset(whole, memory_elem(part.root.dtype), elements)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from graphc.dims import Size
 from graphc.ir import Lit, Type
 from graphc.runtime.kernel import Access, Compute, Load, Operand, Store
 from graphc.runtime.llvm.builder import Function, Reg, constant
@@ -85,10 +86,10 @@ def _load(step: StepEmitter, call: Call, access: Access) -> Reg:
     return value
 
 
-def load_number(step: StepEmitter, root: Root, dtype: str, offset: int = 0) -> Reg:
+def load_number(step: StepEmitter, root: Root, dtype: str, offset: Size = 0) -> Reg:
     """An element of memory, in a register."""
     elem = memory_elem(dtype)
-    address = step.f.offset(step.pointer(root), elem, constant(offset, "i64"))
+    address = step.f.offset(step.pointer(root), elem, step.f.number(offset))
     raw = step.f.load(address, elem)
     return step.f.icmp("ne", raw, step.f.const(0, raw)) if dtype == "bool" else raw
 
@@ -96,7 +97,7 @@ def load_number(step: StepEmitter, root: Root, dtype: str, offset: int = 0) -> R
 def _store(step: StepEmitter, call: Call, access: Access, value: Reg) -> None:
     root, dtype = call.roots[access.buffer], call.kernel.buffers[access.buffer].dtype
     elem = memory_elem(dtype)
-    address = step.f.offset(step.pointer(root), elem, constant(access.offset, "i64"))
+    address = step.f.offset(step.pointer(root), elem, step.f.number(access.offset))
     step.f.store(step.f.convert("zext", value, "i8") if dtype == "bool" else value, address)
     if access.offset == 0 and is_cell(step, root):
         step.cells[root] = value

@@ -10,12 +10,13 @@ A program for several threads becomes two functions: see `emit_parallel.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
+from graphc.dims import Size
 from graphc.ir import Graph, Var
 from graphc.runtime.kernel import Kernel
 from graphc.runtime.llvm.builder import Function, Module, Reg, constant
-from graphc.runtime.llvm.emit import emit_kernel, memory_elem, workspace_size
+from graphc.runtime.llvm.emit import emit_kernel, is_sized, memory_elem, workspace_size
 from graphc.runtime.llvm.emit_loops import emit_repeat
 from graphc.runtime.llvm.emit_scalars import emit_scalars, forget, is_scalar
 from graphc.runtime.llvm.emit_tapes import emit_around, emit_pop, emit_push
@@ -37,13 +38,18 @@ from graphc.runtime.program import (
     Root,
     parts,
 )
+from graphc.runtime.sizes import Sizing, applied, largest
 
 OVERLAP = -1
 
+ARENA_END = "the end of the arena"
+"""The row of the table of sizes for it; those of places in the arena go by their `Root`."""
 
-def work_bytes(program: Program, target: HostTarget) -> int:
+
+def work_bytes(program: Program, target: HostTarget) -> Size:
     """The working memory behind the arena that the kernels of each share use in turn."""
-    return max((workspace_size(k, target) for k in kernels(program.items)), default=0)
+    needed = dict.fromkeys(workspace_size(k, target) for k in kernels(program.items))
+    return applied(largest, *needed)  # type: ignore[no-any-return]
 
 
 def kernels(items: Sequence[Item]) -> list[Kernel]:
@@ -76,11 +82,12 @@ def emit_step(
     target: HostTarget,
     name: str,
     flags: str = "",
+    sizing: Sizing | None = None,
 ) -> StepText:
-    """LLVM IR text of the step, a function `name`."""
+    """LLVM IR text of the step, a function `name`; `sizing` collects the rows of its table."""
     from graphc.runtime.llvm.emit_parallel import emit_shares  # it builds on this module
 
-    module = Module(emulations(target))
+    module = Module(emulations(target), sizing)
     parameters = [Reg("%arguments", "ptr"), Reg("%arena", "ptr"), Reg("%failing", "ptr")]
     body = f"{name}_body" if program.has_tape else name
     linkage = "internal" if program.has_tape else ""
@@ -97,6 +104,13 @@ def emit_step(
     if program.has_tape:
         emit_around(module, name, body)
     return StepText(str(module), tuple(calls))
+
+
+def read_table(f: Function, arguments: Reg, slot: int) -> None:
+    """Have `f`, a function of a step, read where the table of sizes is: behind the constants."""
+    f.sizes = Reg("%sizes", "ptr")
+    f.first(f"%sizes.at = getelementptr ptr, ptr {arguments.text}, i64 {slot}")
+    f.first("%sizes = load ptr, ptr %sizes.at, align 8")
 
 
 class Frame(NamedTuple):
@@ -141,7 +155,9 @@ class StepEmitter:
         results = [root for root in program.results if root is not None]
         self.slots = {root: i for i, root in enumerate((*program.arguments, *results))}
         self.first_constant = len(self.slots)
-        self.work = self._at(frame.arena, arena.nbytes)
+        if is_sized(f.module):
+            read_table(f, frame.arguments, self.first_constant + len(program.constants))
+        self.work = self._at(frame.arena, self._in_arena(ARENA_END, arena.nbytes))
         for root in self.slots:
             self.pointers[root] = self._slot(self.slots[root])
 
@@ -161,7 +177,7 @@ class StepEmitter:
         ]
         if not updated or len(others) < 2:
             return
-        sizes = f.module.table("argument_bytes", "i64", [r.nbytes for r in program.arguments])
+        sizes = self._sizes_of([root.nbytes for root in program.arguments])
         first = f.module.table("updated_arguments", "i64", updated)
         second = f.module.table("used_arguments", "i64", others)
         zero, no = constant(0, "i64"), constant(0, "i1")
@@ -179,6 +195,16 @@ class StepEmitter:
         f.line(f"ret i64 {OVERLAP}")
         f.label(apart)
 
+    def _sizes_of(self, nbytes: Sequence[Size]) -> Reg:
+        """The bytes of each argument in memory, one after the other."""
+        f = self.f
+        if all(isinstance(n, int) for n in nbytes):
+            return f.module.table("argument_bytes", "i64", cast(list[int], nbytes))
+        table = f.let(f"alloca [{len(nbytes)} x i64], align 8", "ptr")
+        for i, n in enumerate(nbytes):
+            f.store(f.number(n), f.offset(table, "i64", constant(i, "i64")))
+        return table
+
     def _extent(self, table: Reg, index: Reg, sizes: Reg) -> tuple[Reg, Reg, Reg]:
         """The argument that a table names at `index`, where its memory begins and where it ends."""
         f = self.f
@@ -191,22 +217,30 @@ class StepEmitter:
         address = self.f.offset(self.frame.arguments, "ptr", constant(number, "i64"))
         return self.f.let(f"load ptr, ptr {address.text}, align 8", "ptr")
 
-    def _at(self, base: Reg, nbytes: int) -> Reg:
-        return self.f.offset(base, "i8", constant(nbytes, "i64"))
+    def _at(self, base: Reg, nbytes: Reg) -> Reg:
+        return self.f.offset(base, "i8", nbytes)
+
+    def _in_arena(self, what: Root | str, offset: int) -> Reg:
+        """A place in the arena: where sizes have names, it depends on them."""
+        sizing = self.f.module.sizing
+        if sizing is None or sizing.is_fixed:
+            return constant(offset, "i64")
+        return self.f.table_row(sizing.row(what))
 
     def pointer(self, root: Root) -> Reg:
         if root in self.pointers:
             return self.pointers[root]
         if root.kind == "arena":
-            return self._at(self.frame.arena, self.arena.offsets[root])
+            return self._at(self.frame.arena, self._in_arena(root, self.arena.offsets[root]))
         if root.kind == "constant":
             return self._slot(self.first_constant + root.number)
         raise AssertionError(f"{root} has no pointer here")
 
     def place(self, place: Place) -> Reg:
         elem = memory_elem(place.root.dtype)
-        offset = constant(place.layout.offset, "i64")
-        return self.f.offset(self.pointer(place.root), elem, offset)
+        return self.f.offset(
+            self.pointer(place.root), elem, self.f.number(place.layout.offset)
+        )
 
     def items(self, items: Sequence[Item]) -> None:
         for item in items:
@@ -245,7 +279,12 @@ class StepEmitter:
         name = self.kernel(call.kernel)
         self.calls.append((name, call))
         pointers = [self.pointer(root) for root in call.roots]
-        self.f.call(name, [*pointers, self.work])
+        self.f.call(name, [*pointers, self.work, *self.table_argument()])
+
+    def table_argument(self) -> list[Reg]:
+        """The table of sizes, as kernels are given it, if there is one."""
+        sizes = self.f.sizes
+        return [] if sizes is None else [sizes]
 
     def kernel(self, kernel: Kernel) -> str:
         """The function of a kernel; kernels that differ in nothing share one."""
@@ -278,9 +317,9 @@ class StepEmitter:
             incoming = [(pointers[i], block) for pointers, block in ends]
             self.pointers[choice.root] = f.phi("ptr", 1, incoming)
 
-    def _chosen(self, source: tuple[Root, int]) -> Reg:
+    def _chosen(self, source: tuple[Root, Size]) -> Reg:
         root, offset = source
-        return self.f.offset(self.pointer(root), memory_elem(root.dtype), constant(offset, "i64"))
+        return self.f.offset(self.pointer(root), memory_elem(root.dtype), self.f.number(offset))
 
     def fail(self, fail: Fail) -> None:
         f = self.f

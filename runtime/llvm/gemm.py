@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from graphc.dims import Dim, Size
 from graphc.runtime.llvm.builder import Function, Reg, constant
 from graphc.runtime.llvm.gemm_kernels import (
     MatmulShape,
@@ -24,6 +25,7 @@ from graphc.runtime.llvm.gemm_kernels import (
     dot_kernel,
     index,
     known,
+    maximum,
     minimum,
     minus,
     plus,
@@ -33,8 +35,17 @@ from graphc.runtime.llvm.gemm_kernels import (
     when,
 )
 from graphc.runtime.llvm.gemm_packing import pack_kernel
-from graphc.runtime.llvm.gemm_tiling import WIDEST, Tiling, areas, plan, round_up, tile_bytes
+from graphc.runtime.llvm.gemm_tiling import (
+    WIDEST,
+    Tiling,
+    areas,
+    heights,
+    plan,
+    round_up,
+    tile_bytes,
+)
 from graphc.runtime.llvm.target import HostTarget
+from graphc.runtime.sizes import applied
 
 __all__ = ["Epilogue", "MatmulShape", "Tile", "emit_matmul", "workspace_bytes"]
 
@@ -46,7 +57,7 @@ class Tile(NamedTuple):
     """
 
     pointer: Reg
-    stride: int
+    stride: Size
     row: Reg
     column: Reg
     rows: Reg
@@ -56,7 +67,7 @@ class Tile(NamedTuple):
 Epilogue = Callable[[Function, Tile], None]
 
 
-def workspace_bytes(shape: MatmulShape, target: HostTarget, shares: int = 1) -> int:
+def workspace_bytes(shape: MatmulShape, target: HostTarget, shares: int = 1) -> Size:
     """The scratch memory that `emit_matmul` needs (per thread), a multiple of 64."""
     if 0 in (shape.rows, shape.columns):
         return 0
@@ -85,8 +96,8 @@ def emit_matmul(
     if 0 in (shape.rows, shape.columns):
         return
     seen, tiling, transposed = plan(shape, target, shares)
-    rows = rows or (index(0), index(shape.rows))
-    columns = columns or (index(0), index(shape.columns))
+    rows = rows or (index(0), f.number(shape.rows))
+    columns = columns or (index(0), f.number(shape.columns))
     if transposed:
         left, right, rows, columns = right, left, columns, rows
     Matmul(f, seen, tiling, transposed, left, right, epilogue, workspace).emit(rows, columns)
@@ -110,7 +121,7 @@ class Band(NamedTuple):
     start: Reg
     depth: Reg
     right: Reg
-    right_stride: int
+    right_stride: Size
 
 
 class Matmul(NamedTuple):
@@ -127,7 +138,7 @@ class Matmul(NamedTuple):
 
     @property
     def blocked(self) -> bool:
-        return self.tiling.inner_block < self.shape.inner
+        return self.tiling.is_blocked
 
     def emit(self, rows: Range, columns: Range) -> None:
         if self.shape.inner == 0:
@@ -139,7 +150,7 @@ class Matmul(NamedTuple):
 
     def row_blocks(self, rows: Range, columns: Range) -> None:
         with counted(self.f, *rows, self.tiling.row_block) as low:
-            end = plus(self.f, low, index(self.tiling.row_block))
+            end = plus(self.f, low, self.f.number(self.tiling.row_block))
             block = low, minimum(self.f, end, rows[1])
             if self.tiling.pack_left:
                 self.pack_left(block)
@@ -159,8 +170,9 @@ class Matmul(NamedTuple):
 
     def tiles_by_blocks(self, panel: Panel, rows: Range) -> None:
         """All tiles of a panel, block after block of k; then the epilogue, tile by tile."""
-        f, size = self.f, index(self.tiling.height * self.tiling.width * self.shape.size)
-        with counted(f, index(0), index(self.shape.inner), self.tiling.inner_block) as start:
+        f = self.f
+        size = f.number(self.tiling.height * self.tiling.width * self.shape.size)
+        with counted(f, index(0), f.number(self.shape.inner), self.tiling.inner_block) as start:
             band = self.band(panel, start)
             later = f.icmp("sgt", start, index(0))
             with counted(f, *rows, self.tiling.height) as row:
@@ -179,15 +191,15 @@ class Matmul(NamedTuple):
         left_over = minus(f, high, column)
         columns = minimum(f, left_over, index(tiling.width))
         kernel, width = self.choose_kernel(left_over)
-        last = minus(f, index(self.shape.columns), width)
+        last = minus(f, f.number(self.shape.columns), width)
         padded = tiling.pack_right and not tiling.dot
         base = column if padded else minimum(f, column, last)
         return Panel(column, base, columns, kernel)
 
     def band(self, panel: Panel, start: Reg) -> Band:
         shape, tiling = self.shape, self.tiling
-        left_over = minus(self.f, index(shape.inner), start)
-        depth = minimum(self.f, left_over, index(tiling.inner_block))
+        left_over = minus(self.f, self.f.number(shape.inner), start)
+        depth = minimum(self.f, left_over, self.f.number(tiling.inner_block))
         right = self.address(self.right, panel.base, shape.right_strides[1])
         right = self.address(right, start, shape.right_strides[0])
         if tiling.pack_right:
@@ -210,12 +222,23 @@ class Matmul(NamedTuple):
         return f.select(fits, *kernels), f.select(fits, tail, full)
 
     def kernel(self, vectors: int) -> Reg:
+        """The micro-kernel of this width, of the height that the table of sizes says."""
+        f, height = self.f, self.tiling.height
+        if not isinstance(height, Dim):
+            return self.kernel_of(height, vectors)
+        *others, chosen = [self.kernel_of(h, vectors) for h in heights(self.tiling)]
+        for known_height, kernel in zip(heights(self.tiling), others, strict=False):
+            is_it = f.icmp("eq", f.number(height), index(known_height))
+            chosen = f.select(is_it, kernel, chosen)
+        return chosen
+
+    def kernel_of(self, height: int, vectors: int) -> Reg:
         module, shape, tiling = self.f.module, self.shape, self.tiling
         if tiling.dot:
-            return dot_kernel(module, shape, tiling.height, tiling.dot, tiling.lanes)
+            return dot_kernel(module, shape, height, tiling.dot, tiling.lanes)
         if vectors > WIDEST:
             return row_kernel(module, shape, tiling.lanes)
-        return tile_kernel(module, shape, tiling.height, vectors, tiling.lanes)
+        return tile_kernel(module, shape, height, vectors, tiling.lanes)
 
     # ---- rows ------------------------------------------------------------------------------------
 
@@ -224,20 +247,21 @@ class Matmul(NamedTuple):
         if self.shape.inner == 0:
             return
         left, row_stride, k_stride = self.left_of(row, low, band.start)
-        common = [band.right, index(band.right_stride), band.depth, out]
-        out_row, out_column = (index(stride * self.shape.size) for stride in self.tile_strides())
+        number = self.f.number
+        common = [band.right, number(band.right_stride), band.depth, out]
+        out_row, out_column = (number(stride * self.shape.size) for stride in self.tile_strides())
         if self.tiling.dot:
-            arguments = [left, index(row_stride), *common, out_row, out_column]
+            arguments = [left, number(row_stride), *common, out_row, out_column]
         else:
-            arguments = [left, index(row_stride), index(k_stride), *common, out_row]
+            arguments = [left, number(row_stride), number(k_stride), *common, out_row]
         call(self.f, panel.kernel, arguments)
 
     def finish(self, panel: Panel, row: Reg, high: Reg, sums: Reg) -> None:
-        f, height = self.f, self.tiling.height
+        f, height = self.f, self.f.number(self.tiling.height)
         row_stride, column_stride = self.tile_strides()
         pointer = self.address(sums, minus(f, row, self.first_row(row)), row_stride)
         pointer = self.address(pointer, minus(f, panel.column, panel.base), column_stride)
-        rows = minimum(f, minus(f, high, row), index(height))
+        rows = minimum(f, minus(f, high, row), height)
         if self.transposed:
             tile = Tile(pointer, column_stride, panel.column, row, panel.columns, rows)
         else:
@@ -246,9 +270,9 @@ class Matmul(NamedTuple):
 
     def first_row(self, row: Reg) -> Reg:
         """The first row that is computed in the tile for `row`: the tile is always full."""
-        return minimum(self.f, row, index(self.shape.rows - self.tiling.height))
+        return minimum(self.f, row, self.f.number(self.shape.rows - self.tiling.height))
 
-    def left_of(self, row: Reg, low: Reg, start: Reg) -> tuple[Reg, int, int]:
+    def left_of(self, row: Reg, low: Reg, start: Reg) -> tuple[Reg, Size, Size]:
         """The address of the tile's part of left, and its strides in bytes along rows and k."""
         f, shape, tiling = self.f, self.shape, self.tiling
         first, (row_step, k_step) = self.first_row(row), shape.left_strides
@@ -263,16 +287,17 @@ class Matmul(NamedTuple):
     def sums(self, row: Reg, low: Reg) -> Reg:
         """Where the sums of the tile for `row` are kept, in the block that starts at `low`."""
         size = tile_bytes(self.shape, self.tiling)
-        kept = self.f.offset(self.workspace, "i8", index(size))
+        kept = self.f.offset(self.workspace, "i8", self.f.number(size))
         return self.f.offset(kept, "i8", times(self.f, self.tile_number(row, low), size))
 
     def tile_number(self, row: Reg, low: Reg) -> Reg:
         distance = minus(self.f, row, low)
-        if known(distance):
-            return index(int(distance.text) // self.tiling.height)
-        return self.f.binary("udiv exact", distance, index(self.tiling.height))
+        height = self.f.number(self.tiling.height)
+        if known(distance, height):
+            return index(int(distance.text) // int(height.text))
+        return self.f.binary("udiv exact", distance, height)
 
-    def tile_strides(self) -> tuple[int, int]:
+    def tile_strides(self) -> tuple[Size, Size]:
         """Of the tile as computed; dot products can store theirs already transposed."""
         if self.tiling.dot and self.transposed:
             return 1, self.tiling.height
@@ -281,21 +306,22 @@ class Matmul(NamedTuple):
     def clear_tile(self) -> None:
         """An empty sum is zero, in each tile the same."""
         zero = constant(0, self.shape.elem)
-        with counted(self.f, index(0), index(self.tiling.height * self.tiling.width), 1) as i:
+        with counted(self.f, index(0), index(self.tiling.highest * self.tiling.width), 1) as i:
             self.f.store(zero, self.address(self.workspace, i, 1))
 
     # ---- packing ---------------------------------------------------------------------------------
 
-    def pack_right(self, source: Reg, depth: Reg, columns: Reg) -> tuple[Reg, int]:
+    def pack_right(self, source: Reg, depth: Reg, columns: Reg) -> tuple[Reg, Size]:
         """Copy a part of right; its new address and the stride between its rows, in bytes.
 
         For dot products those rows are the columns of right.
         """
         shape, tiling = self.shape, self.tiling
-        packed = self.f.offset(self.workspace, "i8", index(areas(shape, tiling)[0]))
-        width, strides = tiling.width, shape.right_strides
+        packed = self.f.offset(self.workspace, "i8", self.f.number(areas(shape, tiling)[0]))
+        width: Size = tiling.width
+        strides = shape.right_strides
         if tiling.dot:
-            width, strides = round_up(shape.inner, tiling.lanes), strides[::-1]
+            width, strides = applied(round_up, shape.inner, tiling.lanes), strides[::-1]
             depth, columns = index(tiling.dot), depth
         self.pack(source, strides, depth, columns, packed, width)
         return packed, width * shape.size
@@ -308,35 +334,37 @@ class Matmul(NamedTuple):
             packed = self.packed_left(row, rows[0])
             width = tiling.left_width
             strides = k_stride, row_stride
-            inner = index(self.shape.inner)
-            self.pack(source, strides, inner, index(width), packed, width)
+            inner = self.f.number(self.shape.inner)
+            columns = minimum(self.f, index(width), self.f.number(self.shape.rows))
+            self.pack(source, strides, inner, columns, packed, width)
 
     def first_packed(self, row: Reg) -> Reg:
-        """The first row in the packed tile for `row`: it is always full."""
-        return minimum(self.f, row, index(self.shape.rows - self.tiling.left_width))
+        """The first row in the packed tile for `row`: full, where there are so many rows."""
+        last = maximum(self.f, index(0), self.f.number(self.shape.rows - self.tiling.left_width))
+        return minimum(self.f, row, last)
 
     def packed_left(self, row: Reg, low: Reg) -> Reg:
         """Where the packed tile for `row` is, in the block that starts at `low`."""
         f, shape, tiling = self.f, self.shape, self.tiling
         tile, right, _ = areas(shape, tiling)
-        packed = f.offset(self.workspace, "i8", index(tile + right))
+        packed = f.offset(self.workspace, "i8", f.number(tile + right))
         return self.address(packed, self.tile_number(row, low), shape.inner * tiling.left_width)
 
     def pack(
         self,
         source: Reg,
-        strides: tuple[int, int],
+        strides: tuple[Size, Size],
         rows: Reg,
         columns: Reg,
         packed: Reg,
-        width: int,
+        width: Size,
     ) -> None:
         shape = self.shape
         if shape.inner == 0:
             return
         packer = pack_kernel(self.f.module, shape, strides, self.tiling.lanes)
-        steps = [index(stride * shape.size) for stride in strides]
-        call(self.f, packer, [source, *steps, rows, columns, packed, index(width)])
+        steps = [self.f.number(stride * shape.size) for stride in strides]
+        call(self.f, packer, [source, *steps, rows, columns, packed, self.f.number(width)])
 
-    def address(self, base: Reg, position: Reg, stride: int) -> Reg:
+    def address(self, base: Reg, position: Reg, stride: Size) -> Reg:
         return self.f.offset(base, self.shape.elem, times(self.f, position, stride))

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from itertools import product
 from typing import NamedTuple
 
+from graphc.dims import Size
 from graphc.runtime.llvm.builder import Function, Module, Reg, constant, lane_constants
 
 ELEMENTS = {"f32": ("float", 4), "f64": ("double", 8), "i32": ("i32", 4), "i64": ("i64", 8)}
@@ -19,12 +20,12 @@ ELEMENTS = {"f32": ("float", 4), "f64": ("double", 8), "i32": ("i32", 4), "i64":
 class MatmulShape(NamedTuple):
     """rows x inner times inner x columns; strides count elements and may be anything."""
 
-    rows: int
-    inner: int
-    columns: int
+    rows: Size
+    inner: Size
+    columns: Size
     dtype: str
-    left_strides: tuple[int, int]
-    right_strides: tuple[int, int]
+    left_strides: tuple[Size, Size]
+    right_strides: tuple[Size, Size]
 
     @property
     def elem(self) -> str:
@@ -79,23 +80,31 @@ def minus(f: Function, a: Reg, b: Reg) -> Reg:
     return a if b.text == "0" else f.sub(a, b)
 
 
-def times(f: Function, a: Reg, b: int) -> Reg:
-    if known(a):
-        return index(int(a.text) * b)
-    return a if b == 1 else f.mul(a, index(b))
+def maximum(f: Function, a: Reg, b: Reg) -> Reg:
+    if known(a, b):
+        return index(max(int(a.text), int(b.text)))
+    return f.intrinsic("smax", a, b)
+
+
+def times(f: Function, a: Reg, b: Size) -> Reg:
+    factor = f.number(b)
+    if known(a, factor):
+        return index(int(a.text) * int(factor.text))
+    return a if factor.text == "1" else f.mul(a, factor)
 
 
 @contextmanager
-def counted(f: Function, low: Reg, high: Reg, step: int) -> Iterator[Reg]:
+def counted(f: Function, low: Reg, high: Reg, step: Size) -> Iterator[Reg]:
     """`for i in range(low, high, step)`; no loop where one turn is known, no turn where empty."""
+    each = f.number(step)
     if known(low, high):
-        if int(high.text) - int(low.text) <= step:
+        if known(each) and int(high.text) - int(low.text) <= int(each.text):
             yield low
         else:
-            with f.loop(low, high, step) as loop:
+            with f.loop(low, high, each) as loop:
                 yield loop.index
         return
-    with when(f, f.icmp("slt", low, high)), f.loop(low, high, step) as loop:
+    with when(f, f.icmp("slt", low, high)), f.loop(low, high, each) as loop:
         yield loop.index
 
 

@@ -5,6 +5,7 @@ Like micro-kernels, the copying functions are added to a module once, and serve 
 
 from __future__ import annotations
 
+from graphc.dims import Size
 from graphc.runtime.llvm.builder import Function, Module, Reg, constant
 from graphc.runtime.llvm.gemm_kernels import (
     MatmulShape,
@@ -18,15 +19,18 @@ from graphc.runtime.llvm.gemm_kernels import (
     take_lanes,
     when,
 )
+from graphc.runtime.sizes import same
 
 
-def pack_kernel(module: Module, shape: MatmulShape, strides: tuple[int, int], lanes: int) -> Reg:
+def pack_kernel(
+    module: Module, shape: MatmulShape, strides: tuple[Size, Size], lanes: int
+) -> Reg:
     """A function that copies columns of a matrix into rows of `width` elements, side by side.
 
     `width` is whole vectors; zeros fill it up.  The strides passed to it are in bytes.
     """
     along_k, along_columns = strides
-    layout = pack_rows if along_columns == 1 else pack_columns if along_k == 1 else pack_any
+    layout = pack_rows if same(along_columns, 1) else pack_columns if same(along_k, 1) else pack_any
     return layout(module, shape, lanes)
 
 

@@ -2,14 +2,20 @@
 
 The constants come from measurements on Zen 4 with AVX-512, and are guesses for narrower vectors;
 none of them changes a result, but for rounding where k is taken in blocks.
+
+Of a product with a named number of rows the height of tiles is chosen for each number, among a few
+for which there are micro-kernels; one with a named inner dimension is always taken in blocks of k,
+and one with a named number of columns always packed, so that its last panel may be of any width.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from graphc.dims import Dim, Size, hint
 from graphc.runtime.llvm.gemm_kernels import MatmulShape
 from graphc.runtime.llvm.target import HostTarget
+from graphc.runtime.sizes import applied
 
 HIGHEST = {32: 14, 16: 6}
 """By number of vector registers, the most rows in a tile two vectors wide."""
@@ -27,6 +33,7 @@ PANEL_BYTES = (
     128 * 1024
 )  # a longer panel is taken in blocks of this size along k: L2 keeps them ...
 SUMS_BYTES = 128 * 1024  # ... and the sums of the tiles that wait for the next block
+FEW_HEIGHTS = (8, 4, 2)  # of tiles of a named number of rows, below the greatest
 TAIL_WASTE = 0.04  # below this, the last panel is not worth a kernel of its own width
 
 
@@ -39,15 +46,18 @@ class Tiling(NamedTuple):
     (`inner_block` is less than the inner dimension) their sums are kept from block to block.
     """
 
-    height: int
+    height: Size
     vectors: int
     tail_vectors: int
     lanes: int
-    row_block: int
-    inner_block: int
+    row_block: Size
+    inner_block: Size
     pack_right: bool
     pack_left: bool = False
     dot: int = 0
+    is_blocked: bool = False
+    highest: int = 0
+    """What the height is at most: it may depend on a named number of rows."""
 
     @property
     def width(self) -> int:
@@ -56,61 +66,102 @@ class Tiling(NamedTuple):
     @property
     def left_width(self) -> int:
         """Rows of a packed tile of left: whole vectors."""
-        return round_up(self.height, self.lanes)
+        return round_up(self.highest, self.lanes)
+
+
+def heights(tiling: Tiling) -> list[int]:
+    """The heights that a tile may have where its number of rows has a name, the greatest first.
+
+    Any such number is at least the least of them.
+    """
+    return [tiling.highest, *(h for h in FEW_HEIGHTS if h < tiling.highest)]
 
 
 def choose_tiling(shape: MatmulShape, target: HostTarget, shares: int = 1) -> Tiling:
     """The tiling for a product whose rows are divided among `shares` threads."""
     lanes = target.vector_bytes // shape.size
-    share = -(-shape.rows // shares)
+    share = ceil_divide(hint(shape.rows), shares)
     if uses_dots(shape):
-        return tile_of_dots(shape, lanes, share, target.vector_registers)
+        return tile_of_dots(shape, lanes, shares, target.vector_registers)
     if shape.rows == 1 and not must_pack_right(shape, 2 * lanes):
-        vectors = choose_row_vectors(shape.columns, lanes, ROW_BYTES // target.vector_bytes)
-        return Tiling(1, vectors, vectors, lanes, 1, shape.inner, pack_right=False)
-    tiling = tile_in_registers(shape, lanes, share, target.vector_registers)
-    panels = -(-shape.columns // tiling.width)
+        vectors = choose_row_vectors(int(shape.columns), lanes, ROW_BYTES // target.vector_bytes)
+        return Tiling(1, vectors, vectors, lanes, 1, shape.inner, pack_right=False, highest=1)
+    tiling = tile_in_registers(shape, lanes, shares, target.vector_registers)
+    panels = -(-hint(shape.columns) // tiling.width)
     packed = worth_packing_left(shape, panels, tiling.left_width)
-    tiling = tiling._replace(pack_left=packed, inner_block=choose_inner_block(shape, tiling, share))
-    return tiling._replace(row_block=choose_row_block(shape, tiling, share))
+    tiling = in_inner_blocks(shape, tiling._replace(pack_left=packed), share)
+    return tiling._replace(row_block=choose_row_block(shape, tiling, shares))
 
 
-def tile_of_dots(shape: MatmulShape, lanes: int, share: int, registers: int) -> Tiling:
-    highest = min(DOT_HEIGHTS[shape.columns], (registers - 1) // (shape.columns + 1))
+def tile_of_dots(shape: MatmulShape, lanes: int, shares: int, registers: int) -> Tiling:
+    columns = int(shape.columns)
+    highest = min(DOT_HEIGHTS[columns], (registers - 1) // (columns + 1))
     packed = shape.right_strides[0] != 1
-    height = min(share, highest)
-    return Tiling(height, 1, 1, lanes, shape.rows, shape.inner, packed, dot=shape.columns)
+    if isinstance(shape.rows, Dim):
+        height = applied(choose_few_height, shape.rows, shares, highest)
+    else:
+        height = highest = min(ceil_divide(shape.rows, shares), highest)
+    return Tiling(
+        height, 1, 1, lanes, shape.rows, shape.inner, packed, dot=columns, highest=highest
+    )
 
 
-def tile_in_registers(shape: MatmulShape, lanes: int, share: int, registers: int) -> Tiling:
-    height = choose_height(share, HIGHEST[registers])
-    vectors = min((registers - 1) // (height + 1), WIDEST)
-    packed = must_pack_right(shape, lanes) or worth_packing_right(shape, share, height)
+def tile_in_registers(shape: MatmulShape, lanes: int, shares: int, registers: int) -> Tiling:
+    height, highest = tile_height(shape.rows, shares, HIGHEST[registers])
+    share = ceil_divide(hint(shape.rows), shares)
+    vectors = min((registers - 1) // (highest + 1), WIDEST)
+    packed = must_pack_right(shape, lanes) or worth_packing_right(shape, share, highest)
+    tiling = Tiling(
+        height, vectors, vectors, lanes, shape.rows, shape.inner, packed, highest=highest
+    )
+    if isinstance(shape.columns, Dim):  # packed, whatever their number
+        return tiling._replace(tail_vectors=-(-vectors // 2))
     covering = -(-shape.columns // lanes)
     vectors = min(vectors, covering if packed else shape.columns // lanes)
     panels = -(-covering // vectors)
     tail = covering - (panels - 1) * vectors
     if panels > 1 and (vectors - tail) / covering < TAIL_WASTE:
         tail = vectors
-    return Tiling(height, vectors, tail, lanes, shape.rows, shape.inner, packed)
+    return tiling._replace(vectors=vectors, tail_vectors=tail)
 
 
-def choose_inner_block(shape: MatmulShape, tiling: Tiling, share: int) -> int:
+def tile_height(rows: Size, shares: int, highest: int) -> tuple[Size, int]:
+    """The height of a tile, and what it is at most."""
+    if isinstance(rows, Dim):
+        return applied(choose_few_height, rows, shares, highest), highest
+    height = choose_height(ceil_divide(rows, shares), highest)
+    return height, height
+
+
+def in_inner_blocks(shape: MatmulShape, tiling: Tiling, share: int) -> Tiling:
     """Equal blocks of k, unless one or two would do, or nothing is used twice."""
     most = PANEL_BYTES // (tiling.width * shape.size)
-    if shape.inner <= 2 * most or share <= tiling.height:
-        return shape.inner
+    if isinstance(shape.inner, Dim):
+        block = round_up(most, tiling.lanes)
+        worth = isinstance(shape.rows, Dim) or share > tiling.highest
+        return tiling._replace(inner_block=block, is_blocked=True) if worth else tiling
+    if shape.inner <= 2 * most or share <= tiling.highest:
+        return tiling
     blocks = -(-shape.inner // most)
-    return round_up(-(-shape.inner // blocks), tiling.lanes)
+    block = round_up(-(-shape.inner // blocks), tiling.lanes)
+    return tiling._replace(inner_block=block, is_blocked=True)
 
 
-def choose_row_block(shape: MatmulShape, tiling: Tiling, share: int) -> int:
-    tiles = -(-share // tiling.height)
-    if tiling.pack_left:
-        tiles = min(tiles, LEFT_BLOCK_BYTES // (shape.inner * tiling.left_width * shape.size))
-    if tiling.inner_block < shape.inner:
-        tiles = min(tiles, SUMS_BYTES // tile_bytes(shape, tiling))
-    return max(tiles, 1) * tiling.height
+def choose_row_block(shape: MatmulShape, tiling: Tiling, shares: int) -> Size:
+    """Rows, in whole tiles, whose packed part and sums stay in the caches."""
+    packed = shape.inner * tiling.left_width * shape.size if tiling.pack_left else 0
+    kept = tile_bytes(shape, tiling) if tiling.is_blocked else 0
+    return applied(rows_in_block, shape.rows, shares, tiling.height, packed, kept)  # type: ignore[no-any-return]
+
+
+def rows_in_block(rows: int, shares: int, height: int, packed: int, kept: int) -> int:
+    """Of a share; `packed` bytes of left and `kept` bytes of sums belong to each tile."""
+    tiles = ceil_divide(ceil_divide(rows, shares), height)
+    if packed:
+        tiles = min(tiles, LEFT_BLOCK_BYTES // packed)
+    if kept:
+        tiles = min(tiles, SUMS_BYTES // kept)
+    return max(tiles, 1) * height
 
 
 def choose_height(rows: int, highest: int) -> int:
@@ -119,6 +170,13 @@ def choose_height(rows: int, highest: int) -> int:
         return max(rows, 1)
     heights = range(highest, highest // 2, -1)
     return min(heights, key=lambda height: -(-rows // height) * (height + TILE_CALL_ROWS))
+
+
+def choose_few_height(rows: int, shares: int, highest: int) -> int:
+    """The same for a share of the rows, among the few heights where their number has a name."""
+    few = [h for h in (highest, *FEW_HEIGHTS) if h <= min(rows, highest)]
+    share = ceil_divide(rows, shares)
+    return min(few, key=lambda height: -(-share // height) * (height + TILE_CALL_ROWS))
 
 
 def choose_row_vectors(columns: int, lanes: int, most: int) -> int:
@@ -130,17 +188,20 @@ def choose_row_vectors(columns: int, lanes: int, most: int) -> int:
 
 def uses_dots(shape: MatmulShape) -> bool:
     """Few columns leave most lanes empty; better lanes along k, where left runs along k."""
-    return shape.columns in DOT_HEIGHTS and shape.left_strides[1] == 1 and shape.inner > 1
+    few = not isinstance(shape.columns, Dim) and shape.columns in DOT_HEIGHTS
+    return few and shape.left_strides[1] == 1 and shape.inner > 1
 
 
 def must_pack_right(shape: MatmulShape, lanes: int) -> bool:
+    if isinstance(shape.columns, Dim):
+        return True
     return shape.right_strides[1] != 1 or shape.columns < lanes
 
 
-def worth_packing_right(shape: MatmulShape, share: int, height: int) -> bool:
+def worth_packing_right(shape: MatmulShape, share: Size, height: int) -> bool:
     """Rows of the right matrix far apart share cache sets and need many page translations."""
-    spread = abs(shape.right_strides[0]) * shape.size * shape.inner
-    return share >= PACK_USES * height and spread > PACK_BYTES
+    spread = abs(hint(shape.right_strides[0])) * shape.size * hint(shape.inner)
+    return hint(share) >= PACK_USES * height and spread > PACK_BYTES
 
 
 def worth_packing_left(shape: MatmulShape, panels: int, width: int) -> bool:
@@ -149,12 +210,14 @@ def worth_packing_left(shape: MatmulShape, panels: int, width: int) -> bool:
     Rows a multiple of 4096 bytes apart share one set of L1; so many k, 1024 apart, few sets of L2;
     and where rows lie side by side, each k takes whole cache lines for the few rows of a tile.
     """
-    along_rows, along_k = (abs(stride) * shape.size for stride in shape.left_strides)
+    along_rows, along_k = (abs(hint(stride)) * shape.size for stride in shape.left_strides)
+    inner = hint(shape.inner)
     far = along_rows > shape.size and along_rows % 4096 == 0
-    deep = along_k > shape.size and along_k % 1024 == 0 and shape.inner >= 1024
-    lines = shape.inner * (width * shape.size + LINE_BYTES)
+    deep = along_k > shape.size and along_k % 1024 == 0 and inner >= 1024
+    lines = inner * (width * shape.size + LINE_BYTES)
     scattered = along_k > shape.size and lines > SCATTERED_BYTES
-    return panels >= PACK_USES and shape.rows >= width and (far or deep or scattered)
+    enough = isinstance(shape.rows, Dim) or shape.rows >= width
+    return panels >= PACK_USES and enough and (far or deep or scattered)
 
 
 def seen_from(shape: MatmulShape) -> tuple[MatmulShape, bool]:
@@ -175,20 +238,32 @@ def plan(shape: MatmulShape, target: HostTarget, shares: int) -> tuple[MatmulSha
     return seen, choose_tiling(seen, target, 1 if transposed else shares), transposed
 
 
-def areas(shape: MatmulShape, tiling: Tiling) -> tuple[int, int, int]:
+def areas(shape: MatmulShape, tiling: Tiling) -> tuple[Size, Size, Size]:
     """The bytes of the workspace for tiles, a packed panel of right, a packed block of left."""
-    inner = round_up(tiling.inner_block, tiling.lanes) if tiling.dot else tiling.inner_block
+    inner = tiling.inner_block
+    if tiling.dot:
+        inner = applied(round_up, inner, tiling.lanes)
     right = inner * tiling.width if tiling.pack_right else 0
-    tiles = -(-tiling.row_block // tiling.height)
-    left = tiles * shape.inner * tiling.left_width if tiling.pack_left else 0
-    kept = tiles if tiling.inner_block < shape.inner else 0
-    right, left = round_up(right * shape.size, 64), round_up(left * shape.size, 64)
-    return (1 + kept) * tile_bytes(shape, tiling), right, left
+    right = applied(round_up, right * shape.size, LINE_BYTES)
+    block, tile = (tiling.row_block, tiling.height), tile_bytes(shape, tiling)
+    kept = applied(bytes_of_tiles, *block, tile) if tiling.is_blocked else 0
+    packed = shape.inner * tiling.left_width * shape.size
+    left = applied(bytes_of_tiles, *block, packed) if tiling.pack_left else 0
+    return tile + kept, right, left
+
+
+def bytes_of_tiles(row_block: int, height: int, each: int) -> int:
+    """Room for something of each tile in a block of rows."""
+    return round_up(ceil_divide(row_block, height) * each, LINE_BYTES)
 
 
 def tile_bytes(shape: MatmulShape, tiling: Tiling) -> int:
     """A vector to spare lets epilogues read whole vectors up to the end of a tile."""
-    return round_up((tiling.height * tiling.width + tiling.lanes) * shape.size, 64)
+    return round_up((tiling.highest * tiling.width + tiling.lanes) * shape.size, 64)
+
+
+def ceil_divide(value: int, parts: int) -> int:
+    return -(-value // parts)
 
 
 def round_up(value: int, multiple: int) -> int:

@@ -7,6 +7,7 @@ about a page, and the next one is not asked for until this one is done.
 
 from __future__ import annotations
 
+from graphc.dims import Size, hint
 from graphc.ir import Type
 from graphc.runtime.kernel import Access, Buffer, Kernel, Load, Loop
 
@@ -17,13 +18,13 @@ LINE = 64
 """The bytes of a cache line."""
 
 
-def rows_ahead(kernel: Kernel) -> dict[int, dict[Access, int]]:
+def rows_ahead(kernel: Kernel) -> dict[int, dict[Access, Size]]:
     """In which vector loop to ask for the next row of what, and how many elements on it is.
 
     By the `id` of the loop.  Of the loops that read the same row it is the last but one: in the
     last one results are written, and keep the memory busy.
     """
-    found: dict[int, dict[Access, int]] = {}
+    found: dict[int, dict[Access, Size]] = {}
     for outer in kernel.body:
         if isinstance(outer, Loop) and not outer.vector and len(outer.axes) == 1:
             for access, loops in _readers(kernel, outer).items():
@@ -54,4 +55,4 @@ def _rows(kernel: Kernel, loop: Loop) -> list[Access]:
 
 
 def _is_far(buffer: Buffer) -> bool:
-    return buffer.role == "in" and buffer.size * Type(buffer.dtype).nbytes >= FAR
+    return buffer.role == "in" and hint(buffer.size) * Type(buffer.dtype).nbytes >= FAR

@@ -56,4 +56,5 @@ SCALARS = _join(
     special.TABLE,
     trigonometric.TABLE,
 )
+SCALARS["dimension"] = integer.dimension
 SCALARS |= {name: _by_element(SCALARS[name], row) for name, row in integer.TABLE.items()}

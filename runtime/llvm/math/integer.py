@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from graphc.dims import Size
 from graphc.runtime.llvm.builder import BITS, Function, Reg
 from graphc.runtime.llvm.math._lanes import is_constant, is_unsigned, while_any
 from graphc.runtime.llvm.math._steps import ieee
@@ -102,6 +103,11 @@ def _signs_differ(f: Function, remainder: Reg, b: Reg) -> Reg:
     zero = f.const(0, b)
     opposite = f.icmp("slt", f.xor(remainder, b), zero)
     return f.and_(opposite, f.icmp("ne", remainder, zero))
+
+
+def dimension(f: Function, *, size: Size) -> Reg:
+    """A size as a number."""
+    return f.number(size)
 
 
 TABLE: dict[str, Callable[..., Reg]] = {
