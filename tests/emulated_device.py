@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,10 +15,21 @@ from graphc.runtime.cuda.device_kernel import Limits
 from graphc.runtime.cuda.emulation import EmulatedModule
 from graphc.runtime.cuda.module import DeviceModule
 from graphc.runtime.planner import make_program
-from graphc.runtime.program import Call, Program, Root
+from graphc.runtime.program import Call, Fail, Program, Root
 
 SMALL = Limits(threads=64, most_blocks=3, most_workspace=1 << 12)
 """So few threads that small arrays need several turns."""
+
+
+def assemble(text: str, architecture: str) -> None:
+    """Have `ptxas` read PTX, where there is one on the path."""
+    assembler = shutil.which("ptxas")
+    if assembler is None:
+        warnings.warn("ptxas is not on the path: PTX is made, and not assembled", stacklevel=2)
+        return
+    command = [assembler, f"-arch={architecture}", "-O0", "-o", os.devnull, "-"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def device_module(graph: Graph, flags: str = "", limits: Limits | None = None) -> DeviceModule:
@@ -26,8 +41,8 @@ def device_module(graph: Graph, flags: str = "", limits: Limits | None = None) -
 
 
 def calls(program: Program) -> list[Call]:
-    """The kernels of a program without conditionals and loops, in order."""
-    assert all(isinstance(item, Call) for item in program.items), "only kernels"
+    """The kernels of a program without conditionals and loops, in order; checks are not made."""
+    assert all(isinstance(item, (Call, Fail)) for item in program.items), "only kernels"
     return [item for item in program.items if isinstance(item, Call)]
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from emulated_device import SMALL, Emulated, device_module
+from emulated_device import SMALL, Emulated, calls, device_module
 from models import softmax
 from running import assert_ulps, assert_within, build, fused, interpret, op
 
 from graphc.ir import Graph, Type
 from graphc.ops.elementwise import exp
+from graphc.runtime.cuda.emulation import EmulatedModule
+from graphc.runtime.cuda.module import DeviceModule
 from graphc.runtime.cuda.ptx import ptx
+from graphc.runtime.planner import make_program
 
 
 def draw(graph: Graph, seed: int = 0) -> list[np.ndarray]:
@@ -52,3 +55,21 @@ def test_against_the_interpreter(types, make) -> None:  # type: ignore[no-untype
         got = Emulated(fused(graph), limits, backwards)(arrays)
         for one, expected in zip(got, interpret(graph, arrays), strict=True):
             assert_within(one, expected, 1e-6 * np.maximum(1, np.abs(expected)))
+
+
+# ---- the status ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status, expected", [(0, 4.0), (7, -1.0)])
+def test_a_status_stops_every_thread(status: int, expected: float) -> None:
+    program = make_program(fused(build([Type("f64", (200,))], lambda x: op("sum")(x, axes=(0,)))))
+    module = DeviceModule(limits=SMALL, has_status=True)
+    (launches,) = [module.add(c.kernel, c.roots) for c in calls(program)]
+    x, out = np.full(200, 0.02), np.full(1, -1.0)
+    arrays = [x, out, np.zeros(launches.workspace_bytes, np.uint8), np.array([status])]
+    memory = [(a.ctypes.data, a.nbytes) for a in arrays]
+    code = EmulatedModule(module.text)
+    for kernel in launches.kernels:
+        code.launch(kernel, [start for start, _ in memory], memory)
+    np.testing.assert_allclose(out, expected)
+    assert "kernel_0_0" in ptx(module.text)

@@ -9,7 +9,8 @@ class DeviceKernel(NamedTuple):
     """A function that `grid` blocks of `block` threads run.
 
     Its parameters are a pointer for each buffer of the kernel, in order, and a pointer to the
-    workspace of the launch, which is 0 where `Launches.workspace_bytes` is 0.
+    workspace of the launch, which is 0 where `Launches.workspace_bytes` is 0; after these, in a
+    module whose functions have one, the address of the status.
     """
 
     name: str

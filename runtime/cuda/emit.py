@@ -45,7 +45,8 @@ class ThreadEmitter:
     """Emits statements for one thread, at the current values of the loop indices.
 
     `bases` is where each buffer begins for this thread; `alignments` says of how many bytes that is
-    a multiple.
+    a multiple.  Loops over `fixed` axes have one turn, at the index that the thread was given;
+    loops over the axes of `ranges` run over a part of it that is not empty.
     """
 
     def __init__(self, f: Function, kernel: Kernel, bases: list[Reg], alignments: Sequence[int]):
@@ -60,6 +61,8 @@ class ThreadEmitter:
         self.block_axes: dict[int, frozenset[int]] = {}
         self.lanes = 1
         self.vector_axis: int | None = None
+        self.ranges: dict[int, tuple[Reg, Reg]] = {}
+        self.fixed: frozenset[int] = frozenset()
 
     def block(self, statements: Sequence[Statement]) -> None:
         for statement in statements:
@@ -244,8 +247,9 @@ class ThreadEmitter:
     def loop(self, loop: Loop) -> None:
         """Every index of the loop, by this thread alone."""
         totals = self.start(loop)
-        if all(self.sizes[axis] for axis in loop.axes):
-            totals = self.nested(loop, loop.axes, totals)
+        axes = [axis for axis in loop.axes if axis not in self.fixed]
+        if all(self.sizes[axis] for axis in axes):
+            totals = self.nested(loop, axes, totals)
         self.finish(loop, totals)
 
     def start(self, loop: Loop) -> list[Reg]:
@@ -261,13 +265,16 @@ class ThreadEmitter:
     def nested(self, loop: Loop, axes: Sequence[int], totals: list[Reg]) -> list[Reg]:
         """Loops over `axes` around the body of `loop`; the accumulators after them."""
         if not axes:
-            self.block(loop.body)
+            self.body_of(loop)
             return self.combined(loop, totals)
         axis, f = axes[0], self.f
-        size = constant(self.sizes[axis], I64)
-        with f.loop(constant(0, I64), size, 1, totals) as state, self.bound(axis, state.index):
+        low, high = self.ranges.get(axis, (constant(0, I64), constant(self.sizes[axis], I64)))
+        with f.loop(low, high, 1, totals) as state, self.bound(axis, state.index):
             state.next = self.nested(loop, axes[1:], state.carried)
         return state.results
+
+    def body_of(self, loop: Loop | Blocks) -> None:
+        self.block(loop.body)
 
     def combined(self, loop: Loop, totals: Sequence[Reg]) -> list[Reg]:
         """The accumulators with the values of this iteration."""
@@ -286,7 +293,7 @@ class ThreadEmitter:
             self.f.loop(constant(0, I64), constant(count, I64), 1) as state,
             self.block_at(blocks, state.index),
         ):
-            self.block(blocks.body)
+            self.body_of(blocks)
 
     @contextmanager
     def block_at(self, blocks: Blocks, number: Reg) -> Iterator[None]:

@@ -57,7 +57,7 @@ class EmulatedModule:
         Raises `errors.DeviceFaultError` if the function touches anything else, or waits for
         threads that never come.
         """
-        ranges = list(memory)
+        ranges = [*memory, (self._stacks.ctypes.data, self._stacks.nbytes)]
         flat = [number for pair in ranges for number in pair]
         allowed = (ctypes.c_uint64 * len(flat))(*flat)
         table = (ctypes.c_void_p * len(pointers))(*pointers)

@@ -30,7 +30,7 @@ _OWN = "emulated."
 _SHARED = re.compile(r"^@(\S+) = internal addrspace\(3\) global \[(\d+) x i8\].*$", re.MULTILINE)
 _TABLE = re.compile(r"^@(\S+) = private constant \[(\d+) x (\w+)\]", re.MULTILINE)
 _LOAD = re.compile(r"^  \S+ = load (.+?), ptr (\S+?), align \d+$")
-_STORE = re.compile(r"^  store (.+) \S+?, ptr (\S+?), align \d+$")
+_STORE = re.compile(r"^  store (<\d+ x \w+>|\w+) .+, ptr (\S+?), align \d+$")
 _ATOMIC = re.compile(r"^  \S+ = atomicrmw \w+ ptr (\S+?), (\w+) .*$")
 _KERNEL = re.compile(r"^define ptx_kernel void @(\S+)\((.*)\) #0", re.MULTILINE)
 _WAITING = re.compile(r"call (\w+) @emulated\.(barrier0|bar\.warp\.sync|shfl\.\S+?)\((.*)\)$")

@@ -90,15 +90,25 @@ def _axes_of(statement: Statement, sizes: Sequence[int]) -> list[tuple[int, int]
     return []
 
 
-def is_apart(kernel: Kernel, roots: Sequence[Root], axis: int) -> bool:
+def is_spreadable(kernel: Kernel, roots: Sequence[Root], loop: Loop) -> bool:
+    """Whether the turns of a loop may run at the same time, in threads that share all memory."""
+    shared = tuple(b._replace(role="out") if b.role == "scratch" else b for b in kernel.buffers)
+    alone = kernel._replace(body=(loop,), buffers=shared, division=None)
+    axes = [axis for axis in loop.axes if kernel.domain[axis] > 1]
+    return all(is_apart(alone, roots, axis, reduces=True) for axis in axes)
+
+
+def is_apart(kernel: Kernel, roots: Sequence[Root], axis: int, reduces: bool = False) -> bool:
     """Whether no index along an axis sees what another one does, on this memory.
+
+    With `reduces`, totals over the axis are put together afterwards.
 
     Where each access moves by the same distance from index to index, what two neighbours touch lies
     to each other as with any other two, so that of a long axis few are compared.
     """
     size = kernel.domain[axis]
     if size <= MOST_CUTS:
-        return is_independent(kernel, roots, axis, tuple(range(size + 1)))
+        return is_independent(kernel, roots, axis, tuple(range(size + 1)), reduces)
     steps: dict[Root, set[int]] = {}
     for access in accesses(kernel.body):
         for memory in roots[access.buffer].memories():
@@ -107,6 +117,6 @@ def is_apart(kernel: Kernel, roots: Sequence[Root], axis: int) -> bool:
     if any(len(steps.get(m, ())) > 1 for root in written for m in root.memories()):
         return False
     return all(
-        is_independent(kernel, roots, axis, (first, first + 1, first + 2))
+        is_independent(kernel, roots, axis, (first, first + 1, first + 2), reduces)
         for first in (0, size // 2, size - 2)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphc.runtime.cuda.device_kernel import VECTOR_BYTES, Launches, Limits
-from graphc.runtime.cuda.emit_kernel import KernelEmitter
+from graphc.runtime.cuda.emit_kernel import KernelEmitter, Settings
 from graphc.runtime.kernel import Kernel
 from graphc.runtime.llvm.builder import Module
 from graphc.runtime.program import Root
@@ -17,13 +17,14 @@ ALIGNED = frozenset({"argument", "result", "constant", "arena"})
 class DeviceModule:
     """Collects the code of kernels; `text` is LLVM IR for `ptx.py` and for `emulation.py`.
 
-    `flags` are the fast-math flags of the user's arithmetic, "" for IEEE.
+    `flags` are the fast-math flags of the user's arithmetic, "" for IEEE.  With `has_status` the
+    last argument of every function is the address of an i64: where that is not 0, because a check
+    has failed, nothing is done.
     """
 
-    def __init__(self, flags: str = "", limits: Limits | None = None):
+    def __init__(self, flags: str = "", limits: Limits | None = None, has_status: bool = False):
         self.module = Module()
-        self.flags = flags
-        self.limits = limits or Limits()
+        self.settings = Settings(flags, limits or Limits(), has_status)
         self._known: dict[tuple[str, tuple[int, ...], tuple[int, ...]], Launches] = {}
 
     def add(self, kernel: Kernel, roots: Sequence[Root]) -> Launches:
@@ -35,9 +36,8 @@ class DeviceModule:
         key = repr(kernel), alignments(roots), overlaps(roots)
         if key not in self._known:
             name = f"{kernel.name}_{len(self._known)}"
-            emitter = KernelEmitter(
-                self.module, kernel._replace(name=name), roots, key[1], self.flags, self.limits
-            )
+            named = kernel._replace(name=name)
+            emitter = KernelEmitter(self.module, named, roots, key[1], self.settings)
             self._known[key] = emitter.emit()
         return self._known[key]
 

@@ -337,6 +337,12 @@ class Function:
 
     # ---- memory ----------------------------------------------------------------------------------
 
+    def on_stack(self, nbytes: int) -> Reg:
+        """Memory for as long as the function runs, at a multiple of 16 bytes."""
+        reg = Reg(f"%{self.name_of('stack')}", "ptr")
+        self._lines.insert(1, f"  {reg.text} = alloca [{nbytes} x i8], align 16")
+        return reg
+
     def offset(self, base: Reg, elem: str, index: Reg) -> Reg:
         """The address of element `index` (i64) from `base`."""
         if index.text == "0":

@@ -1,0 +1,74 @@
+"""Code that only some threads run, and code that is run for several numbers in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from graphc.runtime.llvm.builder import Function, Reg, constant
+
+I64 = "i64"
+
+
+@contextmanager
+def only_if(f: Function, condition: Reg) -> Iterator[None]:
+    """What is written inside is run where the condition holds."""
+    some, none = f.name_of("some"), f.name_of("none")
+    f.branch_if(condition, some, none)
+    f.label(some)
+    yield
+    f.branch(none)
+    f.label(none)
+
+
+def carried_if(
+    f: Function, condition: Reg, before: Sequence[Reg], run: Callable[[], Sequence[Reg]]
+) -> list[Reg]:
+    """What `run` makes of registers where the condition holds; elsewhere they are as `before`."""
+    some, none, start = f.name_of("some"), f.name_of("none"), f.block
+    f.branch_if(condition, some, none)
+    f.label(some)
+    results, last = run(), f.block
+    f.branch(none)
+    f.label(none)
+    return [
+        f.phi(a.elem, a.lanes, [(a, start), (b, last)])
+        for a, b in zip(before, results, strict=True)
+    ]
+
+
+def in_turns(
+    f: Function,
+    first: Reg,
+    stop: Reg | int,
+    step: int,
+    carried: Sequence[Reg],
+    run: Callable[[Reg, list[Reg]], Sequence[Reg]],
+) -> list[Reg]:
+    """`run` for first, first + step, ... below `stop`, carrying registers; first may be beyond.
+
+    Where `stop` is a number, first is known to be below `step`: no more turns are written than
+    there are.
+    """
+    if isinstance(stop, int) and stop == step:
+        return list(run(first, list(carried)))
+    end = constant(stop, I64) if isinstance(stop, int) else stop
+
+    def turns() -> Sequence[Reg]:
+        if isinstance(stop, int) and step > stop:
+            return run(first, list(carried))
+        with f.loop(first, end, step, carried) as state:
+            state.next = list(run(state.index, state.carried))
+        return state.results
+
+    return carried_if(f, f.icmp("slt", first, end), carried, turns)
+
+
+def digits(f: Function, number: Reg, counts: Sequence[int]) -> list[Reg]:
+    """A number as one index for each of `counts`, the last one changing fastest."""
+    found: list[Reg] = []
+    for count in reversed(counts[1:]):
+        size = constant(count, I64)
+        found.append(f.binary("urem", number, size))
+        number = f.binary("udiv", number, size)
+    return [number, *reversed(found)][: len(counts)]

@@ -1,0 +1,229 @@
+"""Matrix products: a block of threads makes a tile, from panels in shared memory.
+
+Each thread has a small square of the tile in registers.  The finished tile goes through shared
+memory to the epilogue, which runs over it element by element, neighbours side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from graphc.runtime.cuda.branches import digits, in_turns, only_if
+from graphc.runtime.cuda.emit import I64, multiply_add
+from graphc.runtime.cuda.simt import shared_array, wait_for_block
+from graphc.runtime.kernel import Kernel, Product, Statement, inner
+from graphc.runtime.llvm.builder import BITS, Reg, constant
+from graphc.runtime.llvm.math import ELEMS
+
+if TYPE_CHECKING:
+    from graphc.runtime.cuda.emit_team import TeamEmitter
+
+SQUARE = 4
+"""Rows and columns of a tile that one thread has."""
+DEPTH = 8
+"""Columns of the left panel and rows of the right one."""
+PADDING = 1
+"""Elements between the columns of the left panel, so that threads do not wait for one bank."""
+
+
+class Tiling(NamedTuple):
+    """The tile of a block: `down` times `across` threads."""
+
+    down: int
+    across: int
+
+    @property
+    def rows(self) -> int:
+        return self.down * SQUARE
+
+    @property
+    def columns(self) -> int:
+        return self.across * SQUARE
+
+
+def tiling_of(product: Product, threads: int) -> Tiling:
+    across = 1 << (threads.bit_length() // 2)
+    return Tiling(threads // across, across)
+
+
+def tiles_bytes(kernel: Kernel, statements: Sequence[Statement], threads: int) -> int:
+    """The shared memory that the products among statements take."""
+    sizes = [0]
+    for product in inner(statements):
+        if isinstance(product, Product):
+            sizes.append(_nbytes(tiling_of(product, threads), ELEMS[product.out.dtype]))
+    return max(sizes)
+
+
+def _nbytes(tiling: Tiling, elem: str) -> int:
+    panels = DEPTH * (tiling.rows + PADDING + tiling.columns)
+    return max(panels, tiling.rows * tiling.columns) * BITS[elem] // 8
+
+
+def emit_tile(
+    emitter: TeamEmitter, product: Product, tiling: Tiling, row: Reg, column: Reg
+) -> None:
+    """The tile in this row and column of tiles."""
+    f, elem = emitter.f, ELEMS[product.out.dtype]
+    nbytes = _nbytes(tiling, elem)
+    shared = shared_array(f.module, f"{f.name}_tile_{elem}", nbytes)
+    first_row = f.mul(row, constant(tiling.rows, I64))
+    first_column = f.mul(column, constant(tiling.columns, I64))
+    tile = _Tile(emitter, product, tiling, shared, first_row, first_column)
+    squares = tile.accumulated()
+    tile.leave(squares)
+    wait_for_block(f)
+    tile.epilogue()
+    emitter.waits += 1  # the next tile may not begin before all threads are here
+
+
+class _Tile:
+    """One tile while its code is written."""
+
+    def __init__(
+        self,
+        emitter: TeamEmitter,
+        product: Product,
+        tiling: Tiling,
+        shared: Reg,
+        first_row: Reg,
+        first_column: Reg,
+    ):
+        self.emitter = emitter
+        self.f = emitter.f
+        self.product = product
+        self.tiling = tiling
+        self.shared = shared
+        self.first_row = first_row
+        self.first_column = first_column
+        self.elem = ELEMS[product.out.dtype]
+        self.pitch = tiling.rows + PADDING
+        self.right_panel = self.f.offset(shared, self.elem, constant(DEPTH * self.pitch, I64))
+        down, across = digits(self.f, emitter.team.rank, [tiling.down, tiling.across])
+        self.own_row = self.f.mul(down, constant(SQUARE, I64))
+        self.own_column = self.f.mul(across, constant(SQUARE, I64))
+
+    def accumulated(self) -> list[Reg]:
+        """The square of this thread: panel after panel."""
+        f, product = self.f, self.product
+        totals = [constant(0, self.elem)] * (SQUARE * SQUARE)
+        if not product.inner:
+            return totals
+        left, right = (self.emitter.address(a) for a in (product.left, product.right))
+        end = constant(product.inner, I64)
+        with f.loop(constant(0, I64), end, DEPTH, totals) as state:
+            self.load_left(left, state.index)
+            self.load_right(right, state.index)
+            wait_for_block(f)
+            state.next = self.multiplied(state.carried)
+            wait_for_block(f)
+        return state.results
+
+    def load_left(self, pointer: Reg, start: Reg) -> None:
+        """Rows x DEPTH of the left matrix, column by column."""
+        product, f = self.product, self.f
+        row_step, step = product.left_strides
+
+        def element(row: Reg, depth: Reg) -> None:
+            at = f.add(self.first_row, row), f.add(start, depth)
+            value = self.inside(pointer, at, (product.rows, product.inner), (row_step, step))
+            place = f.add(f.mul(depth, constant(self.pitch, I64)), row)
+            f.store(value, f.offset(self.shared, self.elem, place))
+
+        if step == 1:
+            self.each(self.tiling.rows, DEPTH, element)
+        else:
+            self.each(DEPTH, self.tiling.rows, lambda depth, row: element(row, depth))
+
+    def load_right(self, pointer: Reg, start: Reg) -> None:
+        """DEPTH x columns of the right matrix, row by row."""
+        product, f = self.product, self.f
+        step, column_step = product.right_strides
+
+        def element(depth: Reg, column: Reg) -> None:
+            at = f.add(start, depth), f.add(self.first_column, column)
+            value = self.inside(pointer, at, (product.inner, product.columns), (step, column_step))
+            place = f.add(f.mul(depth, constant(self.tiling.columns, I64)), column)
+            f.store(value, f.offset(self.right_panel, self.elem, place))
+
+        if step == 1 and column_step != 1:
+            self.each(self.tiling.columns, DEPTH, lambda column, depth: element(depth, column))
+        else:
+            self.each(DEPTH, self.tiling.columns, element)
+
+    def each(self, outer: int, inner_size: int, visit: Callable[[Reg, Reg], None]) -> None:
+        """`visit` for outer x inner, divided among the threads, the inner ones side by side."""
+        f, size = self.f, self.emitter.team.size
+
+        def run(number: Reg, carried: list[Reg]) -> list[Reg]:
+            visit(*digits(f, number, [outer, inner_size]))
+            return carried
+
+        in_turns(f, self.emitter.team.rank, outer * inner_size, size, [], run)
+
+    def inside(
+        self, pointer: Reg, at: tuple[Reg, Reg], sizes: tuple[int, int], steps: tuple[int, int]
+    ) -> Reg:
+        """An element of a matrix, and 0 beyond its ends: the first element is read there."""
+        f = self.f
+        fits = [f.icmp("slt", x, constant(n, I64)) for x, n in zip(at, sizes, strict=True)]
+        here = f.and_(*fits)
+        terms = [f.mul(x, constant(s, I64)) for x, s in zip(at, steps, strict=True)]
+        place = f.select(here, f.add(*terms), constant(0, I64))
+        value = f.load(f.offset(pointer, self.elem, place), self.elem)
+        return f.select(here, value, f.const(0, value))
+
+    def multiplied(self, totals: list[Reg]) -> list[Reg]:
+        """The totals with the products of a panel's columns and rows."""
+        f, results = self.f, list(totals)
+        for depth in range(DEPTH):
+            left = [
+                self.panel(self.shared, depth * self.pitch + i, self.own_row) for i in range(SQUARE)
+            ]
+            right = [
+                self.panel(self.right_panel, depth * self.tiling.columns + i, self.own_column)
+                for i in range(SQUARE)
+            ]
+            for i, x in enumerate(left):
+                for j, y in enumerate(right):
+                    results[i * SQUARE + j] = multiply_add(f, x, y, results[i * SQUARE + j])
+        return results
+
+    def panel(self, base: Reg, number: int, own: Reg) -> Reg:
+        place = self.f.offset(base, self.elem, own)
+        return self.f.load(self.f.offset(place, self.elem, constant(number, I64)), self.elem)
+
+    def leave(self, squares: Sequence[Reg]) -> None:
+        """Put the squares into shared memory, where the panels were."""
+        f = self.f
+        for i in range(SQUARE):
+            row = f.add(self.own_row, constant(i, I64))
+            place = f.add(f.mul(row, constant(self.tiling.columns, I64)), self.own_column)
+            at = f.offset(self.shared, self.elem, place)
+            for j in range(SQUARE):
+                f.store(squares[i * SQUARE + j], f.offset(at, self.elem, constant(j, I64)))
+
+    def epilogue(self) -> None:
+        """What comes after the product, for each element of the tile."""
+        f, emitter, product = self.f, self.emitter, self.product
+
+        def element(row: Reg, column: Reg) -> None:
+            at_row, at_column = f.add(self.first_row, row), f.add(self.first_column, column)
+            fits = f.and_(
+                f.icmp("slt", at_row, constant(product.rows, I64)),
+                f.icmp("slt", at_column, constant(product.columns, I64)),
+            )
+            place = f.add(f.mul(row, constant(self.tiling.columns, I64)), column)
+            with (
+                only_if(f, fits),
+                emitter.bound_if(product.row_axis, at_row),
+                emitter.bound_if(product.column_axis, at_column),
+            ):
+                value = f.load(f.offset(self.shared, self.elem, place), self.elem)
+                emitter.values[product.out.number] = value
+                emitter.block(product.epilogue)
+
+        emitter.alone = True
+        self.each(self.tiling.rows, self.tiling.columns, element)
+        emitter.alone = False

@@ -1,0 +1,198 @@
+"""Which form a phase of a kernel takes on a device: decisions alone, no code."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from graphc.runtime.cuda.device_kernel import WARP, Limits
+from graphc.runtime.cuda.mapping import Nest, Unit, is_apart, is_spreadable, peeled
+from graphc.runtime.cuda.phases import PLAIN, Phase, written_memory
+from graphc.runtime.cuda.spreading import MOST_TURNS, lanes_of_access, spread_of
+from graphc.runtime.kernel import (
+    AddAt,
+    Blocks,
+    Kernel,
+    Load,
+    Loop,
+    Native,
+    Product,
+    Statement,
+    Store,
+    Transpose,
+    inner,
+)
+from graphc.runtime.program import Root
+
+TINY_ROW = 8
+"""Rows of at most so many elements are not worth a team."""
+LEAST_PART = 32
+"""A thread that totals a part of a column has at least so many rows."""
+MOST_THREADS = 1024
+
+
+class Form(NamedTuple):
+    """How the nest of a phase is run: `team` threads for each unit, `lanes` units or elements in
+    one access, `parts` of each reduction side by side."""
+
+    kind: str
+    """"elements", "threads", "teams", "tiles" or "together"."""
+    nest: Nest
+    team: int = 1
+    lanes: int = 1
+    parts: int = 1
+    fixed: frozenset[int] = frozenset()
+    """Axes of units whose loops are inside of others."""
+
+
+def choose_form(kernel: Kernel, roots: Sequence[Root], phase: Phase, limits: Limits) -> Form:
+    if phase.main is None:
+        return Form("together", Nest((), (), ()), WARP)
+    nest = peeled(kernel, roots, phase.main)
+    statements = list(inner(nest.body))
+    sizes = sizes_inside(kernel, nest)
+    if isinstance(nest.body[-1], Product) and all(isinstance(s, PLAIN) for s in nest.body[:-1]):
+        return Form("tiles", nest, limits.threads)
+    if all(isinstance(s, (*PLAIN, AddAt)) for s in nest.body) and nest.units:
+        return Form("elements", nest, 1, _lanes_of_units(kernel, nest))
+    if any(isinstance(s, (AddAt, Native)) for s in statements):
+        fixed = _with_inner_axes(kernel, roots, phase.main, nest)
+        if fixed.nest.units or any(isinstance(s, Native) for s in statements):
+            return fixed
+    if nest.units and _runs_along_columns(nest, sizes):
+        return _in_parts(kernel, roots, Form("threads", nest), limits)
+    team = _team_size(kernel, nest, sizes, limits)
+    kind = "teams" if nest.units or isinstance(phase.main, Loop) else "together"
+    return _in_parts(kernel, roots, Form(kind, nest, team, lanes_of_access(kernel)), limits)
+
+
+def sizes_inside(kernel: Kernel, nest: Nest) -> list[int]:
+    """The sizes of the axes for what a unit does."""
+    sizes = list(kernel.domain)
+    for unit in nest.units:
+        if unit.blocks is not None:
+            sizes[unit.axis] = unit.blocks.size
+    return sizes
+
+
+def _lanes_of_units(kernel: Kernel, nest: Nest) -> int:
+    """How many neighbouring elements a thread takes: as many as one access may have."""
+    loop, last = nest.innermost, nest.units[-1]
+    if loop is None or not loop.vector or last.blocks is not None or last.axis not in loop.axes:
+        return 1
+    lanes = lanes_of_access(kernel)
+    while last.turns % lanes:
+        lanes //= 2
+    return lanes
+
+
+def _runs_along_columns(nest: Nest, sizes: Sequence[int]) -> bool:
+    """Whether threads for the units alone read side by side; or the rows are tiny."""
+    below = list(inner(nest.body))
+    if any(isinstance(s, (Transpose, Blocks, Product)) for s in below):
+        return False
+    loops = [s for s in below if isinstance(s, Loop)]
+    if all(math.prod(sizes[axis] for axis in loop.axes) <= TINY_ROW for loop in loops):
+        return True
+    is_vector = nest.innermost is not None and nest.innermost.vector
+    return is_vector and not any(loop.vector for loop in loops)
+
+
+# ---- reductions in parts -------------------------------------------------------------------------
+
+
+def _in_parts(kernel: Kernel, roots: Sequence[Root], form: Form, limits: Limits) -> Form:
+    """The form with a single long reduction divided, where the units are too few for a device."""
+    loop = single_reduction(form.nest)
+    if loop is None or not is_repeatable(kernel, roots, form.nest):
+        return form if form.nest.units else form._replace(kind="together")
+    sizes = sizes_inside(kernel, form.nest)
+    inside = kernel._replace(domain=tuple(sizes))
+    parts, long = 1, 1
+    if form.kind == "threads":
+        axis = loop.axes[0]
+        if is_apart(inside._replace(body=(loop,)), roots, axis, reduces=True):
+            room = limits.threads * limits.most_blocks // 8 // max(form.nest.size, 1)
+            long = sizes[axis]
+            parts = min(long // LEAST_PART, room)
+    elif is_spreadable(inside, roots, loop):
+        long = spread_of(loop, sizes, form.lanes).turns
+        room = limits.most_blocks // 2 // max(form.nest.size, 1)
+        parts = min(long // (MOST_TURNS * form.team), room)
+    if parts > 1:
+        each = -(-long // parts)
+        return form._replace(parts=-(-long // each))
+    return form if form.nest.units else form._replace(kind="together")
+
+
+def single_reduction(nest: Nest) -> Loop | None:
+    """The loop of a nest that only reduces, once."""
+    loops = [s for s in nest.body if not isinstance(s, PLAIN)]
+    if len(loops) == 1 and isinstance(loops[0], Loop) and loops[0].accumulators:
+        return loops[0]
+    return None
+
+
+def is_repeatable(kernel: Kernel, roots: Sequence[Root], nest: Nest) -> bool:
+    """Whether each part may run for itself what comes before the reduction."""
+    written = written_memory(kernel, roots)
+    for statement in (*nest.before, *_until_loop(nest.body)):
+        if isinstance(statement, Store):
+            return False
+        if isinstance(statement, Load) and not written.isdisjoint(
+            roots[statement.access.buffer].memories()
+        ):
+            return False
+    return True
+
+
+def _until_loop(body: Sequence[Statement]) -> Iterator[Statement]:
+    for statement in body:
+        if not isinstance(statement, PLAIN):
+            return
+        yield statement
+
+
+# ---- teams ---------------------------------------------------------------------------------------
+
+
+def _team_size(kernel: Kernel, nest: Nest, sizes: Sequence[int], limits: Limits) -> int:
+    """The threads that work on a unit: a warp where a few turns of it are enough."""
+    if any(isinstance(s, (Product, Transpose)) for s in inner(nest.body)):
+        return limits.threads
+    lanes = lanes_of_access(kernel)
+    loops = [s for s in inner(nest.body) if isinstance(s, Loop)]
+    turns = max((spread_of(loop, sizes, lanes).turns for loop in loops), default=1)
+    many = nest.size >= 2 * limits.most_blocks
+    if nest.units and turns <= WARP * (MOST_TURNS if many else MOST_TURNS // 2):
+        return WARP
+    wanted = 1 << (max(turns // 4, 1) - 1).bit_length()
+    return max(2 * WARP, min(wanted, MOST_THREADS, 4 * limits.threads))
+
+
+# ---- loops inside of those that have an order ----------------------------------------------------
+
+
+def _with_inner_axes(kernel: Kernel, roots: Sequence[Root], main: Statement, nest: Nest) -> Form:
+    """A thread for each unit and each index of the inner axes that do not see each other.
+
+    What is added at computed positions is added in order: each thread goes through all of the
+    outer loop, and has elements of its own.
+    """
+    alone = kernel._replace(body=(main,), division=None)
+    known = {unit.axis for unit in nest.units}
+    inside = {
+        a for s in inner(nest.body) if isinstance(s, Loop) and not s.accumulators for a in s.axes
+    }
+    reduced = {
+        a for s in inner(nest.body) if isinstance(s, Loop) and s.accumulators for a in s.axes
+    }
+    blocked = {s.axis for s in inner(nest.body) if isinstance(s, Blocks)}
+    found = [
+        axis
+        for axis in sorted(inside - reduced - blocked - known)
+        if kernel.domain[axis] > 1 and is_apart(alone, roots, axis)
+    ]
+    units = (*nest.units, *(Unit(axis, kernel.domain[axis]) for axis in found))
+    return Form("threads", nest._replace(units=units), fixed=frozenset(found))
