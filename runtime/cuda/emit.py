@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from graphc import errors
+from graphc.dims import Size
 from graphc.ir import Lit
 from graphc.runtime.cuda.device_kernel import VECTOR_BYTES
 from graphc.runtime.cuda.simt import together
+from graphc.runtime.cuda.whole import whole, wholes
 from graphc.runtime.kernel import (
     Access,
     AddAt,
@@ -54,7 +56,7 @@ class ThreadEmitter:
         self.kernel = kernel
         self.bases = bases
         self.alignments = alignments
-        self.sizes = list(kernel.domain)  # of the axes; inside of blocks, of one block
+        self.sizes = list(wholes(kernel.domain))  # of the axes; inside of blocks, of one block
         self.values: dict[int, Reg] = {}
         self.indices: dict[int, Reg] = {}
         self.in_block: dict[int, Reg] = {}
@@ -124,16 +126,16 @@ class ThreadEmitter:
         """Where the element of an access is, or its first one of a vector."""
         f = self.f
         from_block = self.block_axes.get(access.buffer, frozenset())
-        total = constant(access.offset, I64)
+        total = f.number(access.offset)
         for axis, stride in enumerate(access.strides):
             index = (self.in_block if axis in from_block else self.indices).get(axis)
             if stride and index is not None:
-                step = index if stride == 1 else f.mul(index, constant(stride, I64))
+                step = index if stride == 1 else f.mul(index, f.number(stride))
                 total = step if total.text == "0" else f.add(total, step)
         return f.offset(self.bases[access.buffer], self.elem(access), total)
 
     def vector_stride(self, access: Access) -> int:
-        return 0 if self.vector_axis is None else access.strides[self.vector_axis]
+        return 0 if self.vector_axis is None else whole(access.strides[self.vector_axis])
 
     def load(self, statement: Load) -> Reg:
         f, access = self.f, statement.access
@@ -160,7 +162,7 @@ class ThreadEmitter:
         """How many elements from its access the element is at the computed position."""
         assert statement.position is not None
         index = self.operand(statement.position)
-        return self.f.mul(index, self.f.const(statement.step, index))
+        return self.f.mul(index, self.f.const(whole(statement.step), index))
 
     def readable(self, access: Access, pointer: Reg, guard: Reg | None, lanes: int = 1) -> Reg:
         """`pointer` where the guard holds, elsewhere the start of the buffer."""
@@ -185,11 +187,11 @@ class ThreadEmitter:
     def alignment(self, access: Access, lanes: int) -> int:
         """Of how many bytes the address of a vector is a multiple: of its elements at least."""
         size = BITS[self.elem(access)] // 8
-        elements = math.gcd(access.offset, *self._steps_of(access), lanes)
+        elements = math.gcd(whole(access.offset), *self._steps_of(access), lanes)
         return math.gcd(elements * size, self.alignments[access.buffer], VECTOR_BYTES) or size
 
     def _steps_of(self, access: Access) -> Iterator[int]:
-        return (s for axis, s in enumerate(access.strides) if axis != self.vector_axis)
+        return (whole(s) for axis, s in enumerate(access.strides) if axis != self.vector_axis)
 
     def load_vector(self, pointer: Reg, elem: str, lanes: int, align: int) -> Reg:
         align = max(align, BITS[elem] // 8)
@@ -286,7 +288,7 @@ class ThreadEmitter:
 
     def blocks(self, blocks: Blocks) -> None:
         """One block after the other."""
-        count = -(-self.sizes[blocks.axis] // blocks.size)
+        count = -(-self.sizes[blocks.axis] // whole(blocks.size))
         if not count:
             return
         with (
@@ -298,9 +300,10 @@ class ThreadEmitter:
     @contextmanager
     def block_at(self, blocks: Blocks, number: Reg) -> Iterator[None]:
         """Inside, `axis` runs over the block of this number alone; the last one begins early."""
-        f, axis, size, whole = self.f, blocks.axis, blocks.size, self.sizes[blocks.axis]
+        f, axis, size = self.f, blocks.axis, whole(blocks.size)
+        full = self.sizes[axis]
         start = f.mul(number, constant(size, I64))
-        start = f.intrinsic("smin", start, constant(whole - size, I64))
+        start = f.intrinsic("smin", start, constant(full - size, I64))
         saved = self.indices, self.in_block, self.block_axes
         self.block_axes = dict(self.block_axes)
         for buffer in self.scratch_of(blocks):
@@ -309,7 +312,7 @@ class ThreadEmitter:
             self.in_block = {a: i for a, i in self.in_block.items() if a != axis}
             self.sizes[axis] = size
             yield
-        self.sizes[axis] = whole
+        self.sizes[axis] = full
         self.indices, self.in_block, self.block_axes = saved
 
     def scratch_of(self, blocks: Blocks) -> frozenset[int]:
@@ -340,11 +343,11 @@ class ThreadEmitter:
         if not product.rows or not product.columns:
             return
         left, right = self.address(product.left), self.address(product.right)
-        rows, columns = (constant(n, I64) for n in (product.rows, product.columns))
+        rows, columns = f.number(product.rows), f.number(product.columns)
         zero = constant(0, I64)
         with f.loop(zero, rows, 1) as row, f.loop(zero, columns, 1) as column:
-            a = self.strided(left, elem, row.index, product.left_strides[0])
-            b = self.strided(right, elem, column.index, product.right_strides[1])
+            a = self.strided(left, elem, row.index, whole(product.left_strides[0]))
+            b = self.strided(right, elem, column.index, whole(product.right_strides[1]))
             total = self.dot(product, a, b)
             with (
                 self.bound_if(product.row_axis, row.index),
@@ -354,7 +357,7 @@ class ThreadEmitter:
                 self.block(product.epilogue)
 
     def strided(self, pointer: Reg, elem: str, index: Reg, stride: int) -> Reg:
-        return self.f.offset(pointer, elem, self.f.mul(index, constant(stride, I64)))
+        return self.f.offset(pointer, elem, self.f.mul(index, self.f.number(stride)))
 
     def dot(self, product: Product, a: Reg, b: Reg) -> Reg:
         """The inner product of a row and a column."""
@@ -362,9 +365,9 @@ class ThreadEmitter:
         total = constant(0, elem)
         if not product.inner:
             return total
-        with f.loop(constant(0, I64), constant(product.inner, I64), 1, [total]) as state:
-            x = f.load(self.strided(a, elem, state.index, product.left_strides[1]), elem)
-            y = f.load(self.strided(b, elem, state.index, product.right_strides[0]), elem)
+        with f.loop(constant(0, I64), f.number(product.inner), 1, [total]) as state:
+            x = f.load(self.strided(a, elem, state.index, whole(product.left_strides[1])), elem)
+            y = f.load(self.strided(b, elem, state.index, whole(product.right_strides[0])), elem)
             state.next = [multiply_add(f, x, y, state.carried[0])]
         return state.results[0]
 
@@ -383,8 +386,13 @@ class ThreadEmitter:
                 f"{statement.routine}: decompositions of matrices are calls of LAPACK, which does"
                 " not run on a device; compute this part with target='cpu'"
             )
-        places = [self.address(a) if isinstance(a, Access) else a for a in statement.arguments]
+        places = [self.argument(a) for a in statement.arguments]
         call_routine(self.f, statement.routine, statement.dtype, places)
+
+    def argument(self, argument: Access | Size | str) -> Reg | int | str:
+        if isinstance(argument, Access):
+            return self.address(argument)
+        return argument if isinstance(argument, str) else whole(argument)
 
 
 def multiply_add(f: Function, x: Reg, y: Reg, total: Reg) -> Reg:

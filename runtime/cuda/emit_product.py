@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from graphc.runtime.cuda.branches import digits, in_turns, only_if
 from graphc.runtime.cuda.emit import I64, multiply_add
 from graphc.runtime.cuda.simt import shared_array, wait_for_block
+from graphc.runtime.cuda.whole import wholes
 from graphc.runtime.kernel import Kernel, Product, Statement, inner
 from graphc.runtime.llvm.builder import BITS, Reg, constant
 from graphc.runtime.llvm.math import ELEMS
@@ -111,7 +112,7 @@ class _Tile:
         if not product.inner:
             return totals
         left, right = (self.emitter.address(a) for a in (product.left, product.right))
-        end = constant(product.inner, I64)
+        end = f.number(product.inner)
         with f.loop(constant(0, I64), end, DEPTH, totals) as state:
             self.load_left(left, state.index)
             self.load_right(right, state.index)
@@ -123,11 +124,13 @@ class _Tile:
     def load_left(self, pointer: Reg, start: Reg) -> None:
         """Rows x DEPTH of the left matrix, column by column."""
         product, f = self.product, self.f
-        row_step, step = product.left_strides
+        row_step, step = wholes(product.left_strides)
 
         def element(row: Reg, depth: Reg) -> None:
             at = f.add(self.first_row, row), f.add(start, depth)
-            value = self.inside(pointer, at, (product.rows, product.inner), (row_step, step))
+            value = self.inside(
+                pointer, at, wholes((product.rows, product.inner)), (row_step, step)
+            )
             place = f.add(f.mul(depth, constant(self.pitch, I64)), row)
             f.store(value, f.offset(self.shared, self.elem, place))
 
@@ -139,11 +142,12 @@ class _Tile:
     def load_right(self, pointer: Reg, start: Reg) -> None:
         """DEPTH x columns of the right matrix, row by row."""
         product, f = self.product, self.f
-        step, column_step = product.right_strides
+        step, column_step = wholes(product.right_strides)
 
         def element(depth: Reg, column: Reg) -> None:
             at = f.add(start, depth), f.add(self.first_column, column)
-            value = self.inside(pointer, at, (product.inner, product.columns), (step, column_step))
+            sizes = wholes((product.inner, product.columns))
+            value = self.inside(pointer, at, sizes, (step, column_step))
             place = f.add(f.mul(depth, constant(self.tiling.columns, I64)), column)
             f.store(value, f.offset(self.right_panel, self.elem, place))
 
@@ -163,7 +167,7 @@ class _Tile:
         in_turns(f, self.emitter.team.rank, outer * inner_size, size, [], run)
 
     def inside(
-        self, pointer: Reg, at: tuple[Reg, Reg], sizes: tuple[int, int], steps: tuple[int, int]
+        self, pointer: Reg, at: Sequence[Reg], sizes: Sequence[int], steps: Sequence[int]
     ) -> Reg:
         """An element of a matrix, and 0 beyond its ends: the first element is read there."""
         f = self.f
@@ -211,8 +215,8 @@ class _Tile:
         def element(row: Reg, column: Reg) -> None:
             at_row, at_column = f.add(self.first_row, row), f.add(self.first_column, column)
             fits = f.and_(
-                f.icmp("slt", at_row, constant(product.rows, I64)),
-                f.icmp("slt", at_column, constant(product.columns, I64)),
+                f.icmp("slt", at_row, f.number(product.rows)),
+                f.icmp("slt", at_column, f.number(product.columns)),
             )
             place = f.add(f.mul(row, constant(self.tiling.columns, I64)), column)
             with (

@@ -10,6 +10,7 @@ from graphc.runtime.cuda.device_kernel import WARP, Limits
 from graphc.runtime.cuda.mapping import Nest, Unit, is_apart, is_spreadable, peeled
 from graphc.runtime.cuda.phases import PLAIN, Phase, written_memory
 from graphc.runtime.cuda.spreading import MOST_TURNS, lanes_of_access, spread_of
+from graphc.runtime.cuda.whole import whole, wholes
 from graphc.runtime.kernel import (
     AddAt,
     Blocks,
@@ -69,10 +70,10 @@ def choose_form(kernel: Kernel, roots: Sequence[Root], phase: Phase, limits: Lim
 
 def sizes_inside(kernel: Kernel, nest: Nest) -> list[int]:
     """The sizes of the axes for what a unit does."""
-    sizes = list(kernel.domain)
+    sizes = list(wholes(kernel.domain))
     for unit in nest.units:
         if unit.blocks is not None:
-            sizes[unit.axis] = unit.blocks.size
+            sizes[unit.axis] = whole(unit.blocks.size)
     return sizes
 
 
@@ -194,5 +195,5 @@ def _with_inner_axes(kernel: Kernel, roots: Sequence[Root], main: Statement, nes
         for axis in sorted(inside - reduced - blocked - known)
         if kernel.domain[axis] > 1 and is_apart(alone, roots, axis)
     ]
-    units = (*nest.units, *(Unit(axis, kernel.domain[axis]) for axis in found))
+    units = (*nest.units, *(Unit(axis, whole(kernel.domain[axis])) for axis in found))
     return Form("threads", nest._replace(units=units), fixed=frozenset(found))

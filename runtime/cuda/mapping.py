@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from graphc.runtime.cuda.whole import whole, wholes
 from graphc.runtime.independence import is_independent
 from graphc.runtime.kernel import (
     Blocks,
@@ -57,7 +58,7 @@ def peeled(kernel: Kernel, roots: Sequence[Root], statement: Statement) -> Nest:
     before: list[Statement] = []
     body: tuple[Statement, ...] = (statement,)
     innermost: Loop | None = None
-    sizes = list(kernel.domain)
+    sizes = list(wholes(kernel.domain))
     while _is_plain(body[:-1]) and (axes := _axes_of(body[-1], sizes)):
         if not all(is_apart(alone, roots, axis) for axis, _ in axes):
             break
@@ -66,7 +67,7 @@ def peeled(kernel: Kernel, roots: Sequence[Root], statement: Statement) -> Nest:
         blocks = loop if isinstance(loop, Blocks) else None
         units += [Unit(axis, count, blocks) for axis, count in axes]
         if blocks is not None:
-            sizes[blocks.axis] = blocks.size
+            sizes[blocks.axis] = whole(blocks.size)
         else:
             assert isinstance(loop, Loop)
             innermost = loop
@@ -86,7 +87,7 @@ def _axes_of(statement: Statement, sizes: Sequence[int]) -> list[tuple[int, int]
         case Loop(axes=axes, accumulators=()):
             return [(axis, sizes[axis]) for axis in axes]
         case Blocks(axis=axis, size=size):
-            return [(axis, -(-sizes[axis] // size))]
+            return [(axis, -(-sizes[axis] // whole(size)))]
     return []
 
 
@@ -106,13 +107,13 @@ def is_apart(kernel: Kernel, roots: Sequence[Root], axis: int, reduces: bool = F
     Where each access moves by the same distance from index to index, what two neighbours touch lies
     to each other as with any other two, so that of a long axis few are compared.
     """
-    size = kernel.domain[axis]
+    size = whole(kernel.domain[axis])
     if size <= MOST_CUTS:
         return is_independent(kernel, roots, axis, tuple(range(size + 1)), reduces)
     steps: dict[Root, set[int]] = {}
     for access in accesses(kernel.body):
         for memory in roots[access.buffer].memories():
-            steps.setdefault(memory, set()).add(access.strides[axis])
+            steps.setdefault(memory, set()).add(whole(access.strides[axis]))
     written = (roots[i] for i, b in enumerate(kernel.buffers) if b.role == "out")
     if any(len(steps.get(m, ())) > 1 for root in written for m in root.memories()):
         return False

@@ -8,7 +8,7 @@ another prefix, for the processor that this runs on.
 from __future__ import annotations
 
 from graphc.runtime.cuda.device_kernel import WARP
-from graphc.runtime.llvm.builder import BITS, Function, Module, Reg, constant
+from graphc.runtime.llvm.builder import BITS, Function, Module, Reg, constant, llvm_elem, type_name
 
 PREFIX = "llvm.nvvm."
 
@@ -54,19 +54,24 @@ def _exchanged(f: Function, way: str, value: Reg, number: int) -> Reg:
     if value.lanes > 1:
         parts = [_exchanged(f, way, f.extract(value, i), number) for i in range(value.lanes)]
         return together(f, parts)
-    if elem in ("i1", "i8"):
+    if BITS[elem] < 32:
         wide = _exchanged(f, way, f.convert("zext", value, "i32"), number)
         return f.convert("trunc", wide, elem)
     if BITS[elem] == 32:
-        word = value if elem == "i32" else f.bitcast(value, "i32")
-        moved = _exchanged_word(f, way, word, number)
-        return moved if elem == "i32" else f.bitcast(moved, elem)
-    whole = value if elem == "i64" else f.bitcast(value, "i64")
+        return as_elem(f, _exchanged_word(f, way, as_elem(f, value, "i32"), number), elem)
+    whole = as_elem(f, value, "i64")
     half = constant(32, "i64")
     low = _exchanged_word(f, way, f.convert("trunc", whole, "i32"), number)
     high = _exchanged_word(f, way, f.convert("trunc", f.lshr(whole, half), "i32"), number)
     joined = f.or_(f.convert("zext", low, "i64"), f.shl(f.convert("zext", high, "i64"), half))
-    return joined if elem == "i64" else f.bitcast(joined, elem)
+    return as_elem(f, joined, elem)
+
+
+def as_elem(f: Function, value: Reg, elem: str) -> Reg:
+    """The same bits as an element of another type."""
+    if llvm_elem(value.elem) == llvm_elem(elem):
+        return value._replace(elem=elem)
+    return f.bitcast(value, elem)
 
 
 def _exchanged_word(f: Function, way: str, word: Reg, number: int) -> Reg:
@@ -80,7 +85,7 @@ def together(f: Function, parts: list[Reg]) -> Reg:
     """A vector of these scalars."""
     if len(parts) == 1:
         return parts[0]
-    kind, vector = f"<{len(parts)} x {parts[0].elem}>", "poison"
+    kind, vector = type_name(parts[0].elem, len(parts)), "poison"
     for i, part in enumerate(parts):
         text = f"insertelement {kind} {vector}, {part.typed}, i64 {i}"
         made = f.let(text, part.elem, len(parts))

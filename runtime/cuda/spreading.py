@@ -24,6 +24,8 @@ from graphc.runtime.kernel import (
     accesses,
     inner,
 )
+from graphc.runtime.llvm.builder import BITS
+from graphc.runtime.llvm.emit import memory_elem
 
 MOST_TURNS = 8
 """Turns of a thread that are written one after the other, with their values in registers."""
@@ -85,14 +87,13 @@ def is_held(loop: Loop, spread: Spread, threads: int) -> bool:
 def held_by_turn(loop: Loop, spread: Spread) -> int:
     """Registers that the elements of a turn take."""
     names = [s.out for s in loop.body if isinstance(s, Load)]
-    words = sum(2 if name.dtype in ("f64", "i64") else 1 for name in names)
+    words = sum(-(-BITS[memory_elem(name.dtype)] // 32) for name in names)
     return spread.lanes * max(words, 1)
 
 
 def lanes_of_access(kernel: Kernel) -> int:
     """The elements of the widest dtype that a kernel touches which one access may have."""
-    widest = max((8 if b.dtype in ("f64", "i64") else 4 for b in kernel.buffers), default=4)
-    return VECTOR_BYTES // widest
+    return VECTOR_BYTES // max([4, *(BITS[memory_elem(b.dtype)] // 8 for b in kernel.buffers)])
 
 
 def touches_of(
