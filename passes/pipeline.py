@@ -1,7 +1,4 @@
-"""The pipeline: the passes in the order in which they run, each timed.
-
-A graph is verified as it comes and as it leaves; in the tests and with GRAPHC_DEBUG after every
-pass that changed it, which takes an eighth of a compilation more and names the pass.
+"""The pipeline: the passes in the order in which they run, each timed and verified.
 
 Stages: `traced` is what the tracer made, `optimized` what it looks like after `OPTIMIZE`, `fused`
 what the code generator reads, after `FUSE`.
@@ -81,37 +78,22 @@ def optimize(graph: Graph) -> Graph:
     return run(graph, OPTIMIZE)[0]
 
 
-class EachPass:
-    """Whether graphs are verified after every pass: set by the tests."""
-
-    is_verified = False
-
-
 def run(
-    graph: Graph,
-    passes: Sequence[Pass] = PIPELINE,
-    observe: Observer | None = None,
-    checked: set[Eqn] | None = None,
+    graph: Graph, passes: Sequence[Pass] = PIPELINE, observe: Observer | None = None
 ) -> tuple[Graph, dict[str, float]]:
-    """The graph after `passes`, and the milliseconds that each of them took.
-
-    `checked` are equations that have been verified, where this graph comes from another run.
-    """
+    """The graph after `passes`, and the milliseconds that each of them took."""
     milliseconds: dict[str, float] = {}
     debug = _debug_level()
-    is_due = is_new = not checked
-    checked = set() if checked is None else checked
-    everywhere = EachPass.is_verified or debug > 0
+    checked: set[Eqn] = set()
+    is_verified = False
     for step in passes:
         before = graph
         start = time.perf_counter()
         graph = step.run(before)
         milliseconds[step.name] = 1e3 * (time.perf_counter() - start)
-        is_due = is_due or not _is_same(before, graph)
-        is_end = step is passes[-1] or (is_new and step is passes[0])
-        if is_due and (everywhere or is_end):
+        if not is_verified or not _is_same(before, graph):
             verify(graph, checked)
-            is_due = False
+            is_verified = True
         if debug:
             _log(step.name, before, graph, milliseconds[step.name], debug)
         if observe is not None:

@@ -6,6 +6,9 @@ enough, because the shares' ranges, the shapes and the arena's offsets are numbe
 whose shares read what the same shares of an earlier one wrote needs no barrier.
 
 A thread runs one or several shares, so what holds between shares holds between threads.
+
+Where sizes have names, none of this is known: whatever follows a kernel that several shares run, or
+that they run after another, is behind a barrier.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from graphc.dims import Size
 from graphc.ir import Type
 from graphc.runtime.footprints import footprints
 from graphc.runtime.kernel import Buffer
@@ -22,6 +26,7 @@ from graphc.runtime.program import (
     Barrier,
     Branch,
     Call,
+    Evenly,
     Fail,
     Foreign,
     Item,
@@ -30,9 +35,12 @@ from graphc.runtime.program import (
     Repeat,
     Root,
 )
+from graphc.runtime.sizes import applied
 
 MOST_PENDING = 256
 """Touches that are remembered; a barrier costs less than comparing with more of them."""
+
+ANYTHING = "any memory"
 
 Span = tuple[int, int]
 
@@ -47,7 +55,8 @@ class Touch(NamedTuple):
 
 def place_barriers(program: Program, arena: Arena) -> Program:
     """The program with a barrier before each item that needs one."""
-    items, _ = _Placer(program.shares, arena).placed(program.items, [])
+    placer = _Placer(program.shares, arena, is_exact=program.saving is None)
+    items, _ = placer.placed(program.items, [])
     return program._replace(items=tuple(items))
 
 
@@ -56,6 +65,8 @@ class _Placer(NamedTuple):
     arena: Arena
     turning: frozenset[Root] = frozenset()
     """Roots of which any may be any other's memory, for the loops around."""
+    is_exact: bool = True
+    """Whether ranges and offsets are numbers."""
 
     def placed(self, items: Sequence[Item], pending: list[Touch]) -> tuple[list[Item], list[Touch]]:
         """Items with barriers, and what has been touched since the last one."""
@@ -96,6 +107,9 @@ class _Placer(NamedTuple):
 
     def touches(self, item: Item) -> Iterator[Touch]:
         """What an item itself touches, branches left out."""
+        if not self.is_exact:
+            yield self.of_any(item)
+            return
         match item:
             case Call():
                 yield from self.of_call(item)
@@ -110,7 +124,16 @@ class _Placer(NamedTuple):
                 for place in results:
                     yield from self.by_first(place, writes=True)
 
+    def of_any(self, item: Item) -> Touch:
+        """The same without numbers: all shares, or only the first one, may touch anything."""
+        by_first = isinstance(item, Foreign) or (isinstance(item, Call) and not item.cuts)
+        others = None if by_first else (0, 1)
+        return Touch(ANYTHING, True, ((0, 1), *(others,) * (self.shares - 1)))
+
     def by_all(self, place: Place) -> Iterator[Touch]:
+        if not self.is_exact:
+            yield Touch(ANYTHING, True, ((0, 1),) * self.shares)
+            return
         for memory, _, whole, _ in self.memories(place.root):
             yield Touch(memory, False, (whole,) * self.shares)
 
@@ -140,13 +163,14 @@ class _Placer(NamedTuple):
             if share == 0:
                 yield from footprints(kernel)
             return
+        assert not isinstance(call.cuts, Evenly)
         low, high = list(pairwise(call.cuts))[share]
         if low == high:
             return
         for buffer, writes, start, stop in footprints(kernel, division.axis, (low, high)):
             own = share_step(kernel.buffers[buffer])
             if own:
-                start, stop = share * own, (share + 1) * own
+                start, stop = share * int(own), (share + 1) * int(own)
             yield buffer, writes, start, stop
 
     def memories(self, root: Root) -> Iterator[tuple[Hashable, int, Span, bool]]:
@@ -160,19 +184,23 @@ class _Placer(NamedTuple):
             in_arena = memory.kind == "arena"
             base = self.arena.offsets[memory] if in_arena else 0
             is_exact = found == {root}
-            yield "arena" if in_arena else memory, base, (base, base + memory.nbytes), is_exact
+            yield "arena" if in_arena else memory, base, (base, base + int(memory.nbytes)), is_exact
 
 
 SCRATCH_ALIGNMENT = 64
 
 
-def scratch_step(size: int, dtype: str) -> int:
+def scratch_step(size: Size, dtype: str) -> Size:
     """Elements from one share's part of a scratch buffer to the next: whole cache lines."""
     each = SCRATCH_ALIGNMENT // Type(dtype).numpy_dtype.itemsize
+    return applied(_whole, size, each)  # type: ignore[no-any-return]
+
+
+def _whole(size: int, each: int) -> int:
     return -(-max(size, 1) // each) * each
 
 
-def share_step(buffer: Buffer) -> int:
+def share_step(buffer: Buffer) -> Size:
     """Elements from what one share has of a buffer to the next share's, 0 if all have the same."""
     if buffer.role == "scratch":
         return scratch_step(buffer.size, buffer.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from graphc.dims import Dim, Size, evaluate
 from graphc.ir import Eqn, Graph, Type, all_eqns
 from graphc.ops import effects, external
 from graphc.runtime.barriers import place_barriers
+from graphc.runtime.llvm.emit_parallel import LOOKS, TEAM, looks
 from graphc.runtime.llvm.emit_step import ARENA_END, emit_step, work_bytes
 from graphc.runtime.llvm.jit import add_symbols, compile_text
 from graphc.runtime.llvm.routines import lapack
@@ -92,7 +93,7 @@ class Code:
         return self.sizing.is_fixed
 
     def _plan(self, graph: Graph, options: Options, target: HostTarget) -> None:
-        shares = min(options.threads, MOST) if has_pool() and self.is_fixed else 1
+        shares = min(options.threads, MOST) if has_pool() else 1
         divided = divide(make_program(graph), shares, target.vector_bytes, options.thresholds)
         self._spans = lifetimes(divided)
         self.arena: Arena = lay_out(self._spans, self.sizing.example)
@@ -116,12 +117,16 @@ class Code:
         return Needs(outs, arena.nbytes + program.shares * evaluate(self._work, sizes), constants)
 
     def _table(self, sizes: Sizes, arena: Arena) -> np.ndarray:
-        values = []
-        for key in self.sizing.rows:
-            if isinstance(key, Dim):
-                values.append(evaluate(key, sizes))
-            else:
-                values.append(arena.nbytes if key == ARENA_END else arena.offsets[key])  # type: ignore[index]
+        """The rows that the code reads: sizes, places in the arena, how many threads to call."""
+        known = dict[Hashable, int](arena.offsets.items())
+        known[ARENA_END] = arena.nbytes
+        saving = self.program.saving
+        if saving is not None:
+            saved = saving.at(sizes)
+            known[TEAM] = self.program.shares if saved >= saving.least else 1
+            known[LOOKS] = looks(saving.patience_for(saved))
+        rows = self.sizing.rows
+        values = [evaluate(k, sizes) if isinstance(k, Dim) else known[k] for k in rows]
         return np.array(values or [0], np.int64)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from graphc.dims import Dim, Size
 from graphc.runtime.footprints import footprints
 from graphc.runtime.kernel import (
     Access,
@@ -33,7 +34,11 @@ from graphc.runtime.kernel import (
     inner,
     loop_axes,
 )
-from graphc.runtime.program import Root
+from graphc.runtime.program import Evenly, Root
+from graphc.runtime.sizes import is_symbolic
+
+Cuts = Sequence[int] | Evenly
+"""Where shares begin and end."""
 
 
 def is_private(buffer: Buffer) -> bool:
@@ -46,12 +51,12 @@ def looped_axes(kernel: Kernel) -> list[int]:
     return [
         axis
         for axis in dict.fromkeys(a for s in inner(kernel.body) for a in loop_axes(s))
-        if kernel.domain[axis] > 1
+        if isinstance(kernel.domain[axis], Dim) or kernel.domain[axis] > 1
     ]
 
 
 def is_independent(
-    kernel: Kernel, roots: Sequence[Root], axis: int, cuts: Sequence[int], reduces: bool = False
+    kernel: Kernel, roots: Sequence[Root], axis: int, cuts: Cuts, reduces: bool = False
 ) -> bool:
     """Whether the kernel, on this memory, can be divided along `axis` at `cuts`.
 
@@ -153,7 +158,7 @@ def _names(statement: Statement) -> set[int]:
 # ---- reading what is written ---------------------------------------------------------------------
 
 
-def _reads_own(kernel: Kernel, roots: Sequence[Root], axis: int, cuts: Sequence[int]) -> bool:
+def _reads_own(kernel: Kernel, roots: Sequence[Root], axis: int, cuts: Cuts) -> bool:
     """Whether no share reads memory that another one writes."""
     written = {
         memory
@@ -173,7 +178,7 @@ class _Uses:
     """How the statements of a kernel touch one memory."""
 
     def __init__(self) -> None:
-        self.ways: set[tuple[int, tuple[int, ...]]] = set()
+        self.ways: set[tuple[Size, tuple[Size, ...]]] = set()
         self.is_read = False
         self.is_plain = True
         """Whether all reads are plain loads."""
@@ -220,9 +225,11 @@ def _is_plain_load(statement: Statement) -> bool:
 
 
 def _is_touched_apart(
-    kernel: Kernel, roots: Sequence[Root], memory: Root, axis: int, cuts: Sequence[int]
+    kernel: Kernel, roots: Sequence[Root], memory: Root, axis: int, cuts: Cuts
 ) -> bool:
-    """Whether the parts of `memory` that the shares touch do not meet."""
+    """Whether the parts of `memory` that the shares touch do not meet, as far as numbers say so."""
+    if isinstance(cuts, Evenly) or is_symbolic(kernel):
+        return False
     hulls = []
     for part in pairwise(cuts):
         touched = [

@@ -19,6 +19,7 @@ from itertools import count
 from math import prod
 from typing import NamedTuple
 
+from graphc.dims import Size
 from graphc.runtime.kernel import (
     Access,
     Accumulator,
@@ -34,6 +35,7 @@ from graphc.runtime.kernel import (
     Store,
     inner,
 )
+from graphc.runtime.sizes import is_symbolic
 
 PLAIN = (Load, Compute, Index)
 """What may stand before a loop, and be done again in both kernels."""
@@ -138,9 +140,9 @@ def _rebuilt(
     return tuple(body)
 
 
-def _contiguous(kernel: Kernel, keep: Sequence[int]) -> tuple[int, ...]:
-    strides = [0] * len(kernel.domain)
-    step = 1
+def _contiguous(kernel: Kernel, keep: Sequence[int]) -> tuple[Size, ...]:
+    strides: list[Size] = [0] * len(kernel.domain)
+    step: Size = 1
     for axis in reversed(keep):
         strides[axis] = step
         step *= kernel.domain[axis]
@@ -183,12 +185,15 @@ LONG_ROWS = 1024
 def sliced_product(kernel: Kernel, slices: int) -> Halves | None:
     """The products of `slices` parts of the inner dimension, and their sum with the epilogue.
 
-    None for kernels that are no single product, or one that is better divided otherwise.
+    None for kernels that are no single product, or one that is better divided otherwise: this needs
+    all its numbers.
     """
     if not kernel.body:
         return None
     *before, product = kernel.body
     if not isinstance(product, Product) or not all(isinstance(s, PLAIN) for s in before):
+        return None
+    if is_symbolic(product):
         return None
     size = product.rows * product.columns
     if size > FEW_ELEMENTS or product.inner < LONG_ROWS or product.inner % slices:
@@ -196,7 +201,7 @@ def sliced_product(kernel: Kernel, slices: int) -> Halves | None:
     rank = len(kernel.domain)
     buffer = Buffer(f"part{len(kernel.buffers)}", product.out.dtype, slices * size, "out")
     buffers = (*kernel.buffers, buffer)
-    strides = [0] * rank
+    strides: list[Size] = [0] * rank
     for axis, stride in ((product.row_axis, product.columns), (product.column_axis, 1)):
         if axis is not None:
             strides[axis] = stride

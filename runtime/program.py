@@ -7,11 +7,11 @@ This is what `planner.py` makes of a fused graph, what `plan.py` lays out in mem
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from graphc.dims import Size
+from graphc.dims import Size, evaluate
 from graphc.ir import Dense, Eqn, Graph, Lit
 from graphc.runtime.kernel import Kernel
 from graphc.runtime.layout import Layout
@@ -51,6 +51,13 @@ class Place(NamedTuple):
 Source = Place | Lit
 
 
+class Evenly(NamedTuple):
+    """Equal shares of a size that has a name, in whole grains where it is long enough for that."""
+
+    size: Size
+    grain: int
+
+
 class Call(NamedTuple):
     """Run a kernel on memory.  `eqn` is the equation that it comes from, None for a copy.
 
@@ -62,7 +69,7 @@ class Call(NamedTuple):
     roots: tuple[Root, ...]
     eqn: Eqn | None = None
     scratch: tuple[Root, ...] = ()
-    cuts: tuple[int, ...] = ()
+    cuts: tuple[int, ...] | Evenly = ()
     because: str = ""
 
 
@@ -179,6 +186,28 @@ def has_tape(items: Sequence[Item]) -> bool:
     return any(isinstance(item, Push) or any(map(has_tape, parts(item))) for item in items)
 
 
+class Saving(NamedTuple):
+    """The nanoseconds that threads save, in proportion to the work of each divided kernel.
+
+    `parts` are the work of a kernel as a size, as a number, and what was saved for that number.
+    """
+
+    parts: tuple[tuple[Size, int, float], ...]
+    least: float
+    """Less is not worth waking threads for."""
+    patience: float
+    bounds: tuple[float, float]
+
+    def at(self, sizes: Mapping[str, int]) -> float:
+        """What is saved for these sizes."""
+        return sum(ns * evaluate(size, sizes) / number for size, number, ns in self.parts)
+
+    def patience_for(self, saved: float) -> float:
+        """How many nanoseconds it is worth waiting for other threads."""
+        lowest, highest = self.bounds
+        return max(min(self.patience * saved, highest), lowest)
+
+
 class Program(NamedTuple):
     """What a step does, and what it needs for it."""
 
@@ -193,6 +222,8 @@ class Program(NamedTuple):
     """Into how many shares kernels are divided; 1 is a program for one thread."""
     patience: float = 0.0
     """How many nanoseconds it is worth waiting for other threads."""
+    saving: Saving | None = None
+    """What other threads save, where that depends on sizes that have names."""
 
     @property
     def has_tape(self) -> bool:

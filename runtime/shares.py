@@ -4,16 +4,20 @@ Each kernel that is worth it runs in `shares`, each over a range of the indices 
 its loops; the others are run by one thread.  A kernel with several loop nests is taken apart into
 its nests first, each divided along its own axis.  How a kernel is divided depends on shapes and on
 the number of shares alone, never on which thread comes first.
+
+Kernels whose sizes have names are divided if that is worth it for much larger ones than the
+example: the shares are there, and how many threads run them is decided for each size.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
+from graphc.dims import Dim, Size
 from graphc.ir import Type
 from graphc.runtime.barriers import scratch_step
 from graphc.runtime.cost import duration
@@ -21,7 +25,8 @@ from graphc.runtime.independence import is_independent, looped_axes
 from graphc.runtime.kernel import Blocks, Division, Kernel, Loop, Product, Statement, inner
 from graphc.runtime.nests import Nest, as_nest, nests
 from graphc.runtime.partials import halves, sliced_product
-from graphc.runtime.program import Branch, Call, Item, Program, Repeat, Root
+from graphc.runtime.program import Branch, Call, Evenly, Item, Program, Repeat, Root, Saving
+from graphc.runtime.sizes import Sizes, applied, current, with_numbers
 
 WORTH_GAIN = 1.2
 """How many times faster a kernel must get to be divided."""
@@ -64,19 +69,30 @@ MOST_PATIENCE = 2e6
 """A worker that takes longer has no core."""
 
 
+LARGER = 16
+"""How many times as large as the example sizes are for which a kernel is divided."""
+
+
 def divide(
     program: Program, shares: int, vector_bytes: int, thresholds: Thresholds = USUAL
 ) -> Program:
     """The program with its kernels divided; the program itself where that does not pay."""
     if shares == 1 or program.has_tape:  # a tape has one writer
         return program
-    divider = _Divider(shares, vector_bytes, thresholds)
+    is_fixed = current().is_fixed
+    divider = _Divider(shares, vector_bytes, thresholds, current().scaled(LARGER))
     items = tuple(divider.items(program.items))
-    if not divider.divided or divider.saved < thresholds.step:
+    saved = sum(ns for _, _, ns in divider.saved)
+    if not divider.divided or saved < thresholds.step:
         return program
-    patience = min(thresholds.patience * divider.saved, MOST_PATIENCE)
-    patience = max(patience, thresholds.least_patience)
-    return program._replace(items=items, shares=shares, patience=patience)
+    bounds = thresholds.least_patience, MOST_PATIENCE
+    saving = Saving(tuple(divider.saved), thresholds.step, thresholds.patience, bounds)
+    return program._replace(
+        items=items,
+        shares=shares,
+        patience=saving.patience_for(saved),
+        saving=None if is_fixed else saving,
+    )
 
 
 @dataclass
@@ -84,9 +100,11 @@ class _Divider:
     shares: int
     vector_bytes: int
     thresholds: Thresholds
+    sizes: Sizes
+    """The numbers for which a kernel must be worth dividing, where sizes have names."""
     turns: float = 1.0
     """How often the items that are being divided run, by the loops around them."""
-    saved: float = 0.0
+    saved: list[tuple[Size, int, float]] = field(default_factory=list)
     divided: int = 0
     count: int = 0
 
@@ -107,14 +125,16 @@ class _Divider:
     def repeat(self, repeat: Repeat) -> Repeat:
         """A loop whose threads meet at the end of each iteration, and around its test."""
         outside = self.turns
-        self.turns *= WHILE_TURNS if repeat.predicate else repeat.length
-        self.saved -= self.turns * MEETING_NS * (len(repeat.test) + len(repeat.body))
+        length = with_numbers(repeat.length, self.sizes)
+        self.turns *= WHILE_TURNS if repeat.predicate else length
+        meetings = self.turns * (len(repeat.test) + len(repeat.body))
+        self.saved.append((1, 1, -meetings * MEETING_NS))
         test, body = tuple(self.items(repeat.test)), tuple(self.items(repeat.body))
         self.turns = outside
         return repeat._replace(test=test, body=body)
 
     def call(self, call: Call) -> Iterator[Call]:
-        if duration(call.kernel, self.vector_bytes) < self.thresholds.kernel:
+        if self.duration(call.kernel) < self.thresholds.kernel:
             yield call._replace(because="small")
             return
         parts = [p for nest in nests(call.kernel, call.roots) for p in self.part(call, nest)]
@@ -123,11 +143,14 @@ class _Divider:
         else:
             yield call._replace(because=parts[0].because)
 
+    def duration(self, kernel: Kernel) -> float:
+        return duration(with_numbers(kernel, self.sizes), self.vector_bytes)
+
     def part(self, call: Call, nest: Nest) -> list[Call]:
         """The calls of one nest: divided along the axis that balances best, or as it is."""
         kernel, roots = nest.kernel, tuple(call.roots[i] for i in nest.buffers)
         call = call._replace(kernel=kernel, roots=roots)
-        time = duration(kernel, self.vector_bytes)
+        time = self.duration(kernel)
         if time < self.thresholds.kernel:
             return [call._replace(because="small")]
         if sliced := self.in_slices(call, time):
@@ -138,8 +161,8 @@ class _Divider:
         if most < WORTH_GAIN:
             return self.in_halves(call, time) or [call._replace(because=why_whole(bool(found)))]
         best = next(c for c in found if c.gain >= GOOD_GAIN * most)
-        self.count_saved(time, best)
-        divided = in_blocks_of_shares(kernel, best)
+        self.count_saved(call.kernel, time, best)
+        divided = in_blocks_of_shares(kernel, best, self.shares)
         return [self.divided_call(call, divided, best)]
 
     def in_slices(self, call: Call, time: float) -> list[Call]:
@@ -150,7 +173,7 @@ class _Divider:
         buffer = found.first.buffers[-1]
         roots = (*call.roots, self.arena(buffer.dtype, buffer.size))
         best = Cut(found.axis, self.shares, tuple(range(self.shares + 1)))
-        self.count_saved(time, best)
+        self.count_saved(call.kernel, time, best)
         first = _used(call._replace(kernel=found.first, roots=roots))
         second = _used(call._replace(kernel=found.second, roots=roots, because="small"))
         best = best._replace(axis=len(first.kernel.domain) - 1)
@@ -164,30 +187,38 @@ class _Divider:
         best = self.cut(found.first, found.axis)
         totals = [b for b in found.first.buffers if b.role == "partial"]
         length = found.first.domain[found.axis]
-        is_short = length < self.shares * self.thresholds.turns
-        if is_short or best.gain < WORTH_GAIN or any(a == b for a, b in pairwise(best.cuts)):
+        is_short = with_numbers(length, self.sizes) < self.shares * self.thresholds.turns
+        if is_short or best.gain < WORTH_GAIN or has_empty_shares(best.cuts):
             return []
         parts = [self.arena(b.dtype, self.shares * b.size) for b in totals]
         roots = (*call.roots, *parts)
         if not is_independent(found.first, roots, found.axis, best.cuts, reduces=True):
             return []
-        self.count_saved(time, best)
+        self.count_saved(call.kernel, time, best)
         first = _used(call._replace(kernel=found.first, roots=roots))
         second = _used(call._replace(kernel=found.second, roots=roots, because="small"))
         return [self.divided_call(first, first.kernel, best), second]
 
     def cut(self, kernel: Kernel, axis: int) -> Cut:
-        return cut(kernel, axis, self.shares, self.thresholds.vector)
+        numbers = with_numbers(kernel, self.sizes)
+        found = cut(numbers, axis, self.shares, self.thresholds.vector)
+        size = kernel.domain[axis]
+        if not isinstance(size, Dim):
+            return found
+        grain = GRAIN if runs_in_vectors(kernel, axis) else 1
+        return found._replace(cuts=Evenly(size, grain))
 
-    def count_saved(self, time: float, best: Cut) -> None:
-        self.saved += self.turns * time * (1 - 1 / best.gain)
+    def count_saved(self, kernel: Kernel, time: float, best: Cut) -> None:
+        work = work_of(kernel)
+        saved = self.turns * time * (1 - 1 / best.gain)
+        self.saved.append((work, with_numbers(work, self.sizes), saved))
         self.divided += 1
 
     def divided_call(self, call: Call, kernel: Kernel, best: Cut) -> Call:
         kernel = kernel._replace(division=Division(best.axis, self.shares))
         return self.widened(call._replace(kernel=kernel, cuts=best.cuts))
 
-    def arena(self, dtype: str, size: int) -> Root:
+    def arena(self, dtype: str, size: Size) -> Root:
         self.count += 1
         return Root("arena", -self.count, dtype, size * Type(dtype).nbytes)
 
@@ -218,12 +249,28 @@ def _used(call: Call) -> Call:
 # ---- where to cut --------------------------------------------------------------------------------
 
 
+def has_empty_shares(cuts: tuple[int, ...] | Evenly) -> bool:
+    """Whether a share has nothing to do; one of a named size may, and its totals are empty ones."""
+    return not isinstance(cuts, Evenly) and any(a == b for a, b in pairwise(cuts))
+
+
+def work_of(kernel: Kernel) -> Size:
+    """What a kernel's time is in proportion to."""
+    work: Size = 1
+    for size in kernel.domain:
+        work = work * size
+    for statement in inner(kernel.body):
+        if isinstance(statement, Product):
+            work = work * statement.inner
+    return work
+
+
 class Cut(NamedTuple):
     """One way to divide a kernel: how many times faster it gets, and where the shares end."""
 
     axis: int
     gain: float
-    cuts: tuple[int, ...]
+    cuts: tuple[int, ...] | Evenly
 
 
 GRAIN = 64
@@ -234,13 +281,11 @@ TILE_ROWS = 2
 
 def cut(kernel: Kernel, axis: int, shares: int, vector: int) -> Cut:
     """Equal shares of an axis, in whole vectors where the axis is long enough for that."""
-    size = kernel.domain[axis]
+    size = int(kernel.domain[axis])
     rows, columns = (_is_product_axis(kernel, axis, which) for which in (0, 1))
-    runs_in_vectors = columns or any(
-        isinstance(s, Loop) and s.vector and s.axes[-1] == axis for s in inner(kernel.body)
-    )
-    grain = GRAIN if runs_in_vectors and size >= 2 * shares * GRAIN else 1
-    width = vector if runs_in_vectors else 1
+    in_vectors = runs_in_vectors(kernel, axis)
+    grain = GRAIN if in_vectors and size >= 2 * shares * GRAIN else 1
+    width = vector if in_vectors else 1
     inside = (round(size * share / shares / grain) * grain for share in range(1, shares))
     cuts = (0, *inside, size)
     longest = max(high - low for low, high in pairwise(cuts))
@@ -249,20 +294,31 @@ def cut(kernel: Kernel, axis: int, shares: int, vector: int) -> Cut:
     return Cut(axis, whole / part, cuts)
 
 
-def in_blocks_of_shares(kernel: Kernel, cuts: Cut) -> Kernel:
+def runs_in_vectors(kernel: Kernel, axis: int) -> bool:
+    """Whether whole vectors lie along an axis."""
+    return _is_product_axis(kernel, axis, 1) or any(
+        isinstance(s, Loop) and s.vector and s.axes[-1] == axis for s in inner(kernel.body)
+    )
+
+
+def in_blocks_of_shares(kernel: Kernel, cuts: Cut, shares: int) -> Kernel:
     """The kernel with equal blocks in each share, none larger than before.
 
     The last block of a share begins early enough to be whole, and not before the share: a share
-    is as long as a block at least.
+    is as long as a block at least (but for a named size with hardly more rows than shares).
     """
-    lengths = [high - low for low, high in pairwise(cuts.cuts)]
-    longest, shortest = max(lengths), min(lengths)
+    fewest = 1
+    if isinstance(cuts.cuts, Evenly):
+        fewest = 2  # as has whatever a name stands for
+        longest, shortest = (applied(f, cuts.cuts.size, shares) for f in (_longest, _shortest))
+    else:
+        lengths = [high - low for low, high in pairwise(cuts.cuts)]
+        longest, shortest = max(lengths), min(lengths)
 
     def smaller(statement: Statement) -> Statement:
         match statement:
             case Blocks(axis, size, body) if axis == cuts.axis:
-                count = max(-(-longest // size), 1 if shortest == longest else 2)
-                size = -(-longest // count)
+                size = applied(_block_of_share, size, longest, shortest, fewest)
                 return Blocks(axis, size, tuple(_with_rows(s, axis, size) for s in body))
             case Loop(body=body) | Blocks(body=body):
                 return statement._replace(body=tuple(map(smaller, body)))
@@ -271,7 +327,22 @@ def in_blocks_of_shares(kernel: Kernel, cuts: Cut) -> Kernel:
     return kernel._replace(body=tuple(map(smaller, kernel.body)))
 
 
-def _with_rows(statement: Statement, axis: int, rows: int) -> Statement:
+def _longest(size: int, shares: int) -> int:
+    """The rows of the longest of equal shares, two at least."""
+    return max(-(-size // shares), 2)
+
+
+def _shortest(size: int, shares: int) -> int:
+    return max(size // shares, 2)
+
+
+def _block_of_share(size: int, longest: int, shortest: int, fewest: int) -> int:
+    """The rows of a block, of equal ones in each share."""
+    count = max(-(-longest // size), 1 if shortest == longest else 2)
+    return max(-(-longest // count), fewest)
+
+
+def _with_rows(statement: Statement, axis: int, rows: Size) -> Statement:
     """The products along `axis` with the rows of a block."""
     match statement:
         case Product() if statement.row_axis == axis:

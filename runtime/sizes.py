@@ -61,6 +61,11 @@ class Sizing:
     guards: dict[Question, bool] = field(default_factory=dict)
     definitions: dict[_Applied, Dim] = field(default_factory=dict)
     rows: dict[Hashable, int] = field(default_factory=dict)
+    names: tuple[str, ...] = field(init=False)
+    """Those of the graph, without what is applied to them."""
+
+    def __post_init__(self) -> None:
+        self.names = tuple(self.example)
 
     @property
     def is_fixed(self) -> bool:
@@ -106,6 +111,15 @@ class Sizing:
         holds = all(question.holds(known) == answer for question, answer in self.guards.items())
         return known if holds else None
 
+    def scaled(self, times: int) -> Sizes:
+        """The example `times` as large, and what is applied to it then."""
+        known = {name: times * self.example[name] for name in self.names}
+        for applied, size in self.definitions.items():
+            if isinstance(size, Dim):
+                value = applied.function(*(_value(a, known) for a in applied.arguments))
+                known[size.symbols[0].name] = value
+        return known
+
     def conditions(self) -> list[Guard]:
         """The guards, for whoever asks why a graph was planned again."""
         return [Guard(question, answer) for question, answer in self.guards.items()]
@@ -130,6 +144,23 @@ def applied(function: Callable[..., int], *arguments: Any) -> Any:
     if sizing is None:
         return function(*(int(a) if isinstance(a, Dim) else a for a in arguments))
     return sizing.define(function, arguments)
+
+
+def with_numbers(value: Any, sizes: Sizes) -> Any:
+    """A size, or something made of tuples (a kernel, say), with the numbers of its sizes."""
+    if isinstance(value, Dim):
+        return evaluate(value, sizes)
+    if not isinstance(value, tuple):
+        return value
+    made = [with_numbers(item, sizes) for item in value]
+    return type(value)(*made) if hasattr(value, "_fields") else tuple(made)
+
+
+def is_symbolic(value: Any) -> bool:
+    """Whether a size, or one in something made of tuples, has no number."""
+    if isinstance(value, tuple):
+        return any(map(is_symbolic, value))
+    return isinstance(value, Dim)
 
 
 def _value(argument: Any, sizes: Sizes) -> Any:

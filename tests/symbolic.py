@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from fences import fenced, fenced_copy
@@ -40,10 +41,11 @@ def check(
     make: Callable[..., object],
     sizes: Sequence[int] = SIZES,
     tolerance: float = 2e-5,
+    **options: Any,
 ) -> Steps:
     """Compile the graph of `make` once, and compare it with the interpreter at all sizes."""
     graph = build(types, make)
-    steps = Steps(fused(graph))
+    steps = Steps(fused(graph), **options)
     for number in sizes:
         arrays = [random_array(type, number, seed) for seed, type in enumerate(types)]
         compare(steps, graph, number, arrays, tolerance)

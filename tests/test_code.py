@@ -13,6 +13,7 @@ from symbolic import PRIME, SIZES, B, check, compare, named, random_array
 from graphc.build import Value
 from graphc.ir import Type
 from graphc.ops.elementwise import exp, maximum
+from graphc.runtime.shares import ALWAYS
 from graphc.runtime.step import Steps
 
 F32 = "f32"
@@ -128,6 +129,24 @@ def test_attention() -> None:
         arrays = [random_array(param.type, size, i) for i, param in enumerate(graph.params)]
         compare(steps, graph, size, arrays, 1e-4)
     assert steps.compilations == 1
+
+
+# ---- threads -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("name", KERNELS)
+def test_shares_of_all_sizes(name: str, threads: int) -> None:
+    types, make, sizes = KERNELS[name]
+    steps = check(types, make, sizes[::4], 1e-4, threads=threads, thresholds=ALWAYS)
+    assert steps.compilations <= COMPILATIONS.get(name, 1)
+
+
+def test_small_sizes_wake_no_thread() -> None:
+    steps = Steps(fused(build([Type(F32, (B, 1000))], exp)), threads=2)
+    saving = steps.at({"B": 64}).program.saving
+    assert saving is not None
+    assert saving.at({"B": 4}) < saving.least < saving.at({"B": 10**4})
 
 
 # ---- matrix products -----------------------------------------------------------------------------

@@ -131,7 +131,7 @@ def row_shares(kernel: Kernel, product: Product) -> int:
     division, axis = kernel.division, product.row_axis
     if division is None or axis is None or division.axis != axis:
         return 1
-    in_block = product.rows != kernel.domain[axis]
+    in_block = not same(product.rows, kernel.domain[axis])
     return 1 if in_block else division.shares
 
 
@@ -463,6 +463,8 @@ class _Emitter:
                 state.next = self.nested(loop, rest, state.carried)
             return state.results
 
+        if part is None and axis == self.divided_axis and isinstance(self.sizes[axis], Dim):
+            return self.guarded(self.f.icmp("slt", low, high), totals, run)
         if part is None:
             return run()
         is_long = part[1] - part[0] >= LONG_PART
@@ -737,6 +739,9 @@ class _Emitter:
         outside = [a for a in accesses(blocks.body) if a.buffer not in local]
         low, high = self.range_of(axis)
         last = self.f.sub(high, self.f.number(size))
+        if axis == self.divided_axis and isinstance(size, Dim):
+            # A share may be shorter than a block, which then begins in the share before.
+            last = self.f.intrinsic("smax", last, constant(0, "i64"))
         divided, self.sizes[axis] = self.divided_axis, size
         self.divided_axis = None if divided == axis else divided
         with self.f.loop(low, high, self.f.number(size)) as state:

@@ -19,10 +19,13 @@ from graphc.runtime.llvm.gemm_kernels import when
 from graphc.runtime.llvm.pool import BARRIER, RUN, SPIN_NS
 from graphc.runtime.llvm.target import HostTarget
 from graphc.runtime.plan import Arena
-from graphc.runtime.program import Call, Fail, Foreign, Program
+from graphc.runtime.program import Call, Evenly, Fail, Foreign, Program
 
 _ARGUMENTS, _ARENA, _FAILING, _STATUS = range(4)
 """The fields of a job, eight bytes each."""
+
+TEAM, LOOKS = "the size of the team", "how often to look for it"
+"""The rows of the table of sizes for them."""
 
 
 class Member(NamedTuple):
@@ -45,12 +48,23 @@ def emit_shares(
     job = f.let("alloca [4 x i64], align 16", "ptr")
     for field, value in enumerate((*f.parameters, constant(0, "i64"))):
         f.line(f"store {value.typed}, ptr {_field(f, job, field).text}, align 8")
-    looks = int(program.patience / SPIN_NS)
-    wanted = constant(program.shares, "i64"), constant(looks, "i64")
-    f.call(RUN, [Reg(f"@{name}", "ptr"), job, *wanted])
+    f.call(RUN, [Reg(f"@{name}", "ptr"), job, *_wanted(f, program)])
     status = f.load(_field(f, job, _STATUS), "i64")
     f.line(f"ret i64 {status.text}")
     return calls
+
+
+def looks(patience: float) -> int:
+    """How often to look for workers in so many nanoseconds."""
+    return int(patience / SPIN_NS)
+
+
+def _wanted(f: Function, program: Program) -> list[Reg]:
+    """The size of the team, and how often to look for it."""
+    if program.saving is None:
+        return [constant(program.shares, "i64"), constant(looks(program.patience), "i64")]
+    assert f.module.sizing is not None
+    return [f.table_row(f.module.sizing.row(key)) for key in (TEAM, LOOKS)]
 
 
 def _emit_body(
@@ -58,8 +72,7 @@ def _emit_body(
 ) -> list[tuple[str, Call]]:
     job, number, team = Reg("%job", "ptr"), Reg("%member", "i64"), Reg("%team", "i64")
     f = Function(step.module, name, [job, number, team])
-    fields = [_field(f, job, field) for field in (_ARGUMENTS, _ARENA, _FAILING)]
-    frame = Frame(*(f.let(f"load ptr, ptr {field.text}, align 8", "ptr") for field in fields))
+    frame = Frame(*(_parameter(f, field) for field in (_ARGUMENTS, _ARENA, _FAILING)))
     shares = constant(program.shares, "i64")
     first = f.binary("udiv", f.mul(number, shares), team)
     after = f.add(number, constant(1, "i64"))
@@ -69,6 +82,13 @@ def _emit_body(
     f.line("ret void")
     step.module.add(f)
     return emitter.calls
+
+
+def _parameter(f: Function, number: int) -> Reg:
+    """A parameter of the step, read from the job where the function begins."""
+    f.first(f"%field{number}.at = getelementptr i64, ptr %job, i64 {number}")
+    f.first(f"%field{number} = load ptr, ptr %field{number}.at, align 8")
+    return Reg(f"%field{number}", "ptr")
 
 
 def _field(f: Function, job: Reg, number: int) -> Reg:
@@ -92,7 +112,7 @@ class SharesEmitter(StepEmitter):
     ):
         super().__init__(f, program, arena, target, flags, frame)
         self.member = member
-        own = f.mul(member.first, constant(work_bytes(program, target), "i64"))
+        own = f.mul(member.first, f.number(work_bytes(program, target)))
         self.work = f.offset(self.work, "i8", own)
         self.is_first = f.icmp("eq", member.number, constant(0, "i64"))
 
@@ -123,13 +143,26 @@ class SharesEmitter(StepEmitter):
 
     def run_range(self, name: str, call: Call, first: Reg, ends: tuple[Reg, Reg]) -> None:
         pointers = self.share_pointers(call, first)
-        self.f.call(name, [*pointers, self.work, *ends])
+        self.f.call(name, [*pointers, self.work, *self.table_argument(), *ends])
 
     def cut(self, call: Call, share: Reg) -> Reg:
         """Where a share begins."""
+        if isinstance(call.cuts, Evenly):
+            return self.even_cut(call.cuts, share)
         f = self.f
         table = f.module.table(f"cuts_{'_'.join(map(str, call.cuts))}", "i64", call.cuts)
         return f.load(f.offset(table, "i64", share), "i64")
+
+    def even_cut(self, cuts: Evenly, share: Reg) -> Reg:
+        f, shares = self.f, constant(self.program.shares, "i64")
+        size, grain = f.number(cuts.size), constant(cuts.grain, "i64")
+        begin = f.binary("udiv", f.mul(size, share), shares)
+        if cuts.grain == 1:
+            return begin
+        is_long = f.icmp("sge", size, constant(2 * self.program.shares * cuts.grain, "i64"))
+        whole = f.mul(f.binary("udiv", begin, grain), grain)
+        begin = f.select(is_long, whole, begin)
+        return f.select(f.icmp("eq", share, shares), size, begin)
 
     def share_pointers(self, call: Call, share: Reg) -> list[Reg]:
         """The kernel's buffers as a share sees them: of some it has a part to itself."""
@@ -137,7 +170,7 @@ class SharesEmitter(StepEmitter):
         for buffer, root in zip(call.kernel.buffers, call.roots, strict=True):
             pointer, step = self.pointer(root), share_step(buffer)
             if step:
-                own = self.f.mul(share, constant(step, "i64"))
+                own = self.f.mul(share, self.f.number(step))
                 pointer = self.f.offset(pointer, memory_elem(buffer.dtype), own)
             pointers.append(pointer)
         return pointers
