@@ -19,7 +19,7 @@ from graphc.bound import BoundMethod, global_name
 from graphc.calling import NativeCall, native_call
 from graphc.collector import paused
 from graphc.donation import DONATED, donated, is_of, mark, refuse_donated
-from graphc.ir import Graph, all_eqns, subgraphs
+from graphc.ir import Eqn, Graph, all_eqns, subgraphs
 from graphc.ops.control import while_
 from graphc.ops.linalg import matmul
 from graphc.passes import pipeline
@@ -382,8 +382,9 @@ class Compiled:
         given = _donated_leaves(names, leaves, self._options.donate)
         traced = donated(traced, given) if given else traced
         trace_ms = (time.perf_counter() - start) * 1e3
-        optimized, optimize_ms = pipeline.run(traced.graph, pipeline.OPTIMIZE)
-        fused, fuse_ms = pipeline.run(optimized, self._options.kernels)
+        checked: set[Eqn] = set()
+        optimized, optimize_ms = pipeline.run(traced.graph, pipeline.OPTIMIZE, checked=checked)
+        fused, fuse_ms = pipeline.run(optimized, self._options.kernels, checked=checked)
         graphs = {"traced": traced.graph, "optimized": optimized, "fused": fused}
         return Specialised(
             names,

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from graphc.passes.pipeline import EachPass
+
 GOLDEN = Path(__file__).parent / "golden"
 
 # The same examples on every run: a failure is there again tomorrow.  HYPOTHESIS_PROFILE=explore
@@ -27,7 +29,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Machine code goes to a folder of this run, also from the commands that the tests start."""
+    """Graphs are verified after each pass.
+
+    Machine code goes to a folder of this run, also from the commands that the tests start.
+    """
+    EachPass.is_verified = True
     if "XDG_CACHE_HOME" not in os.environ or "GRAPHC_TESTS_CACHE" not in os.environ:
         folder = tempfile.mkdtemp(prefix="graphc-tests-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -59,6 +59,31 @@ def test_what_a_pass_leaves_alone_is_verified_once(monkeypatch: pytest.MonkeyPat
     assert [len(graph.eqns) for graph in verified] == [1, 0]
 
 
+def test_outside_of_tests_and_debugging_the_ends_are_verified(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    verified: list[str] = []
+    monkeypatch.setattr(pipeline, "verify", lambda graph, checked: verified.append(graph.name))
+    monkeypatch.setattr(pipeline.EachPass, "is_verified", False)
+    passes = [
+        Pass(name, lambda graph, name=name: graph.replace(name=name, eqns=(*graph.eqns, name)))  # type: ignore[misc]
+        for name in "abcd"
+    ]
+    run(parse(PLAIN), passes)
+    assert verified == ["a", "d"]
+    verified.clear()
+    run(parse(PLAIN), [*passes, Pass("e", lambda graph: graph)])
+    assert verified == ["a", "d"]
+    verified.clear()
+    run(parse(PLAIN), passes, checked=set(parse(PLAIN).eqns))
+    assert verified == ["d"]
+    verified.clear()
+    monkeypatch.setenv("GRAPHC_DEBUG", "0")
+    monkeypatch.setattr(pipeline.EachPass, "is_verified", True)
+    run(parse(PLAIN), passes)
+    assert verified == ["a", "b", "c", "d"]
+
+
 def test_a_broken_graph_is_caught_though_no_pass_changes_it() -> None:
     broken = parse(PLAIN).replace(params=())
     with pytest.raises(errors.VerifyError):

@@ -16,6 +16,27 @@ FRAME_FUNCTIONS = frozenset({"locals", "vars", "dir", "eval", "exec"})
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
+def children(node: ast.AST) -> list[ast.AST]:
+    """`ast.iter_child_nodes` in half the time, without operators and contexts."""
+    found: list[ast.AST] = []
+    for name in node._fields:
+        value = getattr(node, name, None)
+        if isinstance(value, list):
+            found += [part for part in value if isinstance(part, ast.AST)]
+        elif isinstance(value, ast.AST) and value._fields:
+            found.append(value)
+    return found
+
+
+def everything_in(node: ast.AST) -> Iterator[ast.AST]:
+    """`node` and all that is nested in it."""
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting += children(node)
+
+
 def outer_parts(node: ast.AST) -> Iterator[ast.AST]:
     """The children of `node` that run in the same function as it does, annotations left out."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -32,7 +53,7 @@ def outer_parts(node: ast.AST) -> Iterator[ast.AST]:
     elif type(node).__name__ == "TypeAlias":  # since Python 3.12; its value is evaluated lazily
         yield node.name  # type: ignore[attr-defined]
     else:
-        yield from ast.iter_child_nodes(node)
+        yield from children(node)
 
 
 def _defaults(arguments: ast.arguments) -> Iterator[ast.expr]:

@@ -15,7 +15,7 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from graphc.trace.syntax_names import own_names
+from graphc.trace.syntax_names import children, own_names
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -35,12 +35,14 @@ class Found(NamedTuple):
     """A function in its file: its syntax, and what of the file its compilation depends on.
 
     The name of the class around it mangles `__x`, and a method call on a module that the file
-    imports compiles to other instructions than one on an object.
+    imports compiles to other instructions than one on an object.  `statement` is the one of the
+    file that it stands in.
     """
 
     node: FunctionNode
     class_name: str | None
     imports: tuple[str, ...]
+    statement: ast.stmt
 
 
 def find(code: types.CodeType, module: dict[str, Any]) -> Found:
@@ -56,6 +58,8 @@ def find(code: types.CodeType, module: dict[str, Any]) -> Found:
     candidates = _candidates(_parsed(filename, lines), code.co_name, code.co_firstlineno)
     if any(name.startswith("@py") for name in code.co_names) and len(candidates) == 1:
         return candidates[0]  # pytest has rewritten the asserts in it, so that its code differs
+    if len(candidates) == 1 and _compiles_to(candidates[0], code):
+        return candidates[0]
     compiled = [(found, _recompile(found, code)) for found in candidates]
     same = [(found, again) for found, again in compiled if _same_code(again, code)]
     if not same:
@@ -120,15 +124,17 @@ def _first_line(node: ast.AST) -> int:
 
 def _walk(file: _File, line: int | None) -> Iterator[Found]:
     """The functions of a file: those around `line`, or all of them."""
-    waiting: list[tuple[ast.AST, str | None]] = [(file.tree, None)]
-    while waiting:
-        node, class_name = waiting.pop()
-        if isinstance(node, FunctionNode):
-            yield Found(node, class_name, file.imports)
-        if isinstance(node, ast.ClassDef):
-            class_name = node.name
-        children = ast.iter_child_nodes(node)
-        waiting.extend((child, class_name) for child in children if _covers(child, line))
+    for statement in file.tree.body:
+        waiting: list[tuple[ast.AST, str | None]] = [(statement, None)]
+        while waiting:
+            node, class_name = waiting.pop()
+            if not _covers(node, line):
+                continue
+            if isinstance(node, FunctionNode):
+                yield Found(node, class_name, file.imports, statement)
+            if isinstance(node, ast.ClassDef):
+                class_name = node.name
+            waiting.extend((child, class_name) for child in children(node))
 
 
 def _covers(node: ast.AST, line: int | None) -> bool:
@@ -152,6 +158,29 @@ def _imports(statements: Iterable[ast.stmt]) -> Iterator[str]:
 
 
 # ---- compiling one function ----------------------------------------------------------------------
+
+
+def _compiles_to(found: Found, code: types.CodeType) -> bool:
+    """Whether the statement around the function, as it stands in the file, holds its code."""
+    module = ast.Module([*_import_statements(found), found.statement], [])
+    flags = code.co_flags & _FUTURE_FLAGS
+    try:
+        compiled = compile(module, code.co_filename, "exec", flags=flags, dont_inherit=True)
+    except SyntaxError:  # outside of the module that it was written for
+        return False
+    return code in _codes_in(compiled)
+
+
+def _codes_in(code: types.CodeType) -> Iterator[types.CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield constant
+            yield from _codes_in(constant)
+
+
+def _import_statements(found: Found) -> list[ast.stmt]:
+    statements = [ast.Import([ast.alias(name)]) for name in found.imports]
+    return ast.fix_missing_locations(ast.Module([*statements], [])).body
 
 
 def _recompile(found: Found, code: types.CodeType) -> types.CodeType:
@@ -180,13 +209,18 @@ def bare(node: FunctionNode) -> FunctionNode:
     return node
 
 
-def _copy(value: Any) -> Any:
-    """`copy.deepcopy` of a syntax tree, several times as fast."""
-    if isinstance(value, ast.AST):
-        new = type(value).__new__(type(value))
-        new.__dict__.update((name, _copy(part)) for name, part in vars(value).items())
-        return new
-    return [_copy(part) for part in value] if isinstance(value, list) else value
+def _copy(node: Any) -> Any:
+    """`copy.deepcopy` of a syntax tree, many times as fast; what has no parts is shared."""
+    kind: Any = type(node)
+    new = kind.__new__(kind)
+    fields = new.__dict__
+    for name, part in node.__dict__.items():
+        if isinstance(part, list):
+            part = [_copy(item) if isinstance(item, ast.AST) else item for item in part]
+        elif isinstance(part, ast.AST) and part._fields:
+            part = _copy(part)
+        fields[name] = part
+    return new
 
 
 def compile_function(
@@ -204,8 +238,7 @@ def compile_function(
     factory.body = [inner]
     if found.class_name is not None:
         factory.body = list(_inside_class(inner, found.class_name, free))
-    imports: list[ast.stmt] = [ast.Import([ast.alias(name)]) for name in found.imports]
-    module = ast.fix_missing_locations(ast.Module([*imports, factory], []))
+    module = ast.fix_missing_locations(ast.Module([*_import_statements(found), factory], []))
     flags = like.co_flags & _FUTURE_FLAGS
     code: types.CodeType
     code = compile(module, like.co_filename, "exec", flags=flags, dont_inherit=True)

@@ -8,6 +8,7 @@ elements, and the same code serves both: with `lanes == 1` types and constants a
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ class Reg(NamedTuple):
 
     @property
     def typed(self) -> str:
-        return f"{self.type} {self.text}"
+        return f"{type_name(self.elem, self.lanes)} {self.text}"
 
 
 def llvm_elem(elem: str) -> str:
@@ -45,6 +46,7 @@ def llvm_elem(elem: str) -> str:
     return UNSIGNED.get(elem, elem)
 
 
+@functools.cache
 def type_name(elem: str, lanes: int = 1) -> str:
     name = llvm_elem(elem)
     return name if lanes == 1 else f"<{lanes} x {name}>"
@@ -72,6 +74,11 @@ def constant(value: bool | int | float, elem: str, lanes: int = 1) -> Reg:
 
 def lane_constants(values: Sequence[int], elem: str) -> Reg:
     """A vector constant with its own integer in each lane."""
+    return _lane_constants(tuple(values), elem)
+
+
+@functools.lru_cache(1024)
+def _lane_constants(values: tuple[int, ...], elem: str) -> Reg:
     if len(values) == 1:
         return constant(values[0], elem)
     name = llvm_elem(elem)
