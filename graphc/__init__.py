@@ -2,7 +2,7 @@
 
 from graphc import _clone as _clone
 from graphc import errors, ops, random
-from graphc.api import cache_dir, compile, evaluate, parse, trace
+from graphc.api import cache_dir, compile, evaluate, parse, to_device, trace
 from graphc.custom import checkpoint, custom_vjp
 from graphc.debugging import disable_compile
 from graphc.derivatives import hessian, hvp, jacobian, jvp, vjp
@@ -38,6 +38,7 @@ __all__ = [
     "random",
     "scan",
     "stop_gradient",
+    "to_device",
     "trace",
     "value_and_grad",
     "vjp",

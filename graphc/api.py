@@ -21,7 +21,7 @@ from graphc.trace import tree
 from graphc.trace.scope import user_loc, with_user_frames
 from graphc.trace.trace import trace as trace_function
 
-TARGETS = ("cpu",)
+TARGETS = ("cpu", "cuda")
 
 
 def compile(
@@ -41,7 +41,8 @@ def compile(
     the structure of arguments, the value of bools, strings and other objects.  Numbers are inputs,
     not part of the signature.  An array argument that `fn` assigns to in place is updated in place.
 
-    target    "cpu"
+    target    "cpu", or "cuda": an NVIDIA GPU, which takes arrays that lie there as they are, and
+              gives arrays that lie there (`docs/cuda.md`); nothing is looked for before a call
     threads   the most threads that a step may use, from 1; None for as many as the process may keep
               busy (see `graphc.runtime.threads.allowed_threads`); short steps use one anyway
     fastmath  allow reassociation and contraction in the user's arithmetic: faster sums, results
@@ -75,9 +76,10 @@ def compile(
             check_nan=check_nan,
         )
     options = Options(target, fastmath, threads, donate, check_nan=check_nan)
+    kind = _kind_for(options)
     if isinstance(fn, (staticmethod, classmethod)):
         _check_donate(fn.__func__, donate)
-        return type(fn)(Compiled(fn.__func__, options))
+        return type(fn)(kind(fn.__func__, options))
     if not callable(fn):
         raise errors.ArgumentError(f"compile takes a function, not {type(fn).__name__}", user_loc())
     if any(is_kind(fn) for is_kind in _NOT_PLAIN):
@@ -87,7 +89,39 @@ def compile(
             user_loc(),
         )
     _check_donate(fn, donate)
-    return Compiled(fn, options)
+    return kind(fn, options)
+
+
+def _kind_for(options: Options) -> type[Compiled]:
+    if options.target == "cpu":
+        return Compiled
+    if options.threads is not None:
+        raise errors.ArgumentError(
+            f"compile: threads={options.threads!r} is for the processor; leave it out with"
+            f" target={options.target!r}",
+            user_loc(),
+        )
+    from graphc.device_call import DeviceCompiled  # for who has a device
+
+    return DeviceCompiled
+
+
+def to_device(values: Any) -> Any:
+    """Copies of the arrays in `values`, a tree, in the memory of the GPU.
+
+    A function compiled with `target="cuda"` takes them as they are, where it would copy NumPy
+    arrays at each call.  Numbers stay what they are.
+
+    Raises what such a call raises where there is no GPU, and `graphc.errors.DeviceMemoryError`
+    where it has no room.
+
+    >>> import numpy as np, graphc as gc
+    >>> gc.to_device({"rate": 0.1})  # of an array this would be a `DeviceArray`
+    {'rate': 0.1}
+    """
+    from graphc.device_call import to_device as move
+
+    return move(values)
 
 
 _NOT_PLAIN = (

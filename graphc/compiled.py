@@ -34,10 +34,11 @@ from graphc.trace import numpy_api as _numpy_api  # noqa: F401 - the first trace
 from graphc.trace import tree
 from graphc.trace.control import converted
 from graphc.trace.scope import OPEN, hide_own_frames, is_tracing, user_loc, with_user_frames
-from graphc.trace.trace import Spec, Traced, trace
+from graphc.trace.trace import Elsewhere, Spec, Traced, trace
 
 if TYPE_CHECKING:
     from graphc.report import Report
+    from graphc.runtime.cuda.step import CudaStep
     from graphc.runtime.native_function import NativeFunction
 
 STAGES = ("traced", "optimized", "fused")
@@ -77,6 +78,15 @@ class Options:
         return pipeline.FUSE if self.fusion else pipeline.SEPARATE
 
 
+def make_step(graph: Graph, options: Options) -> Step | CudaStep:
+    """The executable of a fused graph for the target that was asked for."""
+    if options.target == "cuda":
+        from graphc.runtime.cuda.step import CudaStep  # for who has a device
+
+        return CudaStep(graph, options.fastmath)
+    return Step(graph, options.fastmath, options.threads or allowed_threads())
+
+
 @dataclass
 class Specialised:
     """One traced signature: its graphs at each stage, and its step once it is needed."""
@@ -94,21 +104,20 @@ class Specialised:
     """The arguments, by position among the leaves, that are donated."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     compile_ms: float = 0.0
-    step: Step | None = None
+    step: Step | CudaStep | None = None
     fast: Callable[..., Any] | None = None
     """The native call, from the second call on, where there is one; it gives `MISS` for arguments
     that are not for it."""
     has_fast: bool = False
     """Whether `fast` is set; it may be set to None."""
 
-    def ready(self) -> Step:
+    def ready(self) -> Step | CudaStep:
         """The step, compiled on first use, by one thread."""
         with self.lock:
             if self.step is None:
                 start = time.perf_counter()
-                threads = self.options.threads or allowed_threads()
                 with paused():
-                    self.step = Step(self.graphs["fused"], self.options.fastmath, threads)
+                    self.step = make_step(self.graphs["fused"], self.options)
                 self.compile_ms = (time.perf_counter() - start) * 1e3
                 log_kernels(self.step)
             return self.step
@@ -152,7 +161,7 @@ class Specialised:
                 self.fast = self._native_call(step)
                 self.has_fast = True
 
-    def _native_call(self, step: Step) -> Callable[..., Any] | None:
+    def _native_call(self, step: Step | CudaStep) -> Callable[..., Any] | None:
         """The entry point, with what Python has to do before and after it."""
         native, returned = self.native, self.traced.structure
         fast = None if native is None else step.native(native.calling)
@@ -289,7 +298,7 @@ class Compiled:
 
         The code is not part of it: the other side compiles, or finds the code on disk.
         """
-        return global_name(self) or (Compiled, (self._function, self._options))
+        return global_name(self) or (type(self), (self._function, self._options))
 
     def __copy__(self) -> Compiled:
         return self  # as of any function
@@ -336,8 +345,10 @@ class Compiled:
         array([2., 2., 2.])
         """
         entry = self._entry(args, kwargs)
+        step = entry.ready()
+        assert isinstance(step, Step)
         types = entry.traced.graph.in_types
-        return entry.ready().export(
+        return step.export(
             list(zip(entry.names, types, strict=True)),
             list(zip(entry.result_names(), entry.traced.result_types, strict=True)),
         )
@@ -427,7 +438,7 @@ def _sharing(leaves: Sequence[Any]) -> tuple[int, ...] | None:
     """Which arguments are the same array, or None where all differ."""
     if len(leaves) < 2:
         return None
-    arrays = [id(leaf) for leaf in leaves if isinstance(leaf, np.ndarray)]
+    arrays = [id(leaf) for leaf in leaves if isinstance(leaf, (np.ndarray, Elsewhere))]
     return None if len(set(arrays)) == len(arrays) else tuple(_first_of_each(leaves))
 
 
@@ -435,7 +446,7 @@ def _first_of_each(leaves: Sequence[Any]) -> list[int]:
     """For each leaf the position of the first one that is the same array."""
     first: dict[int, int] = {}
     return [
-        first.setdefault(id(leaf), i) if isinstance(leaf, np.ndarray) else i
+        first.setdefault(id(leaf), i) if isinstance(leaf, (np.ndarray, Elsewhere)) else i
         for i, leaf in enumerate(leaves)
     ]
 

@@ -88,7 +88,7 @@ def run_checked(
 
     Where it does, the graph runs once more in the interpreter, up to the equation that is to blame.
     """
-    before = [np.copy(leaf) if isinstance(leaf, np.ndarray) else leaf for leaf in leaves]
+    before = [np.copy(leaf) if hasattr(leaf, "shape") else leaf for leaf in leaves]
     result = run(entry, leaves)
     updated = [leaves[i] for i, _ in entry.traced.graph.updates]
     if all(map(is_finite, [*tree.flatten(result)[0], *updated])):

@@ -67,15 +67,6 @@ class MissingLibraryError(GraphcError, ImportError):
     """An operation runs in a library that is not installed."""
 
 
-class DeviceOperationError(GraphcError, NotImplementedError):
-    """An operation that a device cannot run."""
-
-
-class DeviceFaultError(GraphcError, RuntimeError):
-    """Code on a device did what it must not: memory outside of a buffer, threads that wait for
-    others that never come."""
-
-
 class DivisionByZeroError(GraphcError, ZeroDivisionError):
     """A branch that divides Python's own zero was taken."""
 
@@ -98,6 +89,30 @@ class UnboundNameError(GraphcError, UnboundLocalError):
 
 class ExternalError(GraphcError, RuntimeError):
     """A function from outside of graphc that failed, or that cannot be called."""
+
+
+# ---- devices -------------------------------------------------------------------------------------
+
+
+class NoDriverError(GraphcError, RuntimeError):
+    """`target="cuda"` on a machine without NVIDIA's driver, or with one that does not start."""
+
+
+class NoDeviceError(GraphcError, RuntimeError):
+    """`target="cuda"` on a machine without a GPU that the driver sees."""
+
+
+class DeviceMemoryError(GraphcError, MemoryError):
+    """A device has no memory left for a step or its results."""
+
+
+class DeviceOperationError(GraphcError, NotImplementedError):
+    """An operation that a device cannot run."""
+
+
+class DeviceFaultError(GraphcError, RuntimeError):
+    """Code on a device did what it must not: memory outside of a buffer, threads that wait for
+    others that never come."""
 
 
 # ---- tracing -------------------------------------------------------------------------------------

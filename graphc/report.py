@@ -13,9 +13,11 @@ from graphc.ops.control import fused
 from graphc.ops.elementwise import cast
 from graphc.ops.shape import VIEWS, broadcast
 from graphc.passes.reasons import why_apart
+from graphc.runtime.step import Step
 
 if TYPE_CHECKING:
     from graphc.compiled import Specialised
+    from graphc.runtime.cuda.step import CudaStep
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class KernelReport:
     flops   how many arithmetic operations it does; a matrix product of m x k x n counts 2*m*k*n
     source  the user's lines that it comes from
     threads how many threads it is divided among, and if it is 1, `because` of what
+    launches  on a GPU, the functions that run it one after the other: name, blocks, threads each
     """
 
     name: str
@@ -40,6 +43,7 @@ class KernelReport:
     source: tuple[str, ...]
     threads: int = 1
     because: str = ""
+    launches: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,9 @@ class Report:
     stage_ms         the same by stage: plan (memory, threads), emit (LLVM's text), machine code
     from_disk        whether the machine code was found in the disk cache (`graphc.cache_dir`)
     threads          the most threads that run the step
+    target           "cpu" or "cuda"
+    straight_runs    on a GPU, the runs of kernels that are recorded and launched as one: 1 where
+                     the whole step is, more where the host looks at values in between
 
     `str(report)` is for people, `report.to_dict()` for programs.
     """
@@ -82,6 +89,8 @@ class Report:
     stage_ms: dict[str, float]
     from_disk: bool
     threads: int = 1
+    target: str = "cpu"
+    straight_runs: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The report as dicts, lists, strings and numbers."""
@@ -94,6 +103,30 @@ class Report:
 def make_report(entry: Specialised) -> Report:
     """The report on one traced signature, compiling it where that has not happened."""
     step = entry.ready()
+    if not isinstance(step, Step):
+        return _device_report(entry, step)
+    return _make_report(entry, step)
+
+
+def _device_report(entry: Specialised, step: CudaStep) -> Report:
+    """The report with what is launched for each kernel."""
+    from graphc.runtime.cuda.pieces import count_runs
+
+    report = _make_report(entry, step)
+    launches: dict[str, list[str]] = {}
+    names = dict(_kernel_names(step.kernel_names()))
+    for name, eqn, call in step.kernel_names():
+        shown = launches.setdefault(name if eqn is None else names[eqn], [])
+        shown += [
+            f"{f.name} <<<{f.grid}, {f.block}>>>"
+            for f in step.code.functions(call)
+            if f"{f.name} <<<{f.grid}, {f.block}>>>" not in shown
+        ]
+    kernels = tuple(replace(k, launches=tuple(launches[k.name])) for k in report.kernels)
+    return replace(report, kernels=kernels, target="cuda", straight_runs=count_runs(step.pieces))
+
+
+def _make_report(entry: Specialised, step: Step | CudaStep) -> Report:
     program = step.program
     graph = program.graph
     updates = {result for _, result in graph.updates}  # which lie in their arguments
@@ -240,6 +273,9 @@ def _lines(report: Report) -> Iterator[str]:
     count = len(report.kernels)
     on = f", on up to {report.threads} threads" if report.threads > 1 else ""
     yield f"{report.name}: {count} kernel{'s' * (count != 1)}{on}"
+    if report.target == "cuda":
+        runs = report.straight_runs
+        yield f"  for a GPU, in {runs} recorded run{'s' * (runs != 1)}; <<<blocks, threads each>>>"
     for kernel in report.kernels:
         yield f"  {kernel.name}: {_shortened(kernel.ops)}"
         yield (
@@ -247,6 +283,8 @@ def _lines(report: Report) -> Iterator[str]:
             f" {_bytes(kernel.bytes)}, {_count(kernel.flops)} flops"
             + (f"; {', '.join(kernel.source)}" if kernel.source else "")
         )
+        for launch in kernel.launches:
+            yield f"      {launch}"
         if report.threads > 1:
             yield f"      on {kernel.threads} thread{'s' * (kernel.threads != 1)}" + (
                 f": {kernel.because}" if kernel.because else ""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc import errors
+from graphc.runtime.step import Step
 from graphc.trace import tree
 from graphc.trace.scope import user_loc
 from graphc.trace.trace import Spec
@@ -23,17 +24,18 @@ if TYPE_CHECKING:
 def run_slowly(entry: Specialised, leaves: Sequence[Any]) -> Any:
     """The result of the step for leaves of its signature."""
     step = entry.step or entry.ready()
+    assert isinstance(step, Step)
     arrays = [
         leaf
         if type(leaf) is np.ndarray and leaf.flags.carray
-        else _as_array(leaf, param.type.numpy_dtype, name)
+        else as_array(leaf, param.type.numpy_dtype, name)
         for leaf, param, name in zip(leaves, entry.traced.graph.params, entry.names, strict=True)
     ]
     for i in step.program.updated:
-        _expect_writable(leaves[i], entry.names[i])
+        expect_writable(leaves[i], entry.names[i])
         if any(a is not b for a, b in zip(arrays, leaves, strict=True)):
             # The step sees the copies, which never overlap.
-            _expect_apart(i, leaves, entry.names)
+            expect_apart(i, leaves, entry.names)
     try:
         results = step(arrays, entry.traced.result_types)
     except errors.OverlapError as error:
@@ -52,7 +54,7 @@ def run_slowly(entry: Specialised, leaves: Sequence[Any]) -> Any:
     return tree.unflatten(entry.traced.structure, returned)
 
 
-def _as_array(leaf: Any, dtype: np.dtype, name: str) -> np.ndarray:
+def as_array(leaf: Any, dtype: np.dtype, name: str) -> np.ndarray:
     """The argument as aligned memory in row-major order: itself, or a copy."""
     if isinstance(leaf, Spec):
         raise errors.ArgumentError(
@@ -73,7 +75,7 @@ def _as_result(array: np.ndarray) -> Any:
     return array if array.shape else array[()]
 
 
-def _expect_writable(target: np.ndarray, name: str) -> None:
+def expect_writable(target: np.ndarray, name: str) -> None:
     if not target.flags.writeable:
         raise errors.ReadOnlyError(
             f"{name} is assigned to, but the array is read-only; pass a copy", user_loc()
@@ -86,13 +88,13 @@ def _named(
     """The error with the names of the arguments that overlap."""
     try:
         for i in entry.ready().program.updated:
-            _expect_apart(i, leaves, entry.names)
+            expect_apart(i, leaves, entry.names)
     except errors.OverlapError as named:
         return named
     return error
 
 
-def _expect_apart(updated: int, leaves: Sequence[Any], names: Sequence[str]) -> None:
+def expect_apart(updated: int, leaves: Sequence[Any], names: Sequence[str]) -> None:
     """An argument that is assigned to shares no memory with another."""
     target = leaves[updated]
     for other, name in zip(leaves, names, strict=True):

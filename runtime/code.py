@@ -37,7 +37,7 @@ class Options(NamedTuple):
     target: HostTarget | None
 
 
-class _Clock:
+class Clock:
     """The milliseconds of each stage, one after the other."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Code:
     """Machine code for a fused graph, planned for the `example` of its named sizes."""
 
     def __init__(self, graph: Graph, example: Mapping[str, int], options: Options):
-        clock = _Clock()
+        clock = Clock()
         target = options.target or host_target()
         self.sizing = Sizing(dict(example))
         with self.sizing.open():

@@ -6,12 +6,31 @@ import os
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
-from graphc.runtime.program import Barrier, Branch, Call, Fail, Foreign, Item, Place, Repeat
-from graphc.runtime.step import Step
+from graphc.ir import Eqn
+from graphc.runtime.program import (
+    Barrier,
+    Branch,
+    Call,
+    Fail,
+    Foreign,
+    Item,
+    Place,
+    Program,
+    Repeat,
+)
 
 
-def listing(step: Step) -> str:
+class Executable(Protocol):
+    """A step, for any target."""
+
+    @property
+    def program(self) -> Program: ...
+    def kernel_names(self) -> list[tuple[str, Eqn | None, Call]]: ...
+
+
+def listing(step: Executable) -> str:
     """What `graphc dump --stage kernels` prints."""
     names = {id(call): name for name, _, call in step.kernel_names()}
     return "\n".join(_lines(step.program.items, names))
@@ -52,7 +71,7 @@ def _shown(place: Place) -> str:
     return f"{place.root.kind} {place.root.number}"
 
 
-def log_kernels(step: Step) -> None:
+def log_kernels(step: Executable) -> None:
     """With GRAPHC_DEBUG=4 or more, print the kernels on stderr."""
     level = os.environ.get("GRAPHC_DEBUG", "")
     if level.isdigit() and int(level) >= 4:

@@ -6,13 +6,17 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
 from graphc.passes.pipeline import EachPass
+
+if TYPE_CHECKING:
+    from graphc.runtime.cuda.host import HostDevice
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -41,12 +45,53 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    _skip_without_gpu([item for item in items if item.get_closest_marker("gpu")])
     if config.getoption("--slow"):
         return
     skip = pytest.mark.skip(reason="slow: runs with --slow")
     for item in items:
         if "slow" in item.keywords:
             item.add_marker(skip)
+
+
+def _skip_without_gpu(items: list[pytest.Item]) -> None:
+    if items and (why := _no_gpu()):
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason=f"gpu: {why}"))
+
+
+def _no_gpu() -> str:
+    """Why there is no GPU, "" where there is one."""
+    from graphc.errors import GraphcError
+    from graphc.runtime.cuda.driver import open_device
+
+    try:
+        open_device()
+    except GraphcError as error:
+        return str(error)
+    return ""
+
+
+@pytest.fixture(params=["emulated", pytest.param("gpu", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The device that `target="cuda"` runs on: an emulated one, and a GPU where there is one."""
+    from graphc.runtime.cuda.current import use
+    from graphc.runtime.cuda.driver import open_device
+    from graphc.runtime.cuda.host import HostDevice
+
+    with use(HostDevice() if request.param == "emulated" else open_device()) as session:
+        yield session.device
+
+
+@pytest.fixture
+def emulated() -> Iterator[HostDevice]:
+    """The emulated device, for tests that look at what it was told to do."""
+    from graphc.runtime.cuda.current import use
+    from graphc.runtime.cuda.host import HostDevice
+
+    device = HostDevice()
+    with use(device):
+        yield device
 
 
 @pytest.fixture

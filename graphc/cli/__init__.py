@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import graphc
 from graphc import errors
+from graphc.api import TARGETS
 from graphc.cli.arguments import arguments
 from graphc.cli.function import blaming_user, load, place
 from graphc.cli.output import code_text, formatted
@@ -28,7 +29,7 @@ from graphc.trace.trace import Spec
 
 T = TypeVar("T")
 
-CODE_STAGES = ("kernels", "llvm", "asm")
+CODE_STAGES = ("kernels", "llvm", "asm", "ptx")
 FORMATS = ("text", "dot", "json", "svg")
 
 
@@ -86,7 +87,7 @@ def _add_dump(commands: Any) -> None:
         choices=(*STAGES, *CODE_STAGES),
         default="optimized",
         help="how far to compile: the graph as traced, optimized or fused; the loop nests"
-        " (kernels); LLVM IR; the assembly of this machine (default: %(default)s)",
+        " (kernels); LLVM IR; the assembly of this machine; PTX for a GPU (default: %(default)s)",
     )
     dump.add_argument(
         "--format",
@@ -125,6 +126,12 @@ def _add_function(parser: argparse.ArgumentParser) -> None:
         "--grad",
         action="store_true",
         help="the function's value and its gradient by every argument of floats",
+    )
+    parser.add_argument(
+        "--target",
+        choices=TARGETS,
+        help="what to compile for (default: what the file compiles the function for, else cpu); a"
+        " GPU is not needed to look at what it would run",
     )
 
 
@@ -180,8 +187,23 @@ def _job(options: argparse.Namespace) -> _Job:
     args, kwargs = arguments(function, options.arg)
     if options.grad:
         function = _with_gradient(function, args)
-    compiled = function if isinstance(function, Compiled) else graphc.compile(function)
-    return _Job(compiled, args, kwargs, path)
+    return _Job(_compiled(function, options.target), args, kwargs, path)
+
+
+def _compiled(function: Any, target: str | None) -> Compiled:
+    """The function, for a target or for that which it is compiled for already."""
+    if not isinstance(function, Compiled):
+        return graphc.compile(function, target=target or "cpu")  # type: ignore[no-any-return]
+    if target in (None, function._options.target):
+        return function
+    options = function._options
+    return graphc.compile(  # type: ignore[no-any-return]
+        function._function,
+        target=target,
+        fastmath=options.fastmath,
+        donate=options.donate,
+        check_nan=options.check_nan,
+    )
 
 
 def _with_gradient(function: Any, args: tuple[Any, ...]) -> Any:

@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from graphc import errors
-from graphc.compiled import Compiled
+from graphc.compiled import Compiled, make_step
 from graphc.ir import Graph
+from graphc.runtime.step import Step
+
+if TYPE_CHECKING:
+    from graphc.runtime.cuda.step import CudaStep
 
 
 def formatted(graph: Graph, format: str) -> str:
@@ -37,13 +43,27 @@ def _svg(dot: str) -> str:
 
 
 def code_text(compiled: Compiled, fused: Graph, stage: str) -> str:
+    """The code of a function at one of the stages `kernels`, `llvm`, `asm` and `ptx`."""
     from graphc.runtime.listing import listing
-    from graphc.runtime.llvm.jit import assembly
-    from graphc.runtime.step import Step
 
-    step = Step(fused, compiled._options.fastmath)
+    options = compiled._options
+    step = make_step(fused, replace(options, threads=1))
+    if stage == "kernels":
+        return listing(step)
     if stage == "llvm":
         return step.text.rstrip("\n")
-    if stage == "asm":
+    return _machine_text(step, stage)
+
+
+def _machine_text(step: Step | CudaStep, stage: str) -> str:
+    from graphc.runtime.llvm.jit import assembly
+
+    if isinstance(step, Step):
+        if stage == "ptx":
+            raise errors.CommandError("--stage ptx shows code of a GPU; add --target cuda")
         return assembly(step.text).rstrip("\n")
-    return listing(step)
+    if stage == "asm":
+        raise errors.CommandError("--stage asm shows code of this machine; use --stage ptx")
+    from graphc.runtime.cuda.ptx_cache import DEFAULT, cached_ptx
+
+    return cached_ptx(step.text, DEFAULT).rstrip("\n")

@@ -62,6 +62,13 @@ class Spec:
         return f"Spec({str(self.type)!r})"
 
 
+class Elsewhere(Spec):
+    """The type of an array that is there, but in the memory of a device; each is one of its own."""
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
 def _known_shape(shape: Any) -> Shape:
     sizes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     return tuple(_known_size(size) for size in sizes)
@@ -108,6 +115,12 @@ def leaf_type(leaf: Any, name: str) -> LeafType:
     if type(leaf) is not np.ndarray and isinstance(leaf, (np.ma.MaskedArray, np.matrix)):
         raise errors.ArgumentError(
             f"argument {name} is a {type(leaf).__name__}, whose rules graphc does not follow; pass"
+            " np.asarray of it",
+            user_loc(),
+        )
+    if hasattr(type(leaf), "copy_to_host"):
+        raise errors.ArgumentError(
+            f'argument {name} lies in the memory of a device; compile with target="cuda", or pass'
             " np.asarray of it",
             user_loc(),
         )

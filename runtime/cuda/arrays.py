@@ -1,0 +1,204 @@
+"""Arrays in the memory of a device, and what others have there."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from graphc import errors
+from graphc.runtime.cuda import dlpack
+from graphc.runtime.cuda.session import Session
+
+LEGACY_STREAM = 1
+"""What the interfaces call the default stream, which everything here runs on."""
+
+
+class DeviceArray:
+    """An array in the memory of a device, in row-major order.
+
+    shape, dtype, ndim, size, nbytes   as of a NumPy array
+    copy_to_host()  the array as a NumPy array; `np.asarray(array)` is the same
+    item()          the value of an array of one element; `float`, `int` and `bool` are the same
+
+    Other libraries take it without a copy, by `__cuda_array_interface__` (numba, CuPy, torch) or
+    `__dlpack__` (`torch.from_dlpack`, `jax.dlpack.from_dlpack`).  Reading a value waits until the
+    device has made it.
+    """
+
+    __graphc_leaf__ = True
+    __slots__ = ("__weakref__", "address", "dtype", "origin", "owner", "session", "shape")
+
+    def __init__(
+        self,
+        session: Session,
+        address: int,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        owner: Any,
+        origin: Any = None,
+    ):
+        self.session = session
+        self.address = address
+        self.shape = shape
+        self.dtype = dtype
+        self.owner = owner
+        self.origin = origin
+        """The object of another library that this stands for."""
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    def view(self) -> DeviceArray:
+        """Another array over the same memory."""
+        return DeviceArray(self.session, self.address, self.shape, self.dtype, self.owner)
+
+    def copy_to_host(self) -> np.ndarray:
+        """The values as a new NumPy array.
+
+        Raises `errors.DeviceFaultError` where the device has failed to make them.
+        """
+        array = np.empty(self.shape, self.dtype)
+        if self.size:
+            self.session.read(array, self.address)
+        return array
+
+    def item(self) -> Any:
+        """The value as a Python number.  Raises `ValueError` for more than one element."""
+        return self.copy_to_host().item()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("an array in the memory of a device becomes a NumPy array by a copy")
+        array = self.copy_to_host()
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def __float__(self) -> float:
+        return float(self.copy_to_host())
+
+    def __int__(self) -> int:
+        return int(self.copy_to_host())
+
+    def __index__(self) -> int:
+        return self.copy_to_host().__index__()
+
+    def __bool__(self) -> bool:
+        return bool(self.copy_to_host())
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of an array without axes")
+        return self.shape[0]
+
+    def __format__(self, spec: str) -> str:
+        return format(self.copy_to_host()[()], spec)
+
+    def __repr__(self) -> str:
+        shown = repr(self.copy_to_host()).removeprefix("array")
+        return f"DeviceArray{shown}"
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        device = self.session.device
+        if device.kind != dlpack.CUDA:
+            raise AttributeError(f"{device.name} has no CUDA memory")
+        return {
+            "shape": self.shape,
+            "typestr": self.dtype.str,
+            "data": (self.address, False),
+            "strides": None,
+            "version": 3,
+            "stream": LEGACY_STREAM,
+        }
+
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: Any = None,
+        dl_device: Any = None,
+        copy: bool | None = None,
+    ) -> Any:
+        if copy or dl_device not in (None, self.__dlpack_device__()):
+            raise BufferError("this array is handed over where it is; copy it on the other side")
+        if stream != LEGACY_STREAM:
+            with self.session.waiting():
+                self.session.device.synchronise()  # the consumer goes on in another order than ours
+        kind, number = self.__dlpack_device__()
+        shared = dlpack.Shared(self.address, kind, number, self.dtype, self.shape, None)
+        return dlpack.capsule(shared, self)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.session.device.kind, self.session.device.number
+
+
+# ---- what others have on the device --------------------------------------------------------------
+
+
+def is_foreign(value: Any) -> bool:
+    """Whether a value says of itself that it lies in the memory of a device."""
+    if isinstance(value, (DeviceArray, np.ndarray, np.generic, type)):
+        return False
+    return hasattr(value, "__cuda_array_interface__") or hasattr(value, "__dlpack_device__")
+
+
+def imported(value: Any, session: Session) -> DeviceArray | np.ndarray:
+    """Another library's array where it lies; a NumPy array for one in the memory of this machine.
+
+    Raises `errors.ArgumentError` for memory of another device, or not in row-major order.
+    """
+    device = session.device
+    interface = getattr(value, "__cuda_array_interface__", None)
+    if interface is not None and device.kind == dlpack.CUDA:
+        return _by_interface(value, interface, session)
+    kind, _ = value.__dlpack_device__()
+    if kind == dlpack.CPU and device.kind != dlpack.CPU:
+        return np.from_dlpack(value)
+    stream = LEGACY_STREAM if kind == dlpack.CUDA else None
+    capsule = value.__dlpack__(stream=stream) if stream else value.__dlpack__()
+    shared = dlpack.read(capsule)
+    is_here = shared.device_kind in (device.kind, dlpack.CUDA_MANAGED)
+    if not is_here or shared.device_number != device.number:
+        raise errors.ArgumentError(
+            f"an argument lies on device {shared.device_number} (DLPack's kind"
+            f" {shared.device_kind}), and the step runs on {device.name}; move it there"
+        )
+    _expect_plain(shared.shape, shared.strides)
+    owner = (capsule, value)
+    return DeviceArray(session, shared.address, shared.shape, shared.dtype, owner, value)
+
+
+def _by_interface(value: Any, interface: dict[str, Any], session: Session) -> DeviceArray:
+    shape = tuple(interface["shape"])
+    dtype = np.dtype(interface["typestr"])
+    strides = interface.get("strides")
+    if strides is not None:
+        strides = tuple(stride // dtype.itemsize for stride in strides)
+    _expect_plain(shape, strides)
+    if interface.get("mask") is not None:
+        raise errors.ArgumentError("an argument has a mask, which graphc does not know; fill it in")
+    stream = interface.get("stream")
+    if stream not in (None, LEGACY_STREAM):
+        session.device.wait_for(stream)
+    return DeviceArray(session, interface["data"][0], shape, dtype, value, value)
+
+
+def _expect_plain(shape: tuple[int, ...], strides: tuple[int, ...] | None) -> None:
+    step = 1
+    for size, stride in zip(reversed(shape), reversed(strides or ()), strict=False):
+        if size > 1 and stride != step and 0 not in shape:
+            raise errors.ArgumentError(
+                f"an argument of shape {shape} is a view with strides {strides}, not in row-major"
+                " order; pass a contiguous copy of it"
+            )
+        step *= size

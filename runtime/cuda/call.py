@@ -1,0 +1,202 @@
+"""One call of a step on a device: where its arguments and results are.
+
+Recordings hold for the addresses that they were made with.  So that these are the same from one
+call to the next, each large argument that comes from this machine and each large result has a
+`Slot`, and what is small (a learning rate, a loss) passes through boxes of the step's own: what
+becomes of the loss of one step then does not matter to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphc.ir import Type
+from graphc.runtime.cuda.arrays import DeviceArray
+from graphc.runtime.cuda.code import STATUS_BYTES, Code, all_items
+from graphc.runtime.cuda.device_kernel import VECTOR_BYTES
+from graphc.runtime.cuda.memory import Block, Slot
+from graphc.runtime.cuda.session import Session
+from graphc.runtime.program import Fail, Program, Repeat, Root
+
+SMALL = 64
+"""Bytes up to which a value passes through a box."""
+NUMBER_BYTES = VECTOR_BYTES
+"""The numbers in `Memory.numbers` are so far apart: each is where an argument might be."""
+
+
+class Box(NamedTuple):
+    """One block for small values, each at an offset of its own."""
+
+    offsets: dict[Root, int]
+    nbytes: int
+
+
+def make_box(roots: Sequence[Root], start: int = 0) -> Box:
+    offsets, at = {}, start
+    for root in roots:
+        if root.nbytes <= SMALL:
+            offsets[root] = at
+            at += -(-max(root.nbytes, 1) // VECTOR_BYTES) * VECTOR_BYTES
+    return Box(offsets, at)
+
+
+class Memory:
+    """What a step keeps on the device between calls.
+
+    arena, workspace  of its kernels
+    constants         one block for each
+    numbers           the address of 0, 1, 2, ..., `NUMBER_BYTES` apart: counters of loops and the
+                      numbers of checks
+    inbox, outbox     small arguments and results; the inbox begins with the status of checks
+    arguments, results  slots of the large ones
+    """
+
+    def __init__(self, session: Session, program: Program, code: Code, arena_bytes: int):
+        pool = session.pool
+        results = [root for root in program.results if root is not None]
+        self.in_box = make_box(program.arguments, STATUS_BYTES)
+        self.out_box = make_box(results)
+        self.blocks = [
+            pool.take(arena_bytes),
+            pool.take(code.workspace_bytes),
+            pool.take(self.in_box.nbytes),
+            pool.take(self.out_box.nbytes),
+            uploaded(session, numbers(program)),
+        ]
+        places = [block.address for block in self.blocks]
+        self.arena, self.workspace, self.inbox, self.outbox, self.numbers = places
+        self.status = self.inbox
+        self.held = [uploaded(session, dense.array) for dense in program.constants]
+        self.constants = [block.address for block in self.held]
+        large = [r for r in (*program.arguments, *results) if r.nbytes > SMALL]
+        self.slots = {root: Slot(pool, int(root.nbytes)) for root in large}
+
+
+def uploaded(session: Session, array: np.ndarray) -> Block:
+    """A block that holds what an array does."""
+    block = session.pool.take(array.nbytes)
+    if array.size:
+        session.device.upload(block.address, np.ascontiguousarray(array))
+    return block
+
+
+def numbers(program: Program) -> np.ndarray:
+    """0, 1, 2, ..., as many as counters and checks need, one every `NUMBER_BYTES`."""
+    items = list(all_items(program.items))
+    lengths = [i.length for i in items if isinstance(i, Repeat) and i.counter is not None]
+    checks = 1 + len(program.checks) if any(isinstance(i, Fail) for i in items) else 0
+    table = np.zeros((max([*lengths, checks], default=0), NUMBER_BYTES // 8), np.int64)
+    table[:, 0] = np.arange(len(table))
+    return table
+
+
+class Copy(NamedTuple):
+    """So many bytes from one place of the device to another."""
+
+    target: int
+    source: int
+    nbytes: int
+
+
+class Given:
+    """The arguments of one call, on the device."""
+
+    def __init__(
+        self,
+        session: Session,
+        memory: Memory,
+        program: Program,
+        arguments: Sequence[np.ndarray | DeviceArray],
+    ):
+        self.session = session
+        self.memory = memory
+        self.updated = program.updated
+        self.arguments = arguments
+        self.addresses: dict[Root, int] = {}
+        self.blocks: list[Block] = []
+        self.inbox = np.zeros(memory.in_box.nbytes, np.uint8)
+        self.is_used = bool(program.checks)
+        moved = [self.place(root, arguments[root.number]) for root in program.arguments]
+        if self.is_used:
+            session.device.upload(memory.inbox, self.inbox)
+        for target, source, nbytes in filter(None, moved):
+            session.device.copy(target, source, nbytes)
+
+    def place(self, root: Root, array: np.ndarray | DeviceArray) -> Copy | None:
+        """Settle where an argument is; a copy that is to be made once the inbox is there."""
+        offset = self.memory.in_box.offsets.get(root)
+        if isinstance(array, DeviceArray):
+            return self.place_on_device(root, array, offset)
+        if offset is not None:
+            self.addresses[root] = self.memory.inbox + offset
+            self.is_used = True
+            self.inbox[offset : offset + root.nbytes] = array.reshape(-1).view(np.uint8)
+            return None
+        self.addresses[root] = self.slot(root)
+        self.session.device.upload(self.addresses[root], array)
+        return None
+
+    def place_on_device(self, root: Root, array: DeviceArray, offset: int | None) -> Copy | None:
+        """Where it is, if code can read it there: what is small may be anywhere next time, and
+        another library's array may begin at any address."""
+        is_aligned = array.address % VECTOR_BYTES == 0
+        is_fine = is_aligned and (offset is None or root.number in self.updated)
+        if is_fine or not root.nbytes:
+            self.addresses[root] = array.address
+            return None
+        here = self.slot(root) if offset is None else self.memory.inbox + offset
+        self.addresses[root] = here
+        return Copy(here, array.address, array.nbytes)
+
+    def slot(self, root: Root) -> int:
+        block = self.memory.slots[root].take()
+        self.blocks.append(block)
+        return block.address
+
+    def bring_back(self) -> None:
+        """Copy what was assigned to arrays that lie elsewhere."""
+        for root, address in self.addresses.items():
+            if root.number not in self.updated or not root.nbytes:
+                continue
+            array = self.arguments[root.number]
+            if isinstance(array, np.ndarray):
+                self.session.read(array, address)
+            elif array.address != address:
+                self.session.device.copy(array.address, address, array.nbytes)
+
+
+class Made:
+    """The results of one call, on the device."""
+
+    def __init__(self, session: Session, memory: Memory, results: Sequence[Root]):
+        self.session = session
+        self.memory = memory
+        self.results = results
+        self.addresses: dict[Root, int] = {}
+        self.blocks: dict[Root, Block] = {}
+        for root in results:
+            offset = memory.out_box.offsets.get(root)
+            if offset is None:
+                self.blocks[root] = memory.slots[root].take()
+                self.addresses[root] = self.blocks[root].address
+            else:
+                self.addresses[root] = memory.outbox + offset
+
+    def arrays(self, types: Sequence[Type]) -> list[DeviceArray]:
+        """The results as arrays of these types, the small ones out of their box."""
+        box = self.memory.out_box
+        small: Any = None
+        if box.nbytes:
+            small = self.session.pool.take(box.nbytes)
+            self.session.device.copy(small.address, self.memory.outbox, box.nbytes)
+        found = []
+        for root, type in zip(self.results, types, strict=True):
+            if root in self.blocks:
+                owner, address = self.blocks[root], self.blocks[root].address
+            else:
+                owner, address = small, small.address + box.offsets[root]
+            found.append(DeviceArray(self.session, address, type.shape, type.numpy_dtype, owner))
+        return found

@@ -1,0 +1,143 @@
+"""What a program becomes for a device: one module with the functions of all its kernels."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from graphc import errors
+from graphc.ir import NUMPY_DTYPES, TAPE, Lit, Type, all_eqns
+from graphc.runtime.cuda.device_kernel import DeviceKernel, Launches
+from graphc.runtime.cuda.module import DeviceModule
+from graphc.runtime.kernel import Access, Buffer, Compute, Kernel, Load, Name, Store
+from graphc.runtime.program import Call, Fail, Item, Program, Root, parts
+
+STATUS_BYTES = 16
+"""The number of the first check that failed, and the value that it names."""
+
+
+class Prepared(NamedTuple):
+    """A kernel as it is launched: its functions, one after the other, and how many bytes each of
+    their arguments points to."""
+
+    functions: tuple[DeviceKernel, ...]
+    sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Code:
+    """The code of a step, for any device.
+
+    text      LLVM IR of the device functions
+    launches  what running each call means, by the call's identity
+    check     what notes a check that failed; no functions where the program has no checks
+    workspace_bytes  the working memory that the kernels use in turn
+    """
+
+    text: str
+    launches: dict[int, Prepared]
+    check: Prepared
+    workspace_bytes: int
+
+    def functions(self, call: Call) -> tuple[DeviceKernel, ...]:
+        return self.launches[id(call)].functions
+
+    @property
+    def has_status(self) -> bool:
+        return bool(self.check.functions)
+
+    def names(self) -> list[str]:
+        """The functions, each once."""
+        every = (*self.launches.values(), self.check)
+        return list(dict.fromkeys(f.name for prepared in every for f in prepared.functions))
+
+
+def make_code(program: Program, flags: str = "") -> Code:
+    """The device code of a program.
+
+    Raises `errors.DeviceOperationError` with the user's line for what no device can run.
+    """
+    items = list(all_items(program.items))
+    has_checks = any(isinstance(item, Fail) for item in items)
+    module = DeviceModule(flags, has_status=has_checks)
+    calls = [item for item in items if isinstance(item, Call)]
+    made = [_added(module, call) for call in calls]
+    pairs = zip(calls, made, strict=True)
+    launches = {id(call): _prepared(call.kernel, m, has_checks) for call, m in pairs}
+    check = Prepared((), ())
+    if has_checks:
+        check = _prepared(CHECK, module.add(CHECK, _CHECK_ROOTS), has_checks)
+    workspace = max((m.workspace_bytes for m in made), default=0)
+    return Code(module.text, launches, check, workspace)
+
+
+def _added(module: DeviceModule, call: Call) -> Launches:
+    try:
+        return module.add(call.kernel, call.roots)
+    except errors.DeviceOperationError as error:
+        raise errors.DeviceOperationError(str(error), next(iter(lines_of(call)), None)) from None
+
+
+def _prepared(kernel: Kernel, launches: Launches, has_status: bool) -> Prepared:
+    sizes = [int(b.size) * element_bytes(b.dtype) for b in kernel.buffers]
+    sizes += [launches.workspace_bytes, *([STATUS_BYTES] if has_status else [])]
+    return Prepared(launches.kernels, tuple(sizes))
+
+
+def element_bytes(dtype: str) -> int:
+    """Bytes of an element in memory; a tape is an address."""
+    return 8 if dtype == TAPE.dtype else NUMPY_DTYPES[dtype].itemsize
+
+
+def all_items(items: Sequence[Item]) -> Iterator[Item]:
+    """The items of a program, those inside others too."""
+    for item in items:
+        yield item
+        yield from itertools.chain.from_iterable(map(all_items, parts(item)))
+
+
+def lines_of(call: Call) -> list[object]:
+    """The user's lines that a call comes from, in order, each once."""
+    if call.eqn is None:
+        return []
+    body = call.eqn.attrs.get("body")
+    eqns = [call.eqn, *(all_eqns(body) if body is not None else ())]
+    return list(dict.fromkeys(eqn.loc for eqn in eqns if eqn.loc is not None))
+
+
+# ---- checks --------------------------------------------------------------------------------------
+
+
+_FAILED, _VALUE, _NUMBER = Name(0, "bool"), Name(1, "i64"), Name(2, "i64")
+_STATUS = Name(3, "i64")
+_NONE = Lit(0, Type("i64"))
+
+CHECK = Kernel(
+    "check",
+    (),
+    (
+        Buffer("failed", "bool", 1, "in"),
+        Buffer("value", "i64", 1, "in"),
+        Buffer("number", "i64", 1, "in"),
+        Buffer("status", "i64", 2, "out"),
+    ),
+    (
+        Load(_FAILED, Access(0, 0, ())),
+        Load(_VALUE, Access(1, 0, ())),
+        Load(_NUMBER, Access(2, 0, ())),
+        Compute(_STATUS, "where", (_FAILED, _NUMBER, _NONE)),
+        Store(Access(3, 1, ()), _VALUE),
+        Store(Access(3, 0, ()), _STATUS),
+    ),
+)
+"""status = (number if the check failed else 0, value).  Like every function, it does nothing once a
+check has failed."""
+
+_CHECK_ROOTS = (
+    Root("slice", 0, "bool", 1),
+    Root("slice", 1, "i64", 8),
+    Root("slice", 2, "i64", 8),
+    Root("slice", 3, "i64", STATUS_BYTES),
+)

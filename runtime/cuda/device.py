@@ -1,0 +1,91 @@
+"""What the runtime needs of a device, whichever it is.
+
+Two things are devices: a GPU (`driver.py`), and this machine, which runs the same kernels thread by
+thread (`host.py`).  Everything else in this folder deals with a `Device` and knows neither.
+
+Work is put on one queue and done in order.  `upload`, `copy`, `launch` and `replay` may return
+before it is done; `download` and `synchronise` wait for all that was put there before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import numpy as np
+
+from graphc.runtime.cuda.device_kernel import DeviceKernel
+
+
+class OutOfMemory(Exception):
+    """The device has no block of that size left."""
+
+
+class Fault(Exception):
+    """The device failed at what it was told to do, now or before."""
+
+
+class Recording(Protocol):
+    """Work that was recorded, to be done again and again."""
+
+    def close(self) -> None:
+        """Let go of what the device holds for it."""
+
+
+class Device(Protocol):
+    """A device, its memory as addresses, and its queue.
+
+    name        what it is called
+    number      which one it is among those of its kind
+    capability  what code it runs: (9, 0) is sm_90
+    kind        what DLPack calls devices of this kind: 2 for CUDA, 1 for this machine
+    is_lost     whether it has stopped, and its memory is gone
+    """
+
+    name: str
+    number: int
+    capability: tuple[int, int]
+    kind: int
+    is_lost: bool
+
+    def allocate(self, nbytes: int) -> int:
+        """The address of `nbytes` > 0 bytes, aligned to 256.  Raises `OutOfMemory`."""
+
+    def free(self, address: int) -> None:
+        """Give back what `allocate` gave, once the work before is done."""
+
+    def upload(self, address: int, array: np.ndarray) -> None:
+        """Copy a contiguous array to the device; it may be changed once this returns."""
+
+    def download(self, array: np.ndarray, address: int) -> None:
+        """Fill a contiguous array from the device.  Raises `Fault`."""
+
+    def copy(self, target: int, source: int, nbytes: int) -> None:
+        """Copy within the device."""
+
+    def load(self, text: str, names: Sequence[str]) -> dict[str, Any]:
+        """The functions of LLVM IR by name, ready to be launched for as long as the dict lives."""
+
+    def launch(
+        self, function: Any, kernel: DeviceKernel, pointers: Sequence[int], sizes: Sequence[int]
+    ) -> None:
+        """Run a function on pointers to so many bytes.  Raises `Fault`."""
+
+    def record(self) -> AbstractContextManager[list[Recording]]:
+        """Record what is launched and copied in the block, without doing it.
+
+        The list holds the recording once the block has ended.
+        """
+
+    def replay(self, recording: Any) -> None:
+        """Do what was recorded, as one piece of work."""
+
+    def synchronise(self) -> None:
+        """Wait for the queue.  Raises `Fault`."""
+
+    def wait_for(self, stream: int) -> None:
+        """Begin what follows after the work that a foreign stream holds now."""
+
+    def reset(self) -> Device:
+        """The device anew, in place of this one, which has stopped."""

@@ -1,0 +1,136 @@
+"""Arrays in and out as DLPack capsules: the memory is shared, nothing is copied.
+
+The structures are those of the DLPack standard, which producers and consumers agree on.  A capsule
+that nobody took frees its tensor itself; one that was taken is renamed and freed by its taker.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+CPU, CUDA, CUDA_MANAGED = 1, 2, 13
+_CODES = {"i": 0, "u": 1, "f": 2, "c": 5, "b": 6}
+_KINDS = {code: kind for kind, code in _CODES.items()}
+_NAME = b"dltensor"
+
+
+class _Tensor(ctypes.Structure):
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("device_kind", ctypes.c_int32),
+        ("device_number", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    )
+
+
+_Deleter = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+class _Managed(ctypes.Structure):
+    _fields_ = (("tensor", _Tensor), ("context", ctypes.c_void_p), ("deleter", _Deleter))
+
+
+class Shared(NamedTuple):
+    """What a capsule says of its memory; `strides` are in elements, None for row-major order."""
+
+    address: int
+    device_kind: int
+    device_number: int
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    strides: tuple[int, ...] | None
+
+
+# ---- reading a capsule ---------------------------------------------------------------------------
+
+_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+    ("PyCapsule_GetPointer", ctypes.pythonapi)
+)
+
+
+def read(capsule: Any) -> Shared:
+    """What a capsule holds, which must stay alive as long as its memory is used.
+
+    Raises `ValueError` for what is no capsule of a tensor, and `TypeError` for elements that NumPy
+    has no dtype for.
+    """
+    address = _pointer(capsule, _NAME)
+    tensor = _Managed.from_address(address).tensor
+    kind = _KINDS.get(tensor.code)
+    if kind is None or tensor.lanes != 1 or tensor.bits % 8:
+        raise TypeError(f"elements of DLPack's code {tensor.code} with {tensor.bits} bits")
+    dtype = np.dtype(f"{kind}{tensor.bits // 8}")
+    shape = tuple(tensor.shape[i] for i in range(tensor.ndim))
+    strides = tuple(tensor.strides[i] for i in range(tensor.ndim)) if tensor.strides else None
+    start = (tensor.data or 0) + tensor.byte_offset
+    return Shared(start, tensor.device_kind, tensor.device_number, dtype, shape, strides)
+
+
+# ---- making one ----------------------------------------------------------------------------------
+
+_kept: dict[int, Any] = {}
+"""What each tensor that is out there needs: its structures, and the owner of its memory."""
+
+
+def _forget(address: int) -> None:
+    _kept.pop(address, None)
+
+
+_deleter = _Deleter(_forget)
+
+
+_is_valid = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p)(
+    ("PyCapsule_IsValid", ctypes.pythonapi)
+)
+_address_in = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)(
+    ("PyCapsule_GetPointer", ctypes.pythonapi)
+)
+_Destructor = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)
+_new: Callable[..., Any] = ctypes.PYFUNCTYPE(
+    ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, _Destructor
+)(("PyCapsule_New", ctypes.pythonapi))
+
+
+def _drop(capsule: int) -> None:
+    # The capsule is dying: it is dealt with as an address, so that no reference to it is made.
+    if _is_valid(capsule, _NAME):
+        _forget(_address_in(capsule, _NAME))
+
+
+_destructor = _Destructor(_drop)
+
+
+def capsule(shared: Shared, owner: Any) -> Any:
+    """A capsule of memory that `owner` keeps alive.  Raises `BufferError` for an unknown dtype."""
+    code = _CODES.get(shared.dtype.kind)
+    if code is None:
+        raise BufferError(f"DLPack has no elements of dtype {shared.dtype}")
+    rank = len(shared.shape)
+    shape = (ctypes.c_int64 * max(rank, 1))(*shared.shape)
+    managed = _Managed()
+    managed.tensor = _Tensor(
+        shared.address or None,
+        shared.device_kind,
+        shared.device_number,
+        rank,
+        code,
+        8 * shared.dtype.itemsize,
+        1,
+        ctypes.cast(shape, ctypes.POINTER(ctypes.c_int64)),
+        None,
+        0,
+    )
+    managed.deleter = _deleter
+    address = ctypes.addressof(managed)
+    _kept[address] = (managed, shape, owner)
+    return _new(address, _NAME, _destructor)

@@ -1,0 +1,248 @@
+"""An NVIDIA GPU, by the driver's own interface (the package `cuda-bindings`).
+
+Nothing else in graphc knows that interface, and nothing imports it before a step is to run.  The
+device's primary context is used, which torch, CuPy, numba and JAX share, so that their arrays are
+ours as well.  Work goes to the default stream, in order with theirs; it is recorded on a stream of
+its own, because the default one cannot be recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from graphc import errors
+from graphc.runtime.cuda.device import Fault, OutOfMemory
+from graphc.runtime.cuda.device_kernel import DeviceKernel
+from graphc.runtime.cuda.dlpack import CUDA
+from graphc.runtime.cuda.ptx_cache import ARCHITECTURES, architecture_for, cached_ptx
+
+DEFAULT_STREAM = 0
+LOG_BYTES = 4096
+DYNAMIC_SHARED_BYTES = 0
+"""Functions declare what they need."""
+
+LOST = frozenset(
+    {
+        "CUDA_ERROR_ECC_UNCORRECTABLE",
+        "CUDA_ERROR_HARDWARE_STACK_ERROR",
+        "CUDA_ERROR_ILLEGAL_ADDRESS",
+        "CUDA_ERROR_ILLEGAL_INSTRUCTION",
+        "CUDA_ERROR_INVALID_ADDRESS_SPACE",
+        "CUDA_ERROR_INVALID_PC",
+        "CUDA_ERROR_LAUNCH_FAILED",
+        "CUDA_ERROR_LAUNCH_TIMEOUT",
+        "CUDA_ERROR_MISALIGNED_ADDRESS",
+    }
+)
+"""The errors after which a context does nothing any more."""
+
+
+def open_device(number: int = 0) -> CudaDevice:
+    """A GPU of this machine.
+
+    Raises `errors.MissingLibraryError`, `errors.NoDriverError` or `errors.NoDeviceError`, which say
+    what is missing.
+    """
+    try:
+        from cuda.bindings import driver
+    except ImportError:
+        raise errors.MissingLibraryError(
+            'target="cuda" needs the package cuda-bindings; install it with'
+            " pip install 'graphc-compiler[cuda]'"
+        ) from None
+    return CudaDevice(driver, number)
+
+
+class CudaDevice:
+    """A GPU.  `driver` is the module `cuda.bindings.driver`."""
+
+    kind = CUDA
+
+    def __init__(self, driver: Any, number: int = 0):
+        self._driver = driver
+        self.number = number
+        self.is_lost = False
+        self._start()
+        device = self._do("cuDeviceGet", number)
+        raw = self._do("cuDeviceGetName", 128, device)
+        self.name = bytes(raw).split(b"\0")[0].decode()
+        self._device = device
+        attribute = driver.CUdevice_attribute
+        self.capability = (
+            self._attribute(attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR),
+            self._attribute(attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR),
+        )
+        architecture = architecture_for(self.capability)
+        if architecture is None:
+            raise _no_device(
+                f"{self.name} is of compute capability {'.'.join(map(str, self.capability))}, older"
+                f" than {min(ARCHITECTURES) / 10}"
+            )
+        self._architecture = architecture
+        self._context = self._do("cuDevicePrimaryCtxRetain", device)
+        self._enter()
+        flag = driver.CUstream_flags.CU_STREAM_NON_BLOCKING
+        self._recorder = self._do("cuStreamCreate", int(flag))
+        self._stream: Any = DEFAULT_STREAM
+
+    def _start(self) -> None:
+        """Initialise the driver, or say why there is none to initialise."""
+        try:
+            (status,) = self._driver.cuInit(0)
+        except (RuntimeError, ImportError, OSError):  # no library of that name
+            raise errors.NoDriverError(
+                'target="cuda": this machine has no NVIDIA driver (libcuda was not found); install'
+                ' the driver, or use target="cpu"'
+            ) from None
+        if status == self._driver.CUresult.CUDA_ERROR_NO_DEVICE:
+            raise _no_device("the driver sees no GPU")
+        if status != self._driver.CUresult.CUDA_SUCCESS:
+            raise errors.NoDriverError(
+                f"the NVIDIA driver does not start ({self._described(status)}); see whether"
+                ' nvidia-smi works, or use target="cpu"'
+            )
+        count = self._do("cuDeviceGetCount")
+        if self.number >= count:
+            raise _no_device(f"the driver sees {count} GPUs")
+
+    def _attribute(self, attribute: Any) -> int:
+        return int(self._do("cuDeviceGetAttribute", attribute, self._device))
+
+    # ---- calling the driver ----------------------------------------------------------------------
+
+    def _do(self, name: str, *arguments: Any) -> Any:
+        """The result of one of the driver's functions.  Raises `Fault` and `OutOfMemory`."""
+        status, *results = getattr(self._driver, name)(*arguments)
+        if status == self._driver.CUresult.CUDA_SUCCESS:
+            return results[0] if len(results) == 1 else results
+        if status == self._driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
+            raise OutOfMemory
+        self.is_lost = self.is_lost or getattr(status, "name", "") in LOST
+        raise Fault(self._described(status))
+
+    def _described(self, status: Any) -> str:
+        failed, text = self._driver.cuGetErrorString(status)
+        name = getattr(status, "name", str(status))
+        return name if failed or not text else f"{name}, {text.decode()}"
+
+    def _enter(self) -> None:
+        """Make the context that of this thread: whoever ran before may have chosen another."""
+        self._do("cuCtxSetCurrent", self._context)
+
+    # ---- memory ----------------------------------------------------------------------------------
+
+    def allocate(self, nbytes: int) -> int:
+        self._enter()
+        return int(self._do("cuMemAlloc", nbytes))
+
+    def free(self, address: int) -> None:
+        self._enter()
+        self._do("cuMemFree", address)
+
+    def upload(self, address: int, array: np.ndarray) -> None:
+        self._enter()
+        # From memory that is not pinned the driver copies before it returns.
+        self._do("cuMemcpyHtoDAsync", address, array.ctypes.data, array.nbytes, self._stream)
+
+    def download(self, array: np.ndarray, address: int) -> None:
+        self._enter()
+        self._do("cuMemcpyDtoHAsync", array.ctypes.data, address, array.nbytes, self._stream)
+        self._do("cuStreamSynchronize", self._stream)
+
+    def copy(self, target: int, source: int, nbytes: int) -> None:
+        self._enter()
+        self._do("cuMemcpyDtoDAsync", target, source, nbytes, self._stream)
+
+    # ---- code ------------------------------------------------------------------------------------
+
+    def load(self, text: str, names: Sequence[str]) -> dict[str, Any]:
+        self._enter()
+        module = self._module(cached_ptx(text, self._architecture))
+        functions = {n: self._do("cuModuleGetFunction", module, n.encode()) for n in names}
+        functions[""] = module  # which lives as long as its functions
+        return functions
+
+    def _module(self, code: str) -> Any:
+        option = self._driver.CUjit_option
+        log = bytearray(LOG_BYTES)
+        options = [
+            option.CU_JIT_ERROR_LOG_BUFFER,
+            option.CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
+        ]
+        image = code.encode() + b"\0"
+        try:
+            return self._do("cuModuleLoadDataEx", image, len(options), options, [log, LOG_BYTES])
+        except Fault as fault:
+            said = bytes(log).split(b"\0")[0].decode(errors="replace").strip()
+            raise Fault(f"{fault}; {said}" if said else str(fault)) from None
+
+    def launch(
+        self, function: Any, kernel: DeviceKernel, pointers: Sequence[int], sizes: Sequence[int]
+    ) -> None:
+        self._enter()
+        values = np.array(pointers, np.uint64)
+        table = values.ctypes.data + 8 * np.arange(len(values), dtype=np.uint64)
+        shape = (kernel.grid, 1, 1, kernel.block, 1, 1, DYNAMIC_SHARED_BYTES)
+        self._do("cuLaunchKernel", function, *shape, self._stream, table.ctypes.data, 0)
+
+    # ---- recording -------------------------------------------------------------------------------
+
+    @contextmanager
+    def record(self) -> Iterator[list[Any]]:
+        self._enter()
+        mode = self._driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        recordings: list[Any] = []
+        self._do("cuStreamBeginCapture", self._recorder, mode)
+        self._stream = self._recorder
+        try:
+            yield recordings
+        finally:
+            self._stream = DEFAULT_STREAM
+            graph = self._do("cuStreamEndCapture", self._recorder)
+        recordings.append(_CudaGraph(self, graph))
+
+    def replay(self, recording: Any) -> None:
+        self._enter()
+        self._do("cuGraphLaunch", recording.executable, DEFAULT_STREAM)
+
+    # ---- waiting ---------------------------------------------------------------------------------
+
+    def synchronise(self) -> None:
+        self._enter()
+        self._do("cuStreamSynchronize", DEFAULT_STREAM)
+
+    def wait_for(self, stream: int) -> None:
+        self._enter()
+        flags = int(self._driver.CUevent_flags.CU_EVENT_DISABLE_TIMING)
+        event = self._do("cuEventCreate", flags)
+        try:
+            self._do("cuEventRecord", event, stream)
+            self._do("cuStreamWaitEvent", DEFAULT_STREAM, event, 0)
+        finally:
+            self._do("cuEventDestroy", event)
+
+    def reset(self) -> CudaDevice:
+        self._driver.cuDevicePrimaryCtxReset(self._device)
+        return CudaDevice(self._driver, self.number)
+
+
+class _CudaGraph:
+    """A recording, ready to be launched."""
+
+    def __init__(self, device: CudaDevice, graph: Any):
+        self._device = device
+        self.executable = device._do("cuGraphInstantiate", graph, 0)
+        device._do("cuGraphDestroy", graph)
+
+    def close(self) -> None:
+        self._device._do("cuGraphExecDestroy", self.executable)
+
+
+def _no_device(what: str) -> errors.NoDeviceError:
+    return errors.NoDeviceError(
+        f'target="cuda": {what}; see nvidia-smi and CUDA_VISIBLE_DEVICES, or use target="cpu"'
+    )

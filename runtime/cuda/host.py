@@ -1,0 +1,134 @@
+"""This machine in place of a GPU: the same kernels, thread by thread, on memory of this machine.
+
+It is slow and runs everything else for real: memory, launches, recordings, arrays, errors.  What a
+step does on a GPU is tested with it where there is none.
+
+>>> import numpy as np, graphc as gc
+>>> from graphc.runtime.cuda.current import use
+>>> from graphc.runtime.cuda.host import HostDevice
+>>> with use(HostDevice()):
+...     y = gc.compile(lambda x: np.exp(x) * 2.0, target="cuda")(np.zeros(3))
+...     np.asarray(y)
+array([2., 2., 2.])
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from graphc import errors
+from graphc.runtime.cuda.device import Fault, OutOfMemory
+from graphc.runtime.cuda.device_kernel import DeviceKernel
+from graphc.runtime.cuda.dlpack import CPU
+from graphc.runtime.cuda.emulation import EmulatedModule
+from graphc.runtime.cuda.memory import ALIGNMENT
+
+
+class _Work:
+    """What was recorded."""
+
+    def __init__(self) -> None:
+        self.items: list[Any] = []
+        self.is_open = True
+
+    def close(self) -> None:
+        self.is_open = False
+        self.items.clear()
+
+
+class HostDevice:
+    """A device that is this machine, with at most `limit` bytes of memory.
+
+    Counts what it was told to do: `launches`, `replays`, `uploads`, `downloads`.
+    """
+
+    name = "the emulated device"
+    number = 0
+    capability = (8, 0)
+    kind = CPU
+
+    def __init__(self, limit: int = 1 << 40):
+        self.limit = limit
+        self.is_lost = False
+        self.blocks: dict[int, np.ndarray] = {}
+        self.launches = self.replays = self.uploads = self.downloads = 0
+        self._work: _Work | None = None
+
+    def allocate(self, nbytes: int) -> int:
+        if nbytes + sum(block.nbytes for block in self.blocks.values()) > self.limit:
+            raise OutOfMemory
+        block = np.full(nbytes + ALIGNMENT, 0xA5, np.uint8)
+        address = block.ctypes.data + -block.ctypes.data % ALIGNMENT
+        self.blocks[address] = block
+        return address
+
+    def free(self, address: int) -> None:
+        del self.blocks[address]
+
+    def upload(self, address: int, array: np.ndarray) -> None:
+        self.uploads += 1
+        ctypes.memmove(address, array.ctypes.data, array.nbytes)
+
+    def download(self, array: np.ndarray, address: int) -> None:
+        self.downloads += 1
+        ctypes.memmove(array.ctypes.data, address, array.nbytes)
+
+    def copy(self, target: int, source: int, nbytes: int) -> None:
+        ctypes.memmove(target, source, nbytes)
+
+    def load(self, text: str, names: Sequence[str]) -> dict[str, Any]:
+        return dict.fromkeys(names, EmulatedModule(text)) if names else {}
+
+    def launch(
+        self, function: Any, kernel: DeviceKernel, pointers: Sequence[int], sizes: Sequence[int]
+    ) -> None:
+        work = partial(self._launch, function, kernel, tuple(pointers), tuple(sizes))
+        if self._work is not None:
+            self._work.items.append(work)
+        else:
+            work()
+
+    def _launch(
+        self,
+        module: EmulatedModule,
+        kernel: DeviceKernel,
+        pointers: Sequence[int],
+        sizes: Sequence[int],
+    ) -> None:
+        self.launches += 1
+        try:
+            module.launch(kernel, pointers, zip(pointers, sizes, strict=True))
+        except errors.DeviceFaultError as error:
+            self.is_lost = True
+            raise Fault(str(error)) from None
+
+    @contextmanager
+    def record(self) -> Iterator[list[Any]]:
+        recordings: list[Any] = []
+        self._work = _Work()
+        try:
+            yield recordings
+            recordings.append(self._work)
+        finally:
+            self._work = None
+
+    def replay(self, recording: Any) -> None:
+        assert recording.is_open
+        self.replays += 1
+        for work in recording.items:
+            work()
+
+    def synchronise(self) -> None:
+        """Nothing is ever left to do."""
+
+    def wait_for(self, stream: int) -> None:
+        """Nothing is ever left to do."""
+
+    def reset(self) -> HostDevice:
+        return HostDevice(self.limit)

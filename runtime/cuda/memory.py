@@ -1,0 +1,118 @@
+"""Memory of a device, kept to be used again.
+
+Asking a device for memory takes longer than most kernels.  A block that is let go waits for the
+next that needs its size; as all work is done in order, it may be used again at once.  Who had a
+block before is given it again where it is free (`Slot`), so that a step that is called again and
+again finds the same addresses, for which it has recordings.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterable
+
+from graphc import errors
+from graphc.runtime.cuda.device import Device, OutOfMemory
+
+ALIGNMENT = 256
+"""Bytes: what a device aligns its own blocks to."""
+
+
+class Block:
+    """Memory of a device for as long as this object lives."""
+
+    __slots__ = ("__weakref__", "_pool", "address", "size")
+
+    def __init__(self, pool: Pool, address: int, size: int):
+        self._pool = pool
+        self.address = address
+        self.size = size
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            self._pool.take_back(self.address, self.size)
+
+
+class Pool:
+    """The blocks of one device."""
+
+    def __init__(self, device: Device):
+        self._device = device
+        self._idle: dict[int, dict[int, None]] = {}
+        self._lock = threading.RLock()  # a block may die while another is taken
+        self.bytes_used = 0
+        self.bytes_idle = 0
+
+    def take(self, nbytes: int, wanted: Iterable[int] = ()) -> Block:
+        """A block of at least `nbytes`, at one of the `wanted` addresses if there is one.
+
+        Raises `errors.DeviceMemoryError` where the device has none left.
+        """
+        size = rounded(nbytes)
+        with self._lock:
+            waiting = self._idle.get(size)
+            if waiting:
+                address = next((a for a in wanted if a in waiting), next(reversed(waiting)))
+                del waiting[address]
+                self.bytes_idle -= size
+            else:
+                address = self._allocate(size)
+            self.bytes_used += size
+            return Block(self, address, size)
+
+    def _allocate(self, size: int) -> int:
+        try:
+            return self._device.allocate(size)
+        except OutOfMemory:
+            self.release()
+        try:
+            return self._device.allocate(size)
+        except OutOfMemory:
+            raise errors.DeviceMemoryError(
+                f"{self._device.name} has no {size} bytes left ({self.bytes_used} bytes are held by"
+                " arrays and steps of this process); let go of results that are no longer needed,"
+                " donate arguments, or pass smaller batches"
+            ) from None
+
+    def take_back(self, address: int, size: int) -> None:
+        with self._lock:
+            self._idle.setdefault(size, {})[address] = None
+            self.bytes_used -= size
+            self.bytes_idle += size
+
+    def release(self) -> None:
+        """Give all idle blocks back to the device."""
+        with self._lock:
+            idle, self._idle, self.bytes_idle = self._idle, {}, 0
+            for addresses in idle.values():
+                for address in addresses:
+                    self._device.free(address)
+
+
+class Slot:
+    """Takes a block for the same purpose again and again, one that it had before if it can."""
+
+    __slots__ = ("_before", "_nbytes", "_pool")
+
+    def __init__(self, pool: Pool, nbytes: int):
+        self._pool = pool
+        self._nbytes = nbytes
+        self._before: deque[int] = deque(maxlen=MEMORY)
+
+    def take(self) -> Block:
+        block = self._pool.take(self._nbytes, self._before)
+        if block.address not in self._before:
+            self._before.append(block.address)
+        return block
+
+
+MEMORY = 4
+"""So many blocks a slot remembers."""
+
+
+def rounded(nbytes: int) -> int:
+    """The size of the block for `nbytes`: at most an eighth larger, so that sizes are few."""
+    grain = max(ALIGNMENT, 1 << max(nbytes.bit_length() - 4, 0))
+    return -(-max(nbytes, 1) // grain) * grain

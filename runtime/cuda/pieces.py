@@ -1,0 +1,181 @@
+"""A program in pieces: what can be recorded and replayed as one, and what the host decides between.
+
+The host has to look at a value where a condition chooses what runs next, and to take part where a
+function outside of the program is called or a tape grows.  Everything between two such places is a
+straight run of launches, loops of a known length unrolled.  A device takes a straight run as one
+piece of work: a step without such places is one launch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from graphc.runtime.program import (
+    Branch,
+    Call,
+    Fail,
+    Item,
+    Place,
+    Program,
+    Repeat,
+    Root,
+)
+
+MOST_CALLS = 4096
+"""The longest straight run: a recording takes memory for each launch in it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Straight:
+    """Calls, checks and loops of known length, in order.
+
+    `moving` are the roots that they use whose memory is not the same in every run, `set` those
+    that have memory only after them.
+    """
+
+    items: tuple[Item, ...]
+    moving: tuple[Root, ...]
+    sets: tuple[Root, ...]
+    calls: int
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """A conditional."""
+
+    branch: Branch
+    then: tuple[Piece, ...]
+    otherwise: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Repeated:
+    """A loop that is not part of a straight run."""
+
+    repeat: Repeat
+    test: tuple[Piece, ...]
+    body: tuple[Piece, ...]
+
+
+Piece = Straight | Chosen | Repeated | Item
+
+
+@dataclass(frozen=True)
+class _Cutter:
+    fixed: frozenset[Root]
+    most: int
+
+    def pieces(self, items: Sequence[Item]) -> tuple[Piece, ...]:
+        return tuple(self._pieces(items))
+
+    def _pieces(self, items: Sequence[Item]) -> Iterator[Piece]:
+        run: list[Item] = []
+        calls = 0
+        for item in items:
+            count = straight_calls(item, self.most)
+            if run and (count is None or calls + count > self.most):
+                yield self._straight(run, calls)
+                run, calls = [], 0
+            if count is None:
+                yield self._apart(item)
+            else:
+                run.append(item)
+                calls += count
+        if run:
+            yield self._straight(run, calls)
+
+    def _apart(self, item: Item) -> Piece:
+        match item:
+            case Branch(then=then, otherwise=otherwise):
+                return Chosen(item, self.pieces(then), self.pieces(otherwise))
+            case Repeat(test=test, body=body):
+                return Repeated(item, self.pieces(test), self.pieces(body))
+        return item
+
+    def _straight(self, run: Sequence[Item], calls: int) -> Straight:
+        used = dict.fromkeys(root for item in run for root in roots_of(item))
+        made = tuple(root for item in run for root in made_by(item))
+        moving = tuple(r for r in used if r not in self.fixed and r not in made)
+        return Straight(tuple(run), moving, made, calls)
+
+
+def cut(program: Program, most: int = MOST_CALLS) -> tuple[Piece, ...]:
+    """The pieces of a program, in order."""
+    turning = {root for item in _all(program.items) for root in _turning(item)}
+    roots = {root for item in _all(program.items) for root in roots_of(item)}
+    fixed = {root for root in roots if root.kind in ("arena", "constant") and root not in turning}
+    return _Cutter(frozenset(fixed), most).pieces(program.items)
+
+
+def count_runs(pieces: Sequence[Piece]) -> int:
+    """How many straight runs there are, those in branches and loops too."""
+    count = 0
+    for piece in pieces:
+        match piece:
+            case Straight():
+                count += 1
+            case Chosen(then=first, otherwise=second) | Repeated(test=first, body=second):
+                count += count_runs(first) + count_runs(second)
+    return count
+
+
+def straight_calls(item: Item, most: int = MOST_CALLS) -> int | None:
+    """How many launches an item is that needs no host, None for one that does."""
+    match item:
+        case Call() | Fail():
+            return 1
+        case Repeat(body=body, predicate=None, length=length):
+            inside = [straight_calls(held, most) for held in body]
+            total = sum(count for count in inside if count is not None) * int(length)
+            return None if None in inside or total > most else total
+    return None
+
+
+def roots_of(item: Item) -> Iterator[Root]:
+    """The memory that an item names, and what is in it."""
+    match item:
+        case Call(roots=roots):
+            yield from roots
+        case Fail(failed=failed, value=value):
+            yield failed.root
+            yield value.root
+        case Branch(predicate=Place(root=root)):
+            yield root
+        case Repeat():
+            yield from (*item.blocks, *item.following)
+            yield from (part.whole for part in item.slices)
+            for held in (*item.test, *item.body):
+                yield from roots_of(held)
+
+
+def made_by(item: Item) -> Iterator[Root]:
+    """The roots that have memory only once the item runs."""
+    match item:
+        case Branch(choices=choices):
+            yield from (choice.root for choice in choices)
+        case Repeat():
+            yield from (root for root, _ in item.results)
+            yield from (part.root for part in item.slices)
+            if item.counter is not None:
+                yield item.counter
+            for held in (*item.test, *item.body):
+                yield from made_by(held)
+
+
+def _turning(item: Item) -> Iterator[Root]:
+    """The memory that is not always at one place, or not at its own."""
+    if isinstance(item, Repeat):
+        yield from (*item.blocks, *item.following)
+        if item.counter is not None:
+            yield item.counter
+
+
+def _all(items: Sequence[Item]) -> Iterator[Item]:
+    for item in items:
+        yield item
+        match item:
+            case Branch(then=then, otherwise=otherwise):
+                yield from _all((*then, *otherwise))
+            case Repeat(test=test, body=body):
+                yield from _all((*test, *body))

@@ -1,0 +1,336 @@
+"""One run of a step on a device: the pieces of its program, in order.
+
+A straight run is launched kernel by kernel the first time that it sees its memory, is recorded the
+second time, and replayed from then on.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphc.ops import external
+from graphc.runtime.cuda.call import NUMBER_BYTES, Memory
+from graphc.runtime.cuda.code import Code, Prepared, element_bytes
+from graphc.runtime.cuda.device import Recording
+from graphc.runtime.cuda.pieces import Chosen, Piece, Repeated, Straight
+from graphc.runtime.cuda.session import Session
+from graphc.runtime.cuda.tape_memory import TapeMemory, WrongRecord
+from graphc.runtime.failures import failure
+from graphc.runtime.llvm.emit_tapes import WRONG_RECORD
+from graphc.runtime.plan import Arena
+from graphc.runtime.program import (
+    Call,
+    Fail,
+    Foreign,
+    Item,
+    Place,
+    Pop,
+    Program,
+    Push,
+    Repeat,
+    Root,
+)
+
+MOST_RECORDINGS = 8
+"""Of one straight run: for so many sets of addresses."""
+PATIENCE = 64
+"""A recording that was not used in so many runs makes room for another."""
+
+Addresses = dict[Root, int]
+
+
+class Recorded(NamedTuple):
+    """A straight run for given addresses, and where the roots that it sets are then."""
+
+    recording: Recording
+    sets: Addresses
+
+
+@dataclass
+class Recordings:
+    """The recordings of one straight run, by the addresses of the memory that moves."""
+
+    known: dict[tuple[int, ...], Recorded] = field(default_factory=dict)
+    seen: dict[tuple[int, ...], None] = field(default_factory=dict)
+    used: dict[tuple[int, ...], int] = field(default_factory=dict)
+    runs: int = 0
+
+    def find(self, key: tuple[int, ...]) -> Recorded | None:
+        self.runs += 1
+        found = self.known.get(key)
+        if found is not None:
+            self.used[key] = self.runs
+        return found
+
+    def is_due(self, key: tuple[int, ...]) -> bool:
+        """Whether it is time to record for these addresses: they come again, and there is room."""
+        if key not in self.seen:
+            self.seen[key] = None
+            if len(self.seen) > PATIENCE:
+                del self.seen[next(iter(self.seen))]
+            return False
+        if len(self.known) < MOST_RECORDINGS:
+            return True
+        oldest = min(self.used, key=self.used.__getitem__)
+        if self.runs - self.used[oldest] < PATIENCE:
+            return False
+        self.drop(oldest)
+        return True
+
+    def keep(self, key: tuple[int, ...], recorded: Recorded) -> None:
+        self.known[key] = recorded
+        self.used[key] = self.runs
+
+    def drop(self, key: tuple[int, ...]) -> None:
+        del self.used[key]
+        self.known.pop(key).recording.close()
+
+
+class Loaded(NamedTuple):
+    """A step on one device: its functions by name, its memory, what was recorded of it."""
+
+    session: Session
+    functions: dict[str, Any]
+    memory: Memory
+    recordings: dict[Straight, Recordings]
+
+
+class Runner:
+    """Runs the pieces of a program with given addresses of its arguments and results."""
+
+    def __init__(
+        self, program: Program, plan: Arena, code: Code, loaded: Loaded, outside: Addresses
+    ):
+        self.program = program
+        self.plan = plan
+        self.code = code
+        self.session = loaded.session
+        self.device = loaded.session.device
+        self.functions = loaded.functions
+        self.memory = loaded.memory
+        self.recordings = loaded.recordings
+        self.addresses = outside
+        self.tapes = TapeMemory(loaded.session)
+
+    def run(self, pieces: Sequence[Piece]) -> None:
+        """Everything.  Raises what a failed check says, and `errors.DeviceFaultError`."""
+        self.pieces(pieces)
+        self.stop_if_failed()
+
+    def pieces(self, pieces: Sequence[Piece]) -> None:
+        for piece in pieces:
+            match piece:
+                case Straight():
+                    self.straight(piece)
+                case Chosen():
+                    self.choose(piece)
+                case Repeated():
+                    self.repeat(piece)
+                case _:
+                    self.stop_if_failed()
+                    self.apart(piece)
+
+    # ---- where things are ------------------------------------------------------------------------
+
+    def address(self, root: Root) -> int:
+        known = self.addresses.get(root)
+        if known is not None:
+            return known
+        if root.kind == "arena":
+            return self.memory.arena + self.plan.offsets[root]
+        assert root.kind == "constant", f"{root} has no memory here"
+        return self.memory.constants[root.number]
+
+    def place(self, place: Place) -> int:
+        return self.address(place.root) + int(place.layout.offset) * itemsize(place.root)
+
+    # ---- straight runs ---------------------------------------------------------------------------
+
+    def straight(self, piece: Straight) -> None:
+        if piece.calls < 2:
+            self.directly(piece.items)
+            return
+        known = self.recordings.setdefault(piece, Recordings())
+        key = tuple([self.address(root) for root in piece.moving])
+        found = known.find(key)
+        if found is None and known.is_due(key):
+            found = self.record(piece)
+            known.keep(key, found)
+        if found is None:
+            self.directly(piece.items)
+            return
+        with self.session.running(piece.items, self.code):
+            self.device.replay(found.recording)
+        self.addresses.update(found.sets)
+
+    def record(self, piece: Straight) -> Recorded:
+        with (
+            self.session.running(piece.items, self.code),
+            self.device.record() as recording,
+        ):
+            self.directly(piece.items)
+        sets = {root: self.addresses[root] for root in piece.sets if root in self.addresses}
+        return Recorded(recording[0], sets)
+
+    def directly(self, items: Sequence[Item]) -> None:
+        for item in items:
+            match item:
+                case Call():
+                    self.call(item)
+                case Fail():
+                    self.check(item)
+                case Repeat():
+                    self.count(item, lambda repeat: self.directly(repeat.body))
+
+    def call(self, call: Call) -> None:
+        """Launch what a kernel became, one function after the other."""
+        pointers = [self.address(root) for root in call.roots]
+        with self.session.running((call,), self.code):
+            self.launch(self.code.launches[id(call)], pointers)
+
+    def launch(self, prepared: Prepared, pointers: Sequence[int]) -> None:
+        pointers = [*pointers, self.memory.workspace]
+        if self.code.has_status:
+            pointers.append(self.memory.status)
+        for function in prepared.functions:
+            self.device.launch(self.functions[function.name], function, pointers, prepared.sizes)
+
+    # ---- checks ----------------------------------------------------------------------------------
+
+    def check(self, fail: Fail) -> None:
+        """Note on the device whether the check failed, if none has before."""
+        number = self.memory.numbers + NUMBER_BYTES * (fail.number + 1)
+        status = self.memory.status
+        pointers = [self.place(fail.failed), self.place(fail.value), number, status]
+        with self.session.running((), self.code):
+            self.launch(self.code.check, pointers)
+
+    def stop_if_failed(self) -> None:
+        """Raise the exception of the first check that failed, waiting for the device to know."""
+        if not self.code.has_status:
+            return
+        status = np.empty(2, np.int64)
+        self.session.read(status, self.memory.status)
+        if status[0]:
+            raise failure(self.program, int(status[0]), int(status[1]))
+
+    # ---- conditionals ----------------------------------------------------------------------------
+
+    def holds(self, predicate: Place) -> bool:
+        answer = np.empty(1, np.uint8)
+        self.session.read(answer, self.place(predicate))
+        self.stop_if_failed()
+        return bool(answer[0])
+
+    def choose(self, chosen: Chosen) -> None:
+        branch = chosen.branch
+        is_then = self.holds(branch.predicate)
+        self.pieces(chosen.then if is_then else chosen.otherwise)
+        for choice in branch.choices:
+            root, offset = choice.then if is_then else choice.otherwise
+            self.addresses[choice.root] = self.address(root) + int(offset) * itemsize(root)
+
+    # ---- loops -----------------------------------------------------------------------------------
+
+    def repeat(self, repeated: Repeated) -> None:
+        repeat = repeated.repeat
+        if repeat.predicate is None:
+            self.count(repeat, lambda _: self.body(repeated))
+        else:
+            self.loop(repeat, lambda: self.enters(repeated), lambda: self.body(repeated))
+
+    def enters(self, repeated: Repeated) -> bool:
+        assert repeated.repeat.predicate is not None
+        self.pieces(repeated.test)
+        return self.holds(repeated.repeat.predicate)
+
+    def body(self, repeated: Repeated) -> None:
+        mark = self.tapes.mark()
+        self.pieces(repeated.body)
+        if repeated.repeat.is_forgetful:
+            self.tapes.release(mark)
+
+    def count(self, repeat: Repeat, body: Callable[[Repeat], None]) -> None:
+        """Run the body `length` times, with the slices of each iteration."""
+        indices = iter(range(repeat.length)[::-1] if repeat.reverse else range(repeat.length))
+
+        def enters() -> bool:
+            index = next(indices, None)
+            if index is not None:
+                self.point(repeat, index)
+            return index is not None
+
+        self.loop(repeat, enters, lambda: body(repeat))
+
+    def point(self, repeat: Repeat, index: int) -> None:
+        """Point the counter and the slices at what they are in this iteration."""
+        if repeat.counter is not None:
+            self.addresses[repeat.counter] = self.memory.numbers + NUMBER_BYTES * index
+        for part in repeat.slices:
+            elements = int(part.offset) + index * int(part.step)
+            whole = self.address(part.whole)
+            self.addresses[part.root] = whole + elements * itemsize(part.root)
+
+    def loop(self, repeat: Repeat, enters: Callable[[], bool], body: Callable[[], None]) -> None:
+        """Repeat; the blocks take turns.  Afterwards each of the results has an address."""
+        outside = dict(self.addresses)
+        current = [self.address(block) for block in repeat.blocks]
+        while True:
+            self.addresses.update(zip(repeat.blocks, current, strict=True))
+            if not enters():
+                break
+            body()
+            current = [self.address(root) for root in repeat.following]
+        self.addresses = outside
+        last = dict(zip(repeat.blocks, current, strict=True))
+        self.addresses.update((root, last[block]) for root, block in repeat.results)
+
+    # ---- what the host takes part in -------------------------------------------------------------
+
+    def apart(self, item: Item) -> None:
+        match item:
+            case Push():
+                values = [self.place(value) for value in item.values]
+                self.tapes.push(item, self.place(item.tape), values, self.address(item.out))
+            case Pop():
+                self.pop(item)
+            case Foreign():
+                self.foreign(item)
+
+    def pop(self, pop: Pop) -> None:
+        try:
+            places = self.tapes.pop(pop, self.place(pop.tape), self.address(pop.out))
+        except WrongRecord:
+            raise failure(self.program, WRONG_RECORD, None) from None
+        self.addresses.update(places)
+
+    def foreign(self, foreign: Foreign) -> None:
+        """Call a function of this machine on copies of its operands."""
+        operands = [self.host_copy(place) for place in foreign.operands]
+        results = [np.empty(place.root.nbytes, np.uint8) for place in foreign.results]
+        for operand, place in zip(operands, foreign.operands, strict=True):
+            if operand.size:
+                self.session.read(operand, self.place(place))
+        arrays = (*operands, *results)
+        kind = ctypes.c_int64 if foreign.checked else None
+        signature = ctypes.CFUNCTYPE(kind, *([ctypes.c_void_p] * len(arrays)))
+        function = signature(external.known(foreign.function).address())
+        status = function(*(array.ctypes.data for array in arrays))
+        if foreign.checked and status:
+            raise failure(self.program, foreign.number + 1, status)
+        for result, place in zip(results, foreign.results, strict=True):
+            if result.size:
+                self.device.upload(self.place(place), result)
+
+    def host_copy(self, place: Place) -> np.ndarray:
+        return np.empty(math.prod(map(int, place.layout.shape)) * itemsize(place.root), np.uint8)
+
+
+def itemsize(root: Root) -> int:
+    return element_bytes(root.dtype)

@@ -1,0 +1,106 @@
+"""A device in use: its memory, and what it was told to do, to name the kernel of a fault.
+
+A device does its work after it was told to, and says that something failed when it is next waited
+for.  Until then it is remembered what was put on its queue.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from graphc import errors
+from graphc.runtime.cuda.code import Code, lines_of
+from graphc.runtime.cuda.device import Device, Fault
+from graphc.runtime.cuda.memory import Pool
+from graphc.runtime.program import Call, Item, parts
+
+REMEMBERED = 64
+"""So many straight runs at most."""
+SHOWN = 4
+"""So many kernels are named; which of them it was a device does not say."""
+
+
+class Session:
+    """A device, the pool of its memory, and the lock that keeps the work of one step together."""
+
+    def __init__(self, device: Device):
+        self.device = device
+        self.pool = Pool(device)
+        self.lock = threading.RLock()
+        self._running: deque[tuple[Sequence[Item], Code]] = deque(maxlen=REMEMBERED)
+
+    @property
+    def is_lost(self) -> bool:
+        return self.device.is_lost
+
+    @contextmanager
+    def running(self, items: Sequence[Item], code: Code) -> Iterator[None]:
+        """What the block puts on the queue are these items.  Raises `errors.DeviceFaultError`."""
+        try:
+            yield
+        except Fault as fault:
+            raise self._error(fault, [(items, code)]) from None
+        self._running.append((items, code))
+
+    @contextmanager
+    def reporting(self) -> Iterator[None]:
+        """Whatever of the device fails in the block is an `errors.DeviceFaultError`."""
+        try:
+            yield
+        except Fault as fault:
+            raise self._error(fault, self._running) from None
+
+    def read(self, array: np.ndarray, address: int) -> None:
+        """Fill a contiguous array from the device, once all work is done.
+
+        Raises `errors.DeviceFaultError` where some of it was not.
+        """
+        with self.waiting():
+            self.device.download(array, address)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """The block waits for the queue."""
+        try:
+            yield
+        except Fault as fault:
+            raise self._error(fault, self._running) from None
+        self._running.clear()
+
+    def _error(
+        self, fault: Fault, ran: Sequence[tuple[Sequence[Item], Code]]
+    ) -> errors.DeviceFaultError:
+        """The exception for a fault that one of the kernels of these items met."""
+        calls = {id(call): (call, code) for items, code in ran for call in _calls(items)}
+        first = next((line for call, _ in calls.values() for line in lines_of(call)), None)
+        named = list(dict.fromkeys(_named(call, code) for call, code in calls.values()))
+        shown = named[:SHOWN]
+        if len(named) > SHOWN:
+            shown.append(f"{len(named) - SHOWN} more")
+        where = f" in {'one of ' * (len(named) > 1)}{', '.join(shown)}" if named else ""
+        return errors.DeviceFaultError(
+            f"{self.device.name}: {fault}{where}; arrays of this device may hold anything now, so"
+            " make them again.  CUDA_LAUNCH_BLOCKING=1 has the driver wait for each kernel, which"
+            " names it",
+            first,
+        )
+
+
+def _calls(items: Sequence[Item]) -> Iterator[Call]:
+    for item in items:
+        if isinstance(item, Call):
+            yield item
+        for part in parts(item):
+            yield from _calls(part)
+
+
+def _named(call: Call, code: Code) -> str:
+    functions = code.functions(call)
+    name = functions[0].name if functions else call.kernel.name
+    lines = ", ".join(map(str, lines_of(call)))
+    return f"kernel {name} ({lines})" if lines else f"kernel {name}"

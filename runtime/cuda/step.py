@@ -1,0 +1,136 @@
+"""A step for a device: planned and compiled anywhere, run where there is one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+
+from graphc import errors
+from graphc.ir import Eqn, Graph, Type
+from graphc.runtime.calling import Calling
+from graphc.runtime.code import FAST_MATH, Clock
+from graphc.runtime.cuda.arrays import DeviceArray
+from graphc.runtime.cuda.call import Given, Made, Memory
+from graphc.runtime.cuda.code import Code, all_items, make_code
+from graphc.runtime.cuda.current import current_session
+from graphc.runtime.cuda.pieces import cut
+from graphc.runtime.cuda.runner import Loaded, Runner
+from graphc.runtime.cuda.session import Session
+from graphc.runtime.llvm.emit_step import used_variables
+from graphc.runtime.plan import Arena, plan_arena
+from graphc.runtime.planner import make_program
+from graphc.runtime.program import Call, Program, Root
+
+
+class CudaStep:
+    """Device code for a fused graph.
+
+    Calling it with the arguments in order, arrays of the device or of this machine, gives the
+    results that are not updates, in order, as arrays of the device.  Updated arguments of the
+    device are written in place, those of this machine copied back.  Several threads may call it:
+    one runs after the other.
+    """
+
+    def __init__(self, graph: Graph, fastmath: bool = False):
+        clock = Clock()
+        self.program: Program = make_program(graph)
+        self.arena: Arena = plan_arena(self.program)
+        self.pieces = cut(self.program)
+        clock.end("plan")
+        self.code: Code = make_code(self.program, FAST_MATH if fastmath else "")
+        clock.end("emit")
+        self.stage_ms = clock.milliseconds
+        self.from_disk = False
+        self.text = self.code.text
+        self.nbytes = self.arena.nbytes + self.code.workspace_bytes
+        self._results = [root for root in self.program.results if root is not None]
+        self._types = [graph.outs[root.number].type for root in self._results]
+        self._used = _used_arguments(self.program)
+        self._loaded: Loaded | None = None
+        self._lock = threading.Lock()
+
+    def __call__(
+        self,
+        arguments: Sequence[np.ndarray | DeviceArray],
+        types: Sequence[Type] | None = None,
+    ) -> list[DeviceArray]:
+        """Run the step on contiguous arrays of the graph's types (of which nothing is checked).
+
+        types  what the results are arrays of, if not of the graph's types: complex numbers are
+               pairs to the graph
+        """
+        session = current_session()
+        if self.overlapping(arguments):
+            raise errors.OverlapError(
+                "an argument that is assigned to in place shares memory with another argument;"
+                " pass a copy of one of them"
+            )
+        with session.lock, session.reporting():
+            loaded = self.on(session)
+            given = Given(session, loaded.memory, self.program, arguments)
+            made = Made(session, loaded.memory, self._results)
+            runner = Runner(
+                self.program,
+                self.arena,
+                self.code,
+                loaded,
+                given.addresses | made.addresses,
+            )
+            runner.run(self.pieces)
+            given.bring_back()
+            return made.arrays(self._types if types is None else types)
+
+    def on(self, session: Session) -> Loaded:
+        """The step on a device, loaded when that is first needed."""
+        with self._lock:
+            if self._loaded is None or self._loaded.session is not session:
+                clock = Clock()
+                self._loaded = Loaded(
+                    session,
+                    session.device.load(self.code.text, self.code.names()),
+                    Memory(session, self.program, self.code, self.arena.nbytes),
+                    {},
+                )
+                clock.end("load")
+                self.stage_ms |= clock.milliseconds
+            return self._loaded
+
+    def overlapping(self, arguments: Sequence[np.ndarray | DeviceArray]) -> tuple[int, int] | None:
+        """An updated argument that shares memory of a device with another that the step uses."""
+        spans = {
+            root.number: (array.address, array.address + root.nbytes)
+            for root in self._used
+            if isinstance(array := arguments[root.number], DeviceArray)
+        }
+        for i in self.program.updated & spans.keys():
+            for j, (start, end) in spans.items():
+                if i != j and start < spans[i][1] and spans[i][0] < end:
+                    return i, j
+        return None
+
+    def native(self, calling: Calling) -> None:
+        """There is no entry in machine code: a device is told what to do from Python."""
+
+    def kernel_names(self) -> list[tuple[str, Eqn | None, Call]]:
+        """Each kernel that the step calls: its function's name, its equation, the call."""
+        calls = [item for item in all_items(self.program.items) if isinstance(item, Call)]
+        return [(name_of(self.code, call), call.eqn, call) for call in calls]
+
+
+def name_of(code: Code, call: Call) -> str:
+    """What a kernel is called: like its first function."""
+    functions = code.functions(call)
+    return functions[0].name if functions else call.kernel.name
+
+
+def _used_arguments(program: Program) -> list[Root]:
+    """The arguments that the step reads or writes."""
+    used = used_variables(program.graph)
+    params = program.graph.params
+    return [
+        root
+        for root in program.arguments
+        if root.nbytes and (root.number in program.updated or params[root.number] in used)
+    ]

@@ -1,0 +1,387 @@
+"""The GPU behind its driver, with a driver made up here: what it is told, what its errors become.
+
+Nothing here shows that a GPU does what it is told.
+"""
+
+from __future__ import annotations
+
+import builtins
+import ctypes
+import enum
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc import errors
+from graphc.runtime.cuda.current import current_session, use
+from graphc.runtime.cuda.device import Fault, OutOfMemory
+from graphc.runtime.cuda.device_kernel import DeviceKernel
+from graphc.runtime.cuda.dlpack import CUDA
+from graphc.runtime.cuda.driver import CudaDevice, open_device
+
+
+class Result(enum.IntEnum):
+    CUDA_SUCCESS = 0
+    CUDA_ERROR_OUT_OF_MEMORY = 2
+    CUDA_ERROR_NO_DEVICE = 100
+    CUDA_ERROR_INVALID_PTX = 218
+    CUDA_ERROR_ILLEGAL_ADDRESS = 700
+    CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES = 701
+
+
+class Option(enum.IntEnum):
+    CU_JIT_ERROR_LOG_BUFFER = 5
+    CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES = 6
+
+
+class Attribute(enum.IntEnum):
+    CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75
+    CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76
+
+
+class StreamFlags(enum.IntEnum):
+    CU_STREAM_NON_BLOCKING = 1
+
+
+class CaptureMode(enum.IntEnum):
+    CU_STREAM_CAPTURE_MODE_THREAD_LOCAL = 1
+
+
+class EventFlags(enum.IntEnum):
+    CU_EVENT_DISABLE_TIMING = 2
+
+
+RECORDER, CONTEXT = "recorder", "context"
+
+
+class Driver:
+    """What `cuda.bindings.driver` offers, on memory of this machine; `fails` maps a function's name
+    to what it gives."""
+
+    CUresult = Result
+    CUjit_option = Option
+    CUdevice_attribute = Attribute
+    CUstream_flags = StreamFlags
+    CUstreamCaptureMode = CaptureMode
+    CUevent_flags = EventFlags
+
+    def __init__(self, capability=(9, 0), count=1, **fails):
+        self.capability = capability
+        self.count = count
+        self.fails = fails
+        self.log = []
+        self.memory = {}
+
+    def __getattribute__(self, name):
+        found = super().__getattribute__(name)
+        if not name.startswith("cu"):
+            return found
+
+        def called(*arguments):
+            self.log.append((name, *arguments))
+            failed = self.fails.get(name, Result.CUDA_SUCCESS)
+            if failed:
+                return (failed, *[None] * RESULTS.get(name, 0))
+            given = found(*arguments)
+            return (Result.CUDA_SUCCESS,) if given is None else (Result.CUDA_SUCCESS, given)
+
+        return called
+
+    def calls(self, *names):
+        return [entry for entry in self.log if entry[0] in names]
+
+    def cuInit(self, flags): ...
+    def cuCtxSetCurrent(self, context): ...
+    def cuMemFree(self, address):
+        del self.memory[address]
+
+    def cuStreamSynchronize(self, stream): ...
+    def cuStreamBeginCapture(self, stream, mode): ...
+    def cuGraphDestroy(self, graph): ...
+    def cuGraphExecDestroy(self, graph): ...
+    def cuGraphLaunch(self, graph, stream): ...
+    def cuEventRecord(self, event, stream): ...
+    def cuStreamWaitEvent(self, stream, event, flags): ...
+    def cuEventDestroy(self, event): ...
+    def cuDevicePrimaryCtxReset(self, device): ...
+
+    def cuGetErrorString(self, status):
+        return b"what it means"
+
+    def cuDeviceGetCount(self):
+        return self.count
+
+    def cuDeviceGet(self, number):
+        return number
+
+    def cuDeviceGetName(self, size, device):
+        return b"A GPU\0\0\0"
+
+    def cuDeviceGetAttribute(self, attribute, device):
+        return self.capability[attribute - 75]
+
+    def cuDevicePrimaryCtxRetain(self, device):
+        return CONTEXT
+
+    def cuStreamCreate(self, flags):
+        return RECORDER
+
+    def cuMemAlloc(self, nbytes):
+        block = np.zeros(nbytes, np.uint8)
+        self.memory[block.ctypes.data] = block
+        return block.ctypes.data
+
+    def cuMemcpyHtoDAsync(self, target, source, nbytes, stream):
+        ctypes.memmove(target, source, nbytes)
+
+    cuMemcpyDtoHAsync = cuMemcpyDtoDAsync = cuMemcpyHtoDAsync
+
+    def cuModuleLoadDataEx(self, image, count, options, values):
+        return image
+
+    def cuModuleGetFunction(self, module, name):
+        assert b".entry " + name + b"(" in module
+        return name.decode()
+
+    def cuLaunchKernel(self, function, *rest):
+        *_, table, _ = rest
+        first = ctypes.c_uint64.from_address(table).value
+        self.first_argument = ctypes.c_uint64.from_address(first).value
+
+    def cuStreamEndCapture(self, stream):
+        return "graph"
+
+    def cuGraphInstantiate(self, graph, flags):
+        return "executable"
+
+    def cuEventCreate(self, flags):
+        return "event"
+
+
+RESULTS = dict.fromkeys(
+    ("cuMemAlloc", "cuModuleLoadDataEx", "cuDeviceGetCount", "cuStreamEndCapture"), 1
+)
+
+
+@pytest.fixture
+def driver():
+    return Driver()
+
+
+@pytest.fixture
+def gpu(driver):
+    return CudaDevice(driver)
+
+
+# ---- opening -------------------------------------------------------------------------------------
+
+
+def test_what_a_device_says_of_itself(gpu):
+    assert (gpu.name, gpu.number, gpu.capability, gpu.kind) == ("A GPU", 0, (9, 0), CUDA)
+
+
+def test_without_the_package(monkeypatch):
+    plain = builtins.__import__
+
+    def without(name, *rest):
+        if name.startswith("cuda"):
+            raise ImportError(name)
+        return plain(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(errors.MissingLibraryError, match=r"pip install .*\[cuda\]"):
+        open_device()
+
+
+def test_without_a_driver():
+    class NoDriver(Driver):
+        def cuInit(self, flags):
+            raise RuntimeError("no libcuda")
+
+    with pytest.raises(errors.NoDriverError, match='install the driver, or use target="cpu"'):
+        CudaDevice(NoDriver())
+
+
+@pytest.mark.parametrize(
+    ("driver", "error", "message"),
+    [
+        (Driver(cuInit=Result.CUDA_ERROR_NO_DEVICE), errors.NoDeviceError, "no GPU"),
+        (Driver(count=0), errors.NoDeviceError, "0 GPUs"),
+        (Driver(capability=(6, 1)), errors.NoDeviceError, "capability 6.1, older than 7.0"),
+        (
+            Driver(cuInit=Result.CUDA_ERROR_ILLEGAL_ADDRESS),
+            errors.NoDriverError,
+            "ILLEGAL_ADDRESS, what it means.*nvidia-smi",
+        ),
+    ],
+)
+def test_what_is_missing_is_named(driver, error, message):
+    with pytest.raises(error, match=message):
+        CudaDevice(driver)
+
+
+def test_a_call_without_a_gpu_fails_and_the_next_one_on_the_processor_does_not(monkeypatch):
+    monkeypatch.setattr("graphc.runtime.cuda.current._current.session", None)
+    monkeypatch.setattr(
+        "graphc.runtime.cuda.driver.open_device", lambda: CudaDevice(Driver(count=0))
+    )
+    function = gc.compile(lambda x: x * 2.0, target="cuda")
+    for _ in range(2):
+        with pytest.raises(errors.NoDeviceError):
+            function(np.ones(3))
+    with pytest.raises(errors.NoDeviceError):
+        gc.to_device(np.ones(3))
+    assert gc.compile(lambda x: x * 2.0)(np.ones(3)).tolist() == [2.0] * 3
+
+
+# ---- what it is told -----------------------------------------------------------------------------
+
+
+def test_memory_goes_there_and_back(gpu, driver):
+    address = gpu.allocate(64)
+    gpu.upload(address, np.arange(8.0))
+    gpu.copy(address + 8, address, 8)
+    back = np.empty(2)
+    gpu.download(back, address)
+    assert back.tolist() == [0.0, 0.0]
+    assert driver.log[-1] == ("cuStreamSynchronize", 0)
+    gpu.free(address)
+    assert not driver.memory
+
+
+def test_the_context_is_entered_before_everything(gpu, driver):
+    """Another library may have entered its own since."""
+    driver.log.clear()
+    gpu.upload(gpu.allocate(8), np.zeros(1))
+    assert [name for name, *_ in driver.log][::2] == ["cuCtxSetCurrent"] * 2
+
+
+def test_a_launch_passes_pointers_to_pointers(gpu, driver):
+    gpu.launch("f", DeviceKernel("f", 7, 128, 64), [0x1234, 0x5678], [8, 8])
+    (_, *where) = driver.calls("cuLaunchKernel")[0]
+    assert where[:9] == ["f", 7, 1, 1, 128, 1, 1, 0, 0]
+    assert driver.first_argument == 0x1234
+
+
+def test_what_is_recorded_goes_to_a_stream_of_its_own(gpu, driver):
+    with gpu.record() as recordings:
+        gpu.launch("f", DeviceKernel("f", 1, 32, 0), [1], [8])
+    assert driver.calls("cuLaunchKernel")[0][9] == RECORDER
+    gpu.replay(recordings[0])
+    assert driver.log[-1] == ("cuGraphLaunch", "executable", 0)
+    gpu.launch("f", DeviceKernel("f", 1, 32, 0), [1], [8])
+    assert driver.calls("cuLaunchKernel")[1][9] == 0
+    recordings[0].close()
+    assert driver.log[-1] == ("cuGraphExecDestroy", "executable")
+
+
+def test_an_error_ends_the_recording(gpu, driver):
+    driver.fails["cuLaunchKernel"] = Result.CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES
+    with pytest.raises(Fault), gpu.record():
+        gpu.launch("f", DeviceKernel("f", 1, 32, 0), [1], [8])
+    assert driver.calls("cuStreamEndCapture")
+    del driver.fails["cuLaunchKernel"]
+    gpu.launch("f", DeviceKernel("f", 1, 32, 0), [1], [8])
+    assert driver.calls("cuLaunchKernel")[1][9] == 0
+
+
+def test_a_foreign_stream_is_waited_for_on_the_device(gpu, driver):
+    gpu.wait_for(17)
+    names = ("cuEventRecord", "cuStreamWaitEvent", "cuEventDestroy")
+    assert driver.calls(*names) == [
+        ("cuEventRecord", "event", 17),
+        ("cuStreamWaitEvent", 0, "event", 0),
+        ("cuEventDestroy", "event"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("capability", "architecture"),
+    [((7, 0), 70), ((7, 2), 70), ((8, 0), 80), ((8, 9), 89), ((9, 0), 90), ((12, 0), 90)],
+)
+def test_code_is_for_the_device_or_an_older_one(capability, architecture):
+    driver = Driver(capability)
+    with use(CudaDevice(driver)):
+        gc.compile(lambda x: np.exp(x), target="cuda")(np.ones(3))
+    ((_, image, *_),) = driver.calls("cuModuleLoadDataEx")
+    assert f".target sm_{architecture}\n".encode() in image
+    assert image.endswith(b"\0")
+
+
+def test_a_step_is_launched_then_recorded_then_replayed():
+    driver = Driver()
+    with use(CudaDevice(driver)):
+        step = gc.compile(lambda x: np.cumsum(np.sort(x)), target="cuda")
+        x = gc.to_device(np.ones(30))
+        for _ in range(5):
+            y = step(x)
+    del y
+    names = [name for name, *_ in driver.calls("cuLaunchKernel", "cuGraphLaunch")]
+    launches = names.index("cuGraphLaunch")
+    assert names[-1] == "cuGraphLaunch"
+    assert names.count("cuGraphLaunch") >= 2
+    assert launches > 0
+
+
+# ---- errors --------------------------------------------------------------------------------------
+
+
+def test_no_memory_left(driver, gpu):
+    driver.fails["cuMemAlloc"] = Result.CUDA_ERROR_OUT_OF_MEMORY
+    with pytest.raises(OutOfMemory):
+        gpu.allocate(8)
+    with use(gpu), pytest.raises(errors.DeviceMemoryError, match="A GPU has no"):
+        gc.to_device(np.ones(3))
+
+
+def test_code_that_the_driver_refuses(driver, gpu):
+    driver.fails["cuModuleLoadDataEx"] = Result.CUDA_ERROR_INVALID_PTX
+    with use(gpu), pytest.raises(errors.DeviceFaultError, match="CUDA_ERROR_INVALID_PTX"):
+        gc.compile(lambda x: np.exp(x), target="cuda")(np.ones(3))
+
+
+def test_a_launch_that_fails_names_its_kernel_and_line(driver, gpu):
+    driver.fails["cuLaunchKernel"] = Result.CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES
+    with use(gpu) as session:
+        with pytest.raises(errors.DeviceFaultError, match=r"in kernel \w+ \(.*driver.py:\d+\)"):
+            gc.compile(lambda x: np.exp(x), target="cuda")(np.ones(3))
+        assert not session.is_lost
+
+
+def test_a_fault_that_shows_later_names_the_kernels_that_ran(driver, gpu):
+    with use(gpu):
+        y = gc.compile(lambda x: np.cumsum(np.sort(x)), target="cuda")(np.ones(3))
+        driver.fails["cuStreamSynchronize"] = Result.CUDA_ERROR_ILLEGAL_ADDRESS
+        with pytest.raises(
+            errors.DeviceFaultError, match=r"ILLEGAL_ADDRESS.* in one of kernel \w+ .*, kernel"
+        ):
+            np.asarray(y)
+
+
+def test_after_a_fault_the_device_is_started_anew(driver, gpu):
+    with use(gpu):
+        step = gc.compile(lambda x: x * 2.0, target="cuda")
+        y = step(np.ones(3))
+        driver.fails["cuStreamSynchronize"] = Result.CUDA_ERROR_ILLEGAL_ADDRESS
+        with pytest.raises(errors.DeviceFaultError):
+            np.asarray(y)
+        driver.fails.clear()
+        assert current_session().device is not gpu
+        assert driver.calls("cuDevicePrimaryCtxReset") == [("cuDevicePrimaryCtxReset", 0)]
+        np.asarray(step(np.ones(3)))
+        with pytest.raises(errors.ArgumentError, match="x was made on a device that has stopped"):
+            step(y)
+
+
+# ---- the real module -----------------------------------------------------------------------------
+
+
+def test_the_module_has_what_is_called():
+    real = pytest.importorskip("cuda.bindings.driver", reason="cuda-bindings is not installed")
+    for name in vars(Driver):
+        if name.startswith(("cu", "CU")):
+            assert hasattr(real, name), name
+    for kind in ("CUjit_option", "CUdevice_attribute", "CUstreamCaptureMode", "CUevent_flags"):
+        for member in getattr(Driver, kind):
+            assert getattr(getattr(real, kind), member.name).value == member.value

@@ -1,0 +1,97 @@
+"""What is recorded as one: programs cut where the host has to look at a value."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.runtime.cuda.pieces import Chosen, Repeated, Straight, count_runs, cut
+from graphc.runtime.planner import make_program
+from graphc.runtime.program import Foreign
+
+
+def pieces(function, *args, most=4096):
+    return cut(make_program(gc.compile(function).graph(*args, stage="fused")), most)
+
+
+def kinds(found):
+    return [type(piece) for piece in found]
+
+
+X = np.ones(5)
+
+
+def test_a_step_without_control_flow_is_one_run():
+    (run,) = pieces(lambda x: (np.exp(x).sum(), np.sort(x)), X)
+    assert run.calls == len(run.items) > 1
+    assert {root.kind for root in run.moving} <= {"argument", "result"}
+
+
+def test_a_loop_of_known_length_is_unrolled_into_its_run():
+    def function(xs):
+        total = 0.0
+        for i in range(40):
+            total = np.sin(total) + xs[i]
+        return total
+
+    (run,) = pieces(function, np.ones(40))
+    assert isinstance(run, Straight)
+    assert run.calls >= 40
+
+
+def test_a_long_loop_is_cut_into_runs():
+    def function(xs):
+        total = 0.0
+        for i in range(400):
+            total = np.sin(total) + xs[i]
+        return total
+
+    found = pieces(function, np.ones(400), most=100)
+    assert Repeated in kinds(found)
+    assert all(run.calls <= 100 for run in found if isinstance(run, Straight))
+
+
+def test_a_conditional_is_two_sides_between_runs():
+    def function(x):
+        s = np.exp(x).sum()
+        y = x * 2.0 if s > 1.0 else x - 1.0
+        return np.cumsum(y)
+
+    found = pieces(function, X)
+    assert kinds(found) == [Straight, Chosen, Straight]
+    assert count_runs(found) == 2 + len(found[1].then) + len(found[1].otherwise)
+
+
+def test_the_memory_that_a_branch_chose_moves():
+    def function(x, y):
+        z = x if x.sum() > 0 else y
+        return np.sort(z) * 2.0 + np.cumsum(z)
+
+    *_, run = pieces(function, X, X + 1.0)
+    assert "choice" in {root.kind for root in run.moving}
+
+
+def test_a_while_loop_is_repeated_by_the_host():
+    def function(x):
+        while x.sum() < 100.0:
+            x = np.sort(np.exp(x))
+        return x
+
+    (loop,) = [piece for piece in pieces(function, X) if isinstance(piece, Repeated)]
+    assert set(kinds(loop.test) + kinds(loop.body)) == {Straight}
+
+
+def test_a_function_of_this_machine_stands_alone():
+    def function(x):
+        print(x.sum())  # noqa: T201
+        return x * 2.0
+
+    assert Foreign in kinds(pieces(function, X))
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_runs_are_never_longer_than_they_may_be(most):
+    found = pieces(lambda x: np.cumsum(np.sort(np.cumsum(np.sort(x)))), X, most=most)
+    assert [run.calls <= most for run in found] == [True] * len(found)
+    assert sum(run.calls for run in found) == 4
