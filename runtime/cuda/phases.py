@@ -54,6 +54,8 @@ def phases_of(kernel: Kernel, roots: Sequence[Root]) -> Phases:
     for statement in kernel.body:
         if not isinstance(statement, PLAIN):
             phases.append(Phase(statement))
+        elif phases and _needs(statement, phases[-1].rest):
+            phases[-1] = phases[-1]._replace(rest=(*phases[-1].rest, statement))
         elif _is_repeatable(statement, roots, written):
             assert isinstance(statement, (Load, Compute, Index))
             again[statement.out.number] = statement
@@ -62,6 +64,12 @@ def phases_of(kernel: Kernel, roots: Sequence[Root]) -> Phases:
         else:
             phases.append(Phase(None, (statement,)))
     return Phases(tuple(phases), again, tuple(_kept(phases, again)))
+
+
+def _needs(statement: Statement, others: Sequence[Statement]) -> bool:
+    """Whether a statement reads a value that one of the others makes."""
+    made = {name.number for name in outer_names(others)}
+    return not made.isdisjoint(_read((statement,)))
 
 
 def _runs_alone(phase: Phase) -> bool:
