@@ -70,7 +70,7 @@ KINKS = {
     "median": "of the order that the values are in",
     "quantile": "of the order that the values are in",
     "percentile": "of the order that the values are in",
-    "norm": "NaN at 0 for the Euclidean norm",
+    "norm": "0 at 0 for the Euclidean norm",
     "interp": "of the piece to the right at a point",
     "eigh": "of vectors, equal eigenvalues mix as zero; the matrix counts as symmetric",
     "eigvalsh": "the matrix counts as symmetric",

@@ -1021,7 +1021,181 @@ LINALG: dict[str, Row] = {
     ),
 }
 
+
+def put(x: Any, how: Callable[..., Any], *args: Any) -> Any:
+    how(x := np.copy(x), *args)
+    return x
+
+
+PADDING: dict[str, Row] = {
+    "ends~": (
+        lambda x: [
+            np.pad(x, (2, 3), mode)
+            for mode in ("edge", "reflect", "symmetric", "wrap", "maximum", "minimum", "mean")
+        ],
+        (V,),
+    ),
+    "median~": (lambda x: np.pad(x, ((1, 0), (2, 1)), "median"), (M,)),
+    "lengths~": (lambda x: np.pad(x, ((1, 2), (2, 1)), "mean", stat_length=((2, 1), (3, 2))), (M,)),
+    "ramp~": (lambda x: np.pad(x, ((1, 3), (0, 2)), "linear_ramp", end_values=(2, -1)), (M,)),
+    "odd~": (
+        lambda x: [
+            np.pad(x, 2, "reflect", reflect_type="odd"),
+            np.pad(x, ((3, 1), (0, 2)), "symmetric", reflect_type="odd"),
+        ],
+        (M,),
+    ),
+    "int": (
+        lambda n: [np.pad(n, 2, mode) for mode in ("linear_ramp", "mean", "median", "maximum")],
+        (N,),
+    ),
+}
+POSITIONS: dict[str, Row] = {
+    "ravel_multi_index": (
+        lambda k, n: [
+            np.ravel_multi_index((k, k // 2), (4, 2)),
+            np.ravel_multi_index((k, k // 2), (4, 2), order="F"),
+            np.ravel_multi_index(n, (4, 5, 6), mode="wrap"),
+            np.ravel_multi_index(n, (4, 5, 6), mode=("clip", "wrap", "clip")),
+        ],
+        (K, N),
+    ),
+    "unravel_index": (
+        lambda k: [*np.unravel_index(5 * k, (4, 2, 3)), *np.unravel_index(k, (2, 3), order="F")],
+        (K,),
+    ),
+    "of diagonals~": (
+        lambda x, s: [
+            s[np.diag_indices_from(s)],
+            x[np.tril_indices_from(x, 1)],
+            x[np.triu_indices_from(x, -1)],
+        ],
+        (M, S),
+    ),
+    "ix_~": (lambda x, k: [x[np.ix_([0, 2], k)], x[np.ix_([True, False, True], k)]], (M, I2)),
+    "put~": (
+        lambda x, v: [
+            put(x, np.put, [0, 5, 2], v[:2]),
+            put(x, np.put, [1, 40], v, "clip"),
+            put(x, np.put, [1, 14], v, "wrap"),
+        ],
+        (M, V),
+    ),
+    "putmask~": (lambda x, v: [put(x, np.putmask, x > 0, v), put(x, np.putmask, B, 3)], (M, V)),
+    "place~": (lambda x, v: [put(x, np.place, x > 0, v[:3]), put(x, np.place, B, [4])], (M, V)),
+    "fill_diagonal~": (
+        lambda x, v: [
+            put(x, np.fill_diagonal, v[:2]),
+            put(np.reshape(x, (6, 2)), np.fill_diagonal, v[:3], True),
+            put(np.stack([x[:, :3]] * 3), np.fill_diagonal, 5.0),
+        ],
+        (M, V),
+    ),
+    "r_~": (
+        lambda x, v: [
+            np.r_[v, 0, v[::-1]],
+            np.r_[0:3, v, 1:2:4j],
+            np.r_["0,2", v, v],
+            np.r_["-1", x, x],
+            np.r_["0,2,0", v, v],
+            np.r_["1,3,0", v[:3], x],
+        ],
+        (M, V),
+    ),
+    "c_~": (lambda x, v: [np.c_[v, v], np.c_[v[:3], x, x], np.c_[v[:3], x].T @ v[:3]], (M, V)),
+    "r_ types": (lambda f, n: [np.r_[f[0], 1, 2.5], np.r_[f[0], n[0]], np.c_[n, n]], (F, N)),
+    "einsum_path~": (
+        lambda x: np.einsum("ij,kj->ik", x, x, optimize=np.einsum_path("ij,kj", x, x)[0]),
+        (M,),
+    ),
+}
+EDGES = np.linspace(-2.0, 2.0, 6)
+COUNTING: dict[str, Row] = {
+    "histogram2d": (
+        lambda v, w: [
+            *np.histogram2d(v, w, 4),
+            *np.histogram2d(v, w, [3, EDGES], density=True),
+            *np.histogram2d(v, w, (EDGES, EDGES), weights=w),
+            *np.histogram2d(v, w, EDGES, range=[[-1, 1], [0, 3]]),
+        ],
+        (V, W),
+    ),
+    "histogramdd": (
+        lambda m: [
+            np.histogramdd(m, 3)[0],
+            np.histogramdd(m, (2, 3, 1, 2), density=True)[0],
+            *np.histogramdd(m[:, :2], 4, range=((-1, 1), None))[1],
+        ],
+        (M,),
+    ),
+    "digitize": (
+        lambda v, e: [np.digitize(v, e[::-1]), np.digitize(v, e), np.digitize(e, e[::-1], True)],
+        (V, EDGES),
+    ),
+}
+ARGUMENTS: dict[str, Row] = {
+    "out by position~": (
+        lambda x: [
+            np.sum(x, 0, None, None, True),
+            x.sum(1, None, None, True),
+            np.mean(x, 1, None, None, True),
+            x.max(1, None, True),
+            np.std(x, 1, None, None, 1),
+            np.quantile(x, 0.3, 1, None, False, "linear", True),
+            np.median(x, 0, None, False, True),
+        ],
+        (M,),
+    ),
+    "out by position, given": (lambda x: [x.sum(0, None, o := np.zeros(4)), o], (M,)),
+    "axes of numbers~": (
+        lambda x: [np.sum(x[0, 0], axis=0), np.max(x[1, 2], axis=-1), x[0, 1].prod(axis=0)],
+        (M,),
+    ),
+    "several axes": (
+        lambda x: [np.size(x, (0, 2)), np.size(x, 1), np.apply_over_axes(np.sum, x, [0, 2])],
+        (X,),
+    ),
+    "average~": (
+        lambda x: [
+            np.average(x, (0, 1), x[:, :, 0]),
+            np.average(x, (2, 1), np.transpose(x[0])),
+            np.average(x, (0, 2), np.ones((2, 4)), keepdims=True),
+        ],
+        (X,),
+    ),
+    "zero copies": (lambda x: [np.tile(x, (2, 0)), np.tile(x, 0), np.repeat(x, 0)], (M,)),
+    "diff nothing": (lambda x: [np.diff(x, 0, 0), np.diff(x, 1, 0, np._NoValue, x[:1])], (M,)),
+    "linspace~": (
+        lambda x: [
+            *np.linspace(x[0], x[1], 5, retstep=True),
+            np.linspace(x[0], 1.0, 4, axis=1),
+            np.logspace(0.0, x[0], 3, base=np.array([2.0, 3.0, 4.0, 5.0]), axis=-1),
+        ],
+        (M,),
+    ),
+    "array_equal": (lambda x: [np.array_equal(x, x), np.array_equal(x, x, equal_nan=True)], (NAN,)),
+    "unwrap int": (
+        lambda k: [np.unwrap(k, period=4), np.unwrap(k, period=5), np.unwrap(k * 1.5, period=4)],
+        (K,),
+    ),
+    "casting": (lambda x: [np.vstack([x, x], dtype=np.float32, casting="unsafe")], (M,)),
+    "ndmin": (
+        lambda x: [np.array(x, ndmin=3), np.asarray(x, order="F"), np.zeros_like(x, int)],
+        (V,),
+    ),
+    "polyfit~": (lambda x, y: np.polyfit(x, y, 2, None, True)[0], (V, W)),
+    "poly~": (lambda v: [np.poly(v), np.poly(v[:1]), np.poly([v[0], 2.0])], (V,)),
+    "piecewise of a number": (
+        lambda y, c: np.piecewise(y[0], c, [lambda t: -t, lambda t: t]),
+        (V, np.array([False, True])),
+    ),
+}
+
 ALL = {
+    "padding": PADDING,
+    "positions": POSITIONS,
+    "counting": COUNTING,
+    "arguments": ARGUMENTS,
     "fourier": FOURIER,
     "linalg": LINALG,
     "indexing": INDEXING,

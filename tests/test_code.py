@@ -53,26 +53,32 @@ KERNELS = {
     "layer_norm": ([Type(F32, (B, 24)), *[Type(F32, (24,))] * 2], layer_norm, SIZES),
     "gelu": ([Type(F32, (B, 64))], gelu, SIZES),
     "transposed": ([Type(F32, (B, 40))], lambda x: transposed(x) + 1.0, SIZES),
-    "crossing": (
-        [Type(F32, (B, 40)), Type(F32, (40, B))], lambda x, y: transposed(x) * y, SIZES
-    ),
-    "outer": (
-        [Type(F32, (B,))], lambda x: spread(x, (B, B), 0) * spread(x, (B, B), 1), SIZES[:-1]
-    ),
+    "crossing": ([Type(F32, (B, 40)), Type(F32, (40, B))], lambda x, y: transposed(x) * y, SIZES),
+    "outer": ([Type(F32, (B,))], lambda x: spread(x, (B, B), 0) * spread(x, (B, B), 1), SIZES[:-1]),
     "scaled by the size": (
-        [X], lambda x: x * spread(number(x, "dimension", size=B * 3), x.shape), SIZES
+        [X],
+        lambda x: x * spread(number(x, "dimension", size=B * 3), x.shape),
+        SIZES,
     ),
     "concatenated": (
-        [X, Type(F32, (3, 10))], lambda x, y: exp(op("concatenate")(x, y, axis=0)), SIZES
+        [X, Type(F32, (3, 10))],
+        lambda x, y: exp(op("concatenate")(x, y, axis=0)),
+        SIZES,
     ),
     "without its first": (
-        [X], lambda x: exp(op("slice")(x, starts=(1, 0), sizes=(B - 1, 10), steps=(1, 1))), SIZES
+        [X],
+        lambda x: exp(op("slice")(x, starts=(1, 0), sizes=(B - 1, 10), steps=(1, 1))),
+        SIZES,
     ),
     "without two": (
-        [X], lambda x: exp(op("slice")(x, starts=(2, 0), sizes=(B - 2, 10), steps=(1, 1))), SIZES
+        [X],
+        lambda x: exp(op("slice")(x, starts=(2, 0), sizes=(B - 2, 10), steps=(1, 1))),
+        SIZES,
     ),
     "backwards": (
-        [X], lambda x: exp(op("slice")(x, starts=(B - 1, 9), sizes=(B, 10), steps=(-1, -1))), SIZES
+        [X],
+        lambda x: exp(op("slice")(x, starts=(B - 1, 9), sizes=(B, 10), steps=(-1, -1))),
+        SIZES,
     ),
     "flat": ([X], lambda x: exp(op("reshape")(x, shape=(10 * B,))), SIZES),
     "split": ([Type(F32, (B * 6,))], lambda x: total(op("reshape")(x, shape=(B, 6)), 0), SIZES),
@@ -84,25 +90,34 @@ KERNELS = {
     ),
     "rows by number": ([X, Type("i64", (5,))], lambda x, i: op("take")(x, i, axis=0), SIZES),
     "symbolic numbers": (
-        [Type(F32, (4, 10)), Type("i64", (B,))], lambda x, i: op("take")(x, i, axis=0), SIZES
+        [Type(F32, (4, 10)), Type("i64", (B,))],
+        lambda x, i: op("take")(x, i, axis=0),
+        SIZES,
     ),
     "added at": (
         [Type(F32, (4, 10)), Type("i64", (B,)), X],
-        lambda x, i, v: op("scatter_add")(x, i, v, axis=0), SIZES,
+        lambda x, i, v: op("scatter_add")(x, i, v, axis=0),
+        SIZES,
     ),
     "batch of products": (
-        [Type(F32, (B, 5, 9)), Type(F32, (B, 9, 7))], lambda x, y: op("matmul")(x, y), SIZES[:-2]
+        [Type(F32, (B, 5, 9)), Type(F32, (B, 9, 7))],
+        lambda x, y: op("matmul")(x, y),
+        SIZES[:-2],
     ),
     "heads": (
-        [Type(F32, (3, B, 8)), Type(F32, (3, 8, 20))], lambda x, y: op("matmul")(x, y), SIZES[:-1]
+        [Type(F32, (3, B, 8)), Type(F32, (3, 8, 20))],
+        lambda x, y: op("matmul")(x, y),
+        SIZES[:-1],
     ),
     "rows of rows": (
         [Type(F32, (B, 5, 9)), Type(F32, (9, 7))],
-        lambda x, y: op("matmul")(x, spread(y, (B, 9, 7), 1, 2)), SIZES[:-1]
+        lambda x, y: op("matmul")(x, spread(y, (B, 9, 7), 1, 2)),
+        SIZES[:-1],
     ),
     "two layers": (
         [Type(F32, (B, 20)), Type(F32, (20, 33)), Type(F32, (33,))],
-        lambda x, w, b: total(dense(x, w, b), 1), SIZES,
+        lambda x, w, b: total(dense(x, w, b), 1),
+        SIZES,
     ),
 }
 
@@ -154,7 +169,8 @@ def test_small_sizes_wake_no_thread() -> None:
 PRODUCTS = {
     "rows": lambda k, n: ([(B, k), (k, n)], lambda x, w: op("matmul")(x, w)),
     "rows, transposed weights": lambda k, n: (
-        [(B, n), (k, n)], lambda g, w: op("matmul")(g, transposed(w))
+        [(B, n), (k, n)],
+        lambda g, w: op("matmul")(g, transposed(w)),
     ),
     "inner": lambda k, n: ([(B, k), (B, n)], lambda x, g: op("matmul")(transposed(x), g)),
     "columns": lambda k, n: ([(n, k), (B, k)], lambda w, x: op("matmul")(w, transposed(x))),

@@ -236,3 +236,22 @@ def test_a_jacobian_traces_its_function_once() -> None:
 
     gc.trace(gc.jacobian(counted), X)
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("function", "wanted"), [(np.logaddexp, 0.25), (np.logaddexp2, 0.25 * np.log(2))]
+)
+def test_second_derivatives_where_both_operands_are_equal(function: Any, wanted: float) -> None:
+    """Their maximum has a kink there, their sum of exponentials has none."""
+    second = gc.compile(gc.grad(gc.grad(function)))
+    assert second(0.4, 0.4) == pytest.approx(wanted, rel=1e-12)
+    mixed = gc.compile(gc.grad(gc.grad(function), argnums=1))
+    assert mixed(0.4, 0.4) == pytest.approx(-wanted, rel=1e-12)
+
+
+@pytest.mark.parametrize("function", [np.linalg.norm, np.std, lambda x: np.linalg.norm(x[None])])
+def test_a_root_of_squares_that_are_all_zero_has_the_gradient_zero(function: Any) -> None:
+    x = np.zeros(3)
+    np.testing.assert_array_equal(gc.compile(gc.grad(function))(x), x)
+    assert gc.compile(lambda x, t: gc.jvp(function, (x,), (t,)))(x, np.ones(3)) == (0.0, 0.0)
+    assert np.isnan(gc.compile(function)(np.array([np.nan, 0.0])))

@@ -16,9 +16,7 @@ from graphc.runtime.llvm.edges import Line, edges, pieces
 from graphc.runtime.step import Step
 
 I64 = Type("i64")
-POSITION, SCALED, MOVED, BELOW, FROM, BOTH = (
-    Name(i, "i64" if i < 3 else "bool") for i in range(6)
-)
+POSITION, SCALED, MOVED, BELOW, FROM, BOTH = (Name(i, "i64" if i < 3 else "bool") for i in range(6))
 
 
 def body(scale: int, offset: int, limit: int) -> list[Index | Compute]:

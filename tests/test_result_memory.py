@@ -212,9 +212,7 @@ def test_copies_and_pickles():
         assert get_handler_name(other) != OURS
 
 
-USER = result_memory.Handler.from_buffer_copy(
-    result_memory.handler_of(result_memory.load().usual)
-)
+USER = result_memory.Handler.from_buffer_copy(result_memory.handler_of(result_memory.load().usual))
 """A handler of the user; it lives as long as any array."""
 USER.name = b"user"
 

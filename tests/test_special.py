@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 import scipy.special as sc
@@ -133,3 +134,17 @@ def test_functions_of_arrays() -> None:
 def test_polygamma_needs_its_order_while_tracing() -> None:
     with pytest.raises(errors.GraphcError):
         gc.compile(lambda n: sc.polygamma(n, 2.0))(np.array([1.0]))
+
+
+def test_the_derivative_of_digamma_left_of_zero() -> None:
+    """zeta(2, x) alone loses its digits there, and has none from -10 on."""
+    x = np.array([-20.7, -8.999, -4.5, -0.3, 0.2, 3.0])
+    with mpmath.workdps(30):
+        wanted = [float(mpmath.psi(1, value)) for value in x]
+    got = gc.grad(lambda x: np.sum(sc.digamma(x)))(x)
+    np.testing.assert_allclose(got, wanted, rtol=1e-11)
+
+
+def test_the_derivative_of_boxcox_at_the_power_zero() -> None:
+    got = gc.grad(lambda power: np.sum(sc.boxcox(np.array([0.5, 3.0]), power)))(np.zeros(2))
+    np.testing.assert_allclose(got, np.log([0.5, 3.0]) ** 2 / 2, rtol=1e-12)

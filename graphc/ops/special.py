@@ -15,7 +15,18 @@ import numpy as np
 from graphc import errors
 from graphc.build import Value
 from graphc.ir import FLOATS, Op
-from graphc.ops.elementwise import Rule, define, equal, exp, sign, square, where
+from graphc.ops.elementwise import (
+    Rule,
+    define,
+    equal,
+    exp,
+    less,
+    round,
+    sign,
+    sin,
+    square,
+    where,
+)
 
 TWO_OVER_ROOT_PI = 2.0 / math.sqrt(math.pi)
 
@@ -48,7 +59,17 @@ erfc = _define("erfc", lambda g, out, x: (-(g * exp(-square(x)) * TWO_OVER_ROOT_
 erfcx = _define("erfcx", lambda g, out, x: (g * (x * out * 2.0 - TWO_OVER_ROOT_PI),))
 erfinv: Op = _define("erfinv", lambda g, out, x: (g * exp(square(out)) * (1.0 / TWO_OVER_ROOT_PI),))
 zeta: Op = _define("zeta", _zeta_vjp, arity=2)
-digamma = _define("digamma", lambda g, out, x: (g * zeta(x.literal(2.0), x),))
+
+
+def _digamma_vjp(g: Value, out: Value, x: Value) -> tuple[Any, ...]:
+    """The trigamma function: zeta(2, x), reflected left of 0 (DLMF 5.15.6)."""
+    is_left = less(x, 0.0)
+    right = zeta(x.literal(2.0), where(is_left, 1.0 - x, x))
+    sine = sin((x - round(x)) * math.pi)
+    return (g * where(is_left, square(math.pi / where(is_left, sine, 1.0)) - right, right),)
+
+
+digamma = _define("digamma", _digamma_vjp)
 gammaln = _define("gammaln", lambda g, out, x: (g * digamma(x),))
 gamma = _define("gamma", lambda g, out, x: (g * out * digamma(x),))
 

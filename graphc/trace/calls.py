@@ -155,7 +155,7 @@ def _erf(x: Any) -> Any:
 
 def _isinstance(x: Any, kinds: Any) -> bool:
     """`isinstance` of the array or number that a traced value stands for."""
-    return isinstance(x, kinds) or isinstance(_example(x), kinds)
+    return isinstance(x, kinds) or (isinstance(x, Tracer) and isinstance(_example(x), kinds))
 
 
 def _example(x: Tracer) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 
 from graphc.ir import Loc
 from graphc.trace import branches, conditionals, loops, syntax, texts
+from graphc.trace.joiners import Joiner
 from graphc.trace.scope import is_tracing
 from graphc.trace.tracer import holds_tracer, lift
 from graphc.trace.user_code import is_user_code
@@ -46,7 +47,11 @@ def converted(function: Any, required: bool = False) -> Any:
 
 def indexed(value: Any) -> Any:
     """What to index in place of `value`: an ordinary array may meet a traced index."""
-    return _Table(value) if type(value) is np.ndarray and is_tracing() else value
+    if type(value) is np.ndarray:
+        return _Table(value) if is_tracing() else value
+    if (value is np.r_ or value is np.c_) and is_tracing():
+        return Joiner(value)
+    return value
 
 
 class _Table:

@@ -5,6 +5,9 @@ Functions are looked up in `numpy_table`, ufuncs in `ufuncs` and `numpy_ufuncs`,
 
 from __future__ import annotations
 
+import functools
+import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -36,16 +39,41 @@ def call_function(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     name = qualified_name(func)
     if func not in FUNCTIONS:
         raise unsupported(name)
-    out = kwargs.pop("out", None) if func in TAKES_OUT else None
+    out = None
+    if func in TAKES_OUT:
+        args, out = _without_out(args, kwargs, _place_of_out(func))
     result = call(name, FUNCTIONS[func], args, kwargs)
     return result if out is None else store_into(out, result)
 
 
 def call_method(name: str, x: Tracer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`x.name(*args, **kwargs)`"""
-    out = kwargs.pop("out", None) if name in _METHODS_WITH_OUT else None
+    out = None
+    if name in _PLACE_OF_OUT:
+        args, out = _without_out(args, kwargs, _PLACE_OF_OUT[name])
     result = call(f".{name}()", METHODS[name], (x, *args), kwargs)
     return result if out is None else store_into(out, result)
+
+
+def _without_out(
+    args: tuple[Any, ...], kwargs: dict[str, Any], place: int
+) -> tuple[tuple[Any, ...], Any]:
+    """The positional arguments without the one at `place`, which is `out`, and that.
+
+    The functions of the tables do not have it; what stands behind it moves up.
+    """
+    if len(args) <= place:
+        return args, kwargs.pop("out", None)
+    return args[:place] + args[place + 1 :], args[place]
+
+
+@functools.cache
+def _place_of_out(func: Any) -> int:
+    """Where `out` stands among the positional parameters of a NumPy function, if it does."""
+    for place, parameter in enumerate(inspect.signature(func).parameters.values()):
+        if parameter.name == "out" and parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            return place
+    return sys.maxsize
 
 
 # ---- methods -------------------------------------------------------------------------------------
@@ -136,7 +164,10 @@ METHODS: dict[str, Callable[..., Any]] = {
 }
 """ndarray method -> its traced form; the first argument is the array."""
 
-_METHODS_WITH_OUT = frozenset(
-    "sum prod max min any all mean var std argmax argmin clip round dot take ptp cumsum cumprod"
-    " trace choose compress".split()
-)
+_PLACE_OF_OUT = {
+    **dict.fromkeys("max min any all argmax argmin round ptp choose".split(), 1),
+    **dict.fromkeys("sum prod mean var std cumsum cumprod clip take compress".split(), 2),
+    "dot": 1,
+    "trace": 4,
+}
+"""ndarray method that can write into an array -> where that stands among its arguments."""

@@ -12,7 +12,7 @@ from graphc import errors
 from graphc.ir import COMPLEXES, FLOATS
 from graphc.ops import elementwise as ew
 from graphc.trace.complex_ufuncs import joined
-from graphc.trace.numpy_joining import pad
+from graphc.trace.numpy_padding import pad
 from graphc.trace.numpy_reductions import all, any, normalise_axis, sum
 from graphc.trace.numpy_shapes import moveaxis, ravel, reshape
 from graphc.trace.scope import user_loc
@@ -62,7 +62,8 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> An
     from graphc.trace.selection import Selection
 
     value = lift(x)
-    conditions = list(condlist) if isinstance(condlist, (list, tuple)) else [condlist]
+    several = isinstance(condlist, (list, tuple)) or np.ndim(condlist) > value.ndim
+    conditions = list(condlist) if several else [condlist]
     if len(conditions) == 1 and isinstance(conditions[0], (list, tuple)):
         conditions = list(conditions[0])
     pieces = list(funclist)
@@ -109,11 +110,11 @@ def take(a: Any, indices: Any, axis: Any = None, mode: str = "raise") -> Any:
         x, axis = ravel(x), 0
     along = normalise_axis(axis, x.ndim)
     positions = lift(indices) if holds_tracer((indices,)) else np.asarray(indices)
-    positions = _into_range(positions, x.shape[along], mode)
+    positions = into_range(positions, x.shape[along], mode)
     return np.copy(x[(slice(None),) * along + (positions,)])
 
 
-def _into_range(positions: Any, size: int, mode: str) -> Any:
+def into_range(positions: Any, size: int, mode: str) -> Any:
     if mode == "raise":
         return positions
     if mode == "wrap":
@@ -130,7 +131,7 @@ def choose(a: Any, choices: Any, mode: str = "raise") -> Any:
     dtype = promoted_dtype(parts)
     shape = broadcast_shapes("choose", [positions, *parts])
     values = [wrap(broadcast_to(cast_to(p.value(), dtype), shape)) for p in parts]
-    at = _into_range(np.broadcast_to(positions, shape), len(parts), mode)
+    at = into_range(np.broadcast_to(positions, shape), len(parts), mode)
     grid = np.ogrid[tuple(slice(n) for n in shape)]
     return np.stack(values)[(at, *grid)]
 
@@ -220,14 +221,14 @@ def diagflat(v: Any, k: int = 0) -> Tracer:
 
 def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
     x = lift(a)
-    if x.ndim != 2 or wrap:
-        raise errors.UnsupportedFunctionError(
-            "fill_diagonal can be traced for a matrix, without wrap=True", user_loc()
+    if x.ndim < 2 or (x.ndim > 2 and len(set(x.shape)) > 1):
+        raise errors.ShapeError(
+            f"fill_diagonal: a matrix, or more axes of one length, not {x.type}", user_loc()
         )
-    count = builtins.min(x.shape)
-    at = np.arange(count)
-    values = val if np.ndim(val) == 0 else ravel(val)[at % lift(val).size]
-    x[at, at] = values
+    marked = np.zeros(x.shape, bool)
+    np.fill_diagonal(marked, True, wrap)
+    at = np.nonzero(marked)
+    x[at] = val if np.ndim(val) == 0 else ravel(val)[np.arange(at[0].size) % lift(val).size]
 
 
 def triu(m: Any, k: int = 0) -> Tracer:
@@ -256,10 +257,13 @@ def allclose(*args: Any, **kwargs: Any) -> Any:
     return all(isclose(*args, **kwargs))
 
 
-def array_equal(a: Any, b: Any) -> Any:
-    if np.shape(a) != np.shape(b):
+def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
+    if np.shape(a1) != np.shape(a2):
         return False
-    return all(np.equal(a, b))
+    same = np.equal(a1, a2)
+    if equal_nan:
+        same = np.logical_or(same, np.logical_and(np.isnan(a1), np.isnan(a2)))
+    return all(same)
 
 
 def nan_to_num(

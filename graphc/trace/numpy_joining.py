@@ -10,6 +10,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
+from graphc.ir import NUMPY_DTYPES
 from graphc.ops import shape as shape_ops
 from graphc.trace.numpy_reductions import normalise_axis
 from graphc.trace.numpy_shapes import (
@@ -25,7 +26,9 @@ from graphc.trace.scope import current, user_loc
 from graphc.trace.tracer import Tracer, cast_to, known_dtype, lift, promoted_dtype, strong, wrap
 
 
-def concatenate(arrays: Any, /, axis: Any = 0, *, dtype: Any = None) -> Tracer:
+def concatenate(
+    arrays: Any, /, axis: Any = 0, *, dtype: Any = None, casting: Any = "same_kind"
+) -> Tracer:
     parts = [strong(x) for x in arrays]
     if not parts:
         raise errors.ShapeError("need at least one array to concatenate", user_loc())
@@ -36,6 +39,13 @@ def concatenate(arrays: Any, /, axis: Any = 0, *, dtype: Any = None) -> Tracer:
         listed = ", ".join(str(x.type) for x in parts)
         raise errors.ShapeError(f"concatenate: ranks differ or are zero: {listed}", user_loc())
     chosen = promoted_dtype(parts) if dtype is None else known_dtype(dtype)
+    for part in parts:
+        if not np.can_cast(part.dtype, NUMPY_DTYPES[chosen], casting):
+            raise errors.DTypeError(
+                f"concatenate: {part.dtype} does not become {NUMPY_DTYPES[chosen]} by"
+                f" casting={casting!r}; use .astype first",
+                user_loc(),
+            )
     values = [cast_to(x.value(), chosen) for x in parts]
     try:
         return wrap(_concatenate(values, normalise_axis(axis, rank)))
@@ -49,22 +59,23 @@ def _concatenate(values: list[Value], axis: int) -> Value:
     return outs[0]
 
 
-def stack(arrays: Any, axis: Any = 0, *, dtype: Any = None) -> Tracer:
+def stack(arrays: Any, axis: Any = 0, *, dtype: Any = None, casting: Any = "same_kind") -> Tracer:
     parts = [strong(x) for x in arrays]
     if len({x.shape for x in parts}) != 1:
         listed = ", ".join(str(x.type) for x in parts)
         raise errors.ShapeError(f"stack: all arrays need one shape: {listed}", user_loc())
     at = normalise_axis(axis, parts[0].ndim + 1)
-    return concatenate([expand_dims(x, at) for x in parts], at, dtype=dtype)
+    return concatenate([expand_dims(x, at) for x in parts], at, dtype=dtype, casting=casting)
 
 
-def vstack(tup: Any, *, dtype: Any = None) -> Tracer:
-    return concatenate([atleast_2d(x) for x in tup], 0, dtype=dtype)
+def vstack(tup: Any, *, dtype: Any = None, casting: Any = "same_kind") -> Tracer:
+    return concatenate([atleast_2d(x) for x in tup], 0, dtype=dtype, casting=casting)
 
 
-def hstack(tup: Any, *, dtype: Any = None) -> Tracer:
+def hstack(tup: Any, *, dtype: Any = None, casting: Any = "same_kind") -> Tracer:
     parts = [atleast_1d(x) for x in tup]
-    return concatenate(parts, 0 if parts and parts[0].ndim == 1 else 1, dtype=dtype)
+    axis = 0 if parts and parts[0].ndim == 1 else 1
+    return concatenate(parts, axis, dtype=dtype, casting=casting)
 
 
 def split(ary: Any, indices_or_sections: Any, axis: Any = 0) -> list[Tracer]:
@@ -103,59 +114,6 @@ def array_split(ary: Any, indices_or_sections: Any, axis: Any = 0) -> list[Trace
     return _cut(x, [small * i + min(i, larger) for i in range(1, count)], along)
 
 
-_INDEXED_MODES = ("edge", "reflect", "symmetric", "wrap")
-
-
-def pad(array: Any, pad_width: Any, mode: str = "constant", **options: Any) -> Tracer:
-    x = lift(array)
-    widths = _widths(pad_width, x.ndim)
-    if mode in _INDEXED_MODES and not options:
-        return _pad_by_index(x, widths, mode)
-    if mode not in ("constant", "empty") or options.keys() - {"constant_values"}:
-        raise errors.UnsupportedFunctionError(
-            f"np.pad can be traced with mode='constant', 'empty', {', '.join(_INDEXED_MODES)},"
-            " each without further options",
-            user_loc(),
-        )
-    fill = options.get("constant_values", 0)
-    if np.ndim(fill) == 0:
-        return _pad_by(x, widths, fill)
-    fills = np.broadcast_to(np.asarray(fill), (x.ndim, 2))
-    for axis in range(x.ndim):
-        for side in (0, 1):
-            own = np.zeros_like(widths)
-            own[axis, side] = widths[axis, side]
-            x = _pad_by(x, own, fills[axis, side])
-    return x
-
-
-def _widths(pad_width: Any, rank: int) -> np.ndarray:
-    if isinstance(pad_width, dict):
-        widths = np.zeros((rank, 2), int)
-        for axis, width in pad_width.items():
-            widths[axis] = width
-        return widths
-    return np.broadcast_to(np.asarray(pad_width, dtype=int), (rank, 2))
-
-
-def _pad_by(x: Tracer, widths: np.ndarray, fill: Any) -> Tracer:
-    low, high = (tuple(int(n) for n in widths[:, i]) for i in (0, 1))
-    if not isinstance(fill, Tracer):
-        return wrap(shape_ops.pad(x.value(), low=low, high=high, value=x.dtype.type(fill).item()))
-    shape = tuple(a + n + b for a, n, b in zip(low, x.shape, high, strict=True))
-    base = np.broadcast_to(fill.astype(x.dtype), shape).value()  # type: ignore[attr-defined]
-    return wrap(shape_ops.update_slice(base, x.value(), starts=low, steps=(1,) * x.ndim))
-
-
-def _pad_by_index(x: Tracer, widths: np.ndarray, mode: Any) -> Tracer:
-    """NumPy pads the positions along each axis; the elements are taken from there."""
-    for axis, width in enumerate(widths):
-        if width.any():
-            positions = np.pad(np.arange(x.shape[axis]), tuple(width), mode=mode)
-            x = x[(slice(None),) * axis + (positions,)]
-    return wrap(x.value())
-
-
 def tile(A: Any, reps: Any) -> Tracer:  # noqa: N803 - NumPy's name
     x = lift(A)
     counts = tuple(map(operator.index, reps if isinstance(reps, (tuple, list)) else (reps,)))
@@ -163,7 +121,8 @@ def tile(A: Any, reps: Any) -> Tracer:  # noqa: N803 - NumPy's name
     counts = (1,) * (rank - len(counts)) + counts
     x = reshape(x, (1,) * (rank - x.ndim) + x.shape)
     for axis, count in enumerate(counts):
-        x = concatenate([x] * count, axis) if count != 1 else x
+        x = concatenate([x] * count, axis) if count > 1 else x
+        x = x[(slice(None),) * axis + (slice(0),)] if count == 0 else x
     return wrap(x.value())
 
 
@@ -173,7 +132,7 @@ def column_stack(tup: Any) -> Tracer:
 
 
 def _end_like(x: Tracer, end: Any, axis: int) -> list[Any]:
-    if end is None:
+    if end is np._NoValue:
         return []
     shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
     return [np.broadcast_to(end, shape) if np.ndim(end) == 0 else end]
@@ -211,8 +170,16 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Tracer:
     return wrap(x.value())
 
 
-def diff(a: Any, n: int = 1, axis: Any = -1, prepend: Any = None, append: Any = None) -> Any:
+def diff(
+    a: Any,
+    n: int = 1,
+    axis: Any = -1,
+    prepend: Any = np._NoValue,
+    append: Any = np._NoValue,
+) -> Any:
     x = lift(a)
+    if operator.index(n) == 0:
+        return x
     along = normalise_axis(axis, x.ndim)
     ends = [_end_like(x, end, along) for end in (prepend, append)]
     parts = [*ends[0], x, *ends[1]]
@@ -320,6 +287,16 @@ def apply_along_axis(func1d: Any, axis: Any, arr: Any, *args: Any, **kwargs: Any
 
 
 MOST_ROWS = 256
+
+
+def apply_over_axes(func: Any, a: Any, axes: Any) -> Any:
+    """The function of one axis after the other; axes that it drops come back with size 1."""
+    x = lift(a)
+    for axis in axes if isinstance(axes, (tuple, list)) else np.ravel(axes).tolist():
+        along = normalise_axis(axis, x.ndim)
+        result = lift(func(x, along))
+        x = result if result.ndim == x.ndim else expand_dims(result, along)
+    return x
 
 
 def resize(a: Any, new_shape: Any) -> Tracer:

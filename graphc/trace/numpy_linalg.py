@@ -45,7 +45,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 
 
 def _euclidean(x: Tracer, axes: Any, keepdims: bool) -> Any:
-    return np.sqrt(reductions.sum(reductions.squared_size(x), axes, None, keepdims))
+    return reductions.root(reductions.sum(reductions.squared_size(x), axes, None, keepdims))
 
 
 def vector_norm(x: Any, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
@@ -287,7 +287,8 @@ def cond(x: Any, p: Any = None) -> Any:
 def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
     x, side = _floats(a), _floats(b)
     if axes is not None:
-        x = np.moveaxis(x, axes, range(x.ndim - len(axes), x.ndim))
+        axes = tuple(axes)
+        x = np.moveaxis(x, axes, tuple(range(x.ndim - len(axes), x.ndim)))
     shape = x.shape[side.ndim :]
     count = math.prod(shape)
     return np.reshape(solve(np.reshape(x, (-1, count)), np.ravel(side)), shape)

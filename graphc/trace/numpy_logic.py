@@ -90,13 +90,15 @@ def array_equiv(a1: Any, a2: Any) -> Any:
 
 def unwrap(p: Any, discont: Any = None, axis: Any = -1, *, period: Any = 2 * np.pi) -> Any:
     """Jumps of more than half a period become the same without whole periods."""
-    x = _float(p)
+    x: Any = lift(p)
+    x = x.astype(np.result_type(x.dtype, period))
     jumps = np.diff(x, axis=axis)
-    half = period / 2
+    half = period / 2 if x.dtype.kind == "f" else period // 2
     inside = np.remainder(jumps + half, period) - half
-    inside = np.where(np.logical_and(inside == -half, jumps > 0), half, inside)
+    if 2 * half == period:  # both ends of the interval are half a period away
+        inside = np.where(np.logical_and(inside == -half, jumps > 0), half, inside)
     correction = inside - jumps
-    limit = half if discont is None else np.maximum(discont, half)
+    limit = period / 2 if discont is None else np.maximum(discont, period / 2)
     correction = np.where(np.absolute(jumps) < limit, 0, correction)
     along = axis % x.ndim
     first = np.zeros((*x.shape[:along], 1, *x.shape[along + 1 :]), x.dtype)

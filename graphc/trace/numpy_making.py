@@ -23,13 +23,23 @@ from graphc.trace.ufuncs import broadcast_to
 def like(fill: int) -> Callable[..., Tracer]:
     """`np.zeros_like` and its like."""
 
-    def make(a: Any, dtype: Any = None, shape: Any = None) -> Tracer:
+    def make(
+        a: Any, dtype: Any = None, order: str = "K", subok: bool = True, *, shape: Any = None
+    ) -> Tracer:
         return full_like(a, fill, dtype, shape=shape)
 
     return make
 
 
-def full_like(a: Any, fill_value: Any, dtype: Any = None, *, shape: Any = None) -> Tracer:
+def full_like(
+    a: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    order: str = "K",
+    subok: bool = True,
+    *,
+    shape: Any = None,
+) -> Tracer:
     x = lift(a)
     chosen = x.dtype if dtype is None else dtype
     return full(x.shape if shape is None else shape, fill_value, chosen)
@@ -86,17 +96,26 @@ def complex_number(real: Any, imag: Any = None) -> Tracer:
     return result
 
 
-def array(object: Any, dtype: Any = None, *, copy: bool | None = True) -> Tracer:
-    """`np.array` of something that holds traced values."""
+def array(
+    object: Any,
+    dtype: Any = None,
+    *,
+    copy: bool | None = True,
+    order: Any = "K",
+    subok: bool = False,
+    ndmin: int = 0,
+) -> Tracer:
+    """`np.array` of something that holds traced values; its order in memory is nobody's to see."""
     x = lift(object)
     name = x.dtype_name if dtype is None else known_dtype(dtype)
     if copy or isinstance(object, (list, tuple)) or name != x.dtype_name or x.is_scalar:
-        return fresh_array(cast_to(x.value(), name))
-    return x
+        x = fresh_array(cast_to(x.value(), name))
+    missing = operator.index(ndmin) - x.ndim
+    return x.reshape((1,) * missing + x.shape) if missing > 0 else x
 
 
-def asarray(a: Any, dtype: Any = None) -> Tracer:
-    return array(a, dtype, copy=None)
+def asarray(a: Any, dtype: Any = None, order: Any = "K", *, copy: bool | None = None) -> Tracer:
+    return array(a, dtype, copy=copy)
 
 
 def result_type(*arrays_and_dtypes: Any) -> np.dtype:
@@ -107,8 +126,25 @@ def result_type(*arrays_and_dtypes: Any) -> np.dtype:
 # ---- computed ------------------------------------------------------------------------------------
 
 
-def linspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype: Any = None) -> Any:
+def linspace(
+    start: Any,
+    stop: Any,
+    num: Any = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: Any = 0,
+) -> Any:
     count = operator.index(num)
+    if retstep:
+        gaps = count - 1 if endpoint else count
+        step = np.true_divide(np.subtract(stop, start), gaps) if gaps > 0 else np.nan
+        return linspace(start, stop, count, endpoint, False, dtype, axis), step
+    result = _linspace(start, stop, count, endpoint, dtype)
+    return np.moveaxis(result, 0, axis) if axis else result
+
+
+def _linspace(start: Any, stop: Any, count: int, endpoint: bool, dtype: Any) -> Any:
     gaps = count - 1 if endpoint else count
     first, last = lift(start), lift(stop)
     steps = np.arange(count, dtype=np.result_type(first.stand_in(), last.stand_in(), 0.0))
@@ -122,9 +158,20 @@ def linspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype:
 
 
 def logspace(
-    start: Any, stop: Any, num: Any = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None
+    start: Any,
+    stop: Any,
+    num: Any = 50,
+    endpoint: bool = True,
+    base: Any = 10.0,
+    dtype: Any = None,
+    axis: Any = 0,
 ) -> Any:
-    result = np.power(base, linspace(start, stop, num, endpoint))
+    rank = max(np.ndim(start), np.ndim(stop), np.ndim(base))
+    first, last = (
+        np.reshape(end, (1,) * (rank - np.ndim(end)) + np.shape(end)) for end in (start, stop)
+    )
+    result = np.power(base, linspace(first, last, num, endpoint))
+    result = np.moveaxis(result, 0, axis) if axis else result
     return result if dtype is None else astype(result, dtype)
 
 

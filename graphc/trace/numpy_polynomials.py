@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.trace.numpy_joining import concatenate, pad
+from graphc.trace.numpy_joining import concatenate
 from graphc.trace.numpy_making import vander
+from graphc.trace.numpy_padding import pad
 from graphc.trace.numpy_shapes import ravel
 from graphc.trace.numpy_statistics import convolve
 from graphc.trace.scope import user_loc
@@ -54,7 +55,7 @@ def polyint(p: Any, m: Any = 1, k: Any = None) -> Any:
     return a
 
 
-def polyfit(x: Any, y: Any, deg: Any, w: Any = None) -> Any:
+def polyfit(x: Any, y: Any, deg: Any, rcond: Any = None, full: bool = False, w: Any = None) -> Any:
     """Least squares on scaled columns, as `np.polyfit` does."""
     degree = operator.index(deg)
     points, values = lift(x).astype(np.float64), lift(y).astype(np.float64)
@@ -68,5 +69,22 @@ def polyfit(x: Any, y: Any, deg: Any, w: Any = None) -> Any:
         columns = columns * weights[:, None]
         values = values * (weights[:, None] if values.ndim > 1 else weights)
     scale = np.sqrt(np.sum(columns * columns, 0))
-    solution = np.linalg.lstsq(columns / scale, values, rcond=None)[0]
-    return solution / (scale[:, None] if values.ndim > 1 else scale)
+    rcond = points.size * np.finfo(float).eps if rcond is None else rcond
+    solution, *more = np.linalg.lstsq(columns / scale, values, rcond=rcond)
+    solution = solution / (scale[:, None] if values.ndim > 1 else scale)
+    return (solution, *more, rcond) if full else solution
+
+
+def poly(seq_of_zeros: Any) -> Any:
+    """The product of (x - zero)."""
+    zeros = lift(seq_of_zeros)
+    if zeros.ndim != 1:
+        raise errors.UnsupportedFunctionError(
+            f"np.poly can be traced for zeros in one axis, not {zeros.type}: the eigenvalues of a"
+            " matrix may be complex",
+            user_loc(),
+        )
+    result: Any = np.ones(1, np.result_type(zeros.dtype, float) if zeros.size else float)
+    for i in range(zeros.size):
+        result = convolve(result, np.stack([np.ones_like(zeros[i]), -zeros[i]]))
+    return result

@@ -45,6 +45,8 @@ def normalise_axes(axis: Any, rank: int) -> tuple[int, ...]:
 def _reduce(op: Any, x: Any, axis: Any, keepdims: bool, dtype: str | None = None) -> Tracer:
     x = lift(x)
     value = x.value() if dtype is None else cast_to(x.value(), dtype)
+    if not x.ndim and axis in (0, -1):
+        axis = None  # NumPy's ufuncs let a number pass for an array of one axis
     axes = normalise_axes(axis, x.ndim)
     result = op(value, axes=axes) if axes else value
     if keepdims:
@@ -212,15 +214,19 @@ def average(
 
 
 def _weights(x: Tracer, axis: Any, weights: Any) -> Tracer:
-    w = lift(weights)
-    if w.shape != x.shape:
-        along = normalise_axis(axis, x.ndim) if axis is not None else -1
-        if w.ndim != 1 or along < 0 or w.shape[0] != x.shape[along]:
-            raise errors.ShapeError(
-                f"average: weights {w.type} do not fit {x.type} along axis {axis}", user_loc()
-            )
-        w = w.reshape((-1, *(1,) * (x.ndim - 1 - along)))
-    return w
+    """The weights with the axes of `x`: one of size 1 for each that `axis` does not name."""
+    w: Any = lift(weights)
+    if w.shape == x.shape:
+        return w  # type: ignore[no-any-return]
+    given = axis if isinstance(axis, (tuple, list)) else () if axis is None else (axis,)
+    along = [normalise_axis(a, x.ndim) for a in given]
+    if not along or w.shape != tuple(x.shape[a] for a in along):
+        raise errors.ShapeError(
+            f"average: weights {w.type} do not fit {x.type} along axis {axis}", user_loc()
+        )
+    shape = tuple(n if i in along else 1 for i, n in enumerate(x.shape))
+    ordered: Any = np.transpose(w, np.argsort(along))
+    return ordered.reshape(shape)  # type: ignore[no-any-return]
 
 
 def var(
@@ -271,7 +277,16 @@ def std(
     mean: Any = None,
     correction: Any = None,
 ) -> Any:
-    return np.sqrt(var(a, axis, dtype, ddof, keepdims, where, mean=mean, correction=correction))
+    return root(var(a, axis, dtype, ddof, keepdims, where, mean=mean, correction=correction))
+
+
+def root(total: Any) -> Any:
+    """The square root of a sum of squares: where it is 0, all of them are, and so is the gradient.
+
+    That of the root alone is infinite there, and times the 0 of the squares NaN.
+    """
+    zero = np.equal(total, 0)
+    return np.where(zero, total, np.sqrt(np.where(zero, 1, total)))
 
 
 def nansum(a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:

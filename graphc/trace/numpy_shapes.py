@@ -58,6 +58,12 @@ def ravel(a: Any, order: str = "C") -> Tracer:
         return reshape(wrap(transpose(x).value()), -1)
     if x.is_scalar or is_contiguous(x.storage.type.shape, x.views):
         return reshape(x, -1, order)
+    if order in ("A", "K"):
+        raise errors.AttributeValueError(
+            f"order={order!r} of a view depends on where its elements lie in memory; use order='C'"
+            " or 'F'",
+            user_loc(),
+        )
     return reshape(wrap(x.value()), -1, order)
 
 

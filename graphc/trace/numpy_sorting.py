@@ -11,9 +11,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import COMPLEXES, FLOATS, INTS
-from graphc.ops import elementwise as ew
-from graphc.ops import index as index_ops
+from graphc.ir import COMPLEXES, FLOATS
 from graphc.ops import sorting
 from graphc.trace.numpy_joining import concatenate
 from graphc.trace.numpy_reductions import normalise_axes, normalise_axis, sum
@@ -120,30 +118,50 @@ _POSITIONS: dict[str, Position] = {
 
 
 def quantile(
-    a: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
+    a: Any,
+    q: Any,
+    axis: Any = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
 ) -> Any:
     return _quantile(a, q, axis, method, keepdims, skips_nan=False)
 
 
 def nanquantile(
-    a: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
+    a: Any,
+    q: Any,
+    axis: Any = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
 ) -> Any:
     return _quantile(a, q, axis, method, keepdims, skips_nan=True)
 
 
 def percentile(
-    a: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
+    a: Any,
+    q: Any,
+    axis: Any = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
 ) -> Any:
-    return quantile(a, np.true_divide(q, 100), axis, method, keepdims)
+    return _quantile(a, np.true_divide(q, 100), axis, method, keepdims, skips_nan=False)
 
 
 def nanpercentile(
-    a: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
+    a: Any,
+    q: Any,
+    axis: Any = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
 ) -> Any:
-    return nanquantile(a, np.true_divide(q, 100), axis, method, keepdims)
+    return _quantile(a, np.true_divide(q, 100), axis, method, keepdims, skips_nan=True)
 
 
-def median(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def median(a: Any, axis: Any = None, overwrite_input: bool = False, keepdims: bool = False) -> Any:
     """The mean of the two elements in the middle; NaN where there is one."""
     x = lift(a)
     rows, shape = _rows(x, axis, keepdims)
@@ -157,8 +175,10 @@ def median(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return reshape(middle, shape)
 
 
-def nanmedian(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    return nanquantile(a, 0.5, axis, "linear", keepdims)
+def nanmedian(
+    a: Any, axis: Any = None, overwrite_input: bool = False, keepdims: bool = False
+) -> Any:
+    return _quantile(a, 0.5, axis, "linear", keepdims, skips_nan=True)
 
 
 def _rows(x: Tracer, axis: Any, keepdims: bool) -> tuple[Tracer, tuple[int, ...]]:
@@ -281,13 +301,17 @@ def _search(table: Value, wanted: Value, side: str) -> Value:
 
 
 def digitize(x: Any, bins: Any, right: bool = False) -> Any:
-    """Bins that decrease are searched backwards; which they do must be known while tracing."""
-    if isinstance(bins, Tracer):
-        return searchsorted(bins, x, "left" if right else "right")
-    edges = np.asarray(bins)
-    if edges.size > 1 and edges[0] > edges[-1]:
-        return edges.size - searchsorted(edges[::-1], x, "left" if right else "right")
-    return searchsorted(edges, x, "left" if right else "right")
+    """Bins that decrease are searched backwards."""
+    side = "left" if right else "right"
+    if not isinstance(bins, Tracer):
+        edges = np.asarray(bins)
+        if edges.size < 2 or edges[0] <= edges[-1]:
+            return searchsorted(edges, x, side)
+        return edges.size - searchsorted(edges[::-1], x, side)
+    if bins.size < 2:
+        return searchsorted(bins, x, side)
+    downward = bins.size - searchsorted(bins[::-1], x, side)
+    return np.where(bins[0] > bins[-1], downward, searchsorted(bins, x, side))
 
 
 def interp(
@@ -324,70 +348,3 @@ def _periodic(at: Any, points: Any, values: Any, period: Any) -> tuple[Any, Any,
     points, values = points[order], values[order]
     points = concatenate([points[-1:] - period, points, points[:1] + period])
     return at, points, concatenate([values[-1:], values, values[:1]])
-
-
-# ---- counting ------------------------------------------------------------------------------------
-
-
-def bincount(x: Any, weights: Any = None, minlength: Any = 0) -> Tracer:
-    """Needs `minlength`, which is then the length; a larger number is an error of the step."""
-    numbers = lift(x)
-    size = operator.index(minlength)
-    if numbers.ndim != 1 or numbers.dtype_name not in INTS:
-        raise errors.DTypeError(
-            f"bincount: a 1-d array of integers, not {numbers.type}", user_loc()
-        )
-    if not size:
-        raise errors.DataDependentShapeError(
-            "np.bincount(x) is as long as the largest element of x; pass minlength=n, which no"
-            " element of x may reach",
-            user_loc(),
-        )
-    value = cast_to(numbers.value(), "i64")
-    inside = ew.logical_and(ew.greater_equal(value, 0), ew.less(value, size))
-    message = f"bincount: {{value}} is not in the range of minlength={size}"
-    index_ops.check(inside, value, error="ValueError", message=message)
-    added = np.ones(numbers.shape, np.int64) if weights is None else lift(weights).astype(float)
-    return _counts(wrap(value), lift(added), size)
-
-
-def _counts(positions: Any, added: Any, size: int) -> Tracer:
-    start = lift(np.zeros(size, added.dtype)).value()
-    return wrap(index_ops.scatter_add(start, positions.value(), added.value(), axis=0))
-
-
-def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any = None) -> Any:
-    if np.ndim(bins):
-        return lift(bins)
-    if isinstance(bins, str):
-        raise errors.DataDependentShapeError(
-            f"bins={bins!r} depends on the data; give the number of bins", user_loc()
-        )
-    x = ravel(a)
-    if range is not None:
-        low, high = range
-    elif not x.size:
-        low, high = 0.0, 1.0
-    else:
-        low, high = x.min(), x.max()
-    same = np.equal(low, high)
-    low, high = np.where(same, low - 0.5, low), np.where(same, high + 0.5, high)
-    dtype = x.dtype if x.dtype_name in FLOATS else np.float64
-    return np.linspace(low, high, operator.index(bins) + 1, dtype=dtype)
-
-
-def histogram(
-    a: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None
-) -> tuple[Any, Any]:
-    x = ravel(a)
-    edges = lift(histogram_bin_edges(x, bins, range))
-    count = edges.shape[0] - 1
-    added: Any = lift(np.ones(x.shape, np.int64)) if weights is None else ravel(weights)
-    bin_of = searchsorted(edges, x, "right") - 1
-    bin_of = np.where(np.equal(x, edges[-1]), count - 1, bin_of)
-    inside = np.logical_and(bin_of >= 0, bin_of < count)
-    added = np.where(inside, added, np.zeros((), added.dtype))
-    counts: Any = _counts(np.clip(bin_of, 0, count - 1), added, count)
-    if density:
-        return counts / np.diff(edges) / sum(counts), edges
-    return counts, edges

@@ -10,7 +10,8 @@ import numpy as np
 from graphc import errors
 from graphc.ir import INEXACT
 from graphc.trace import numpy_reductions as reductions
-from graphc.trace.numpy_joining import concatenate, pad
+from graphc.trace.numpy_joining import concatenate
+from graphc.trace.numpy_padding import pad
 from graphc.trace.numpy_products import matmul
 from graphc.trace.numpy_shapes import flip, ravel
 from graphc.trace.scope import user_loc

@@ -7,6 +7,7 @@ that graphc honours; a call with any other parameter is an error that names it.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,11 +16,14 @@ import numpy as np
 from graphc import errors
 from graphc.trace import fourier, special
 from graphc.trace import numpy_choosing as choosing
+from graphc.trace import numpy_counting as counting
 from graphc.trace import numpy_einsum as einsums
+from graphc.trace import numpy_indices as indices
 from graphc.trace import numpy_joining as joining
 from graphc.trace import numpy_linalg as linalg
 from graphc.trace import numpy_logic as logic
 from graphc.trace import numpy_making as making
+from graphc.trace import numpy_padding as padding
 from graphc.trace import numpy_polynomials as polynomials
 from graphc.trace import numpy_products as products
 from graphc.trace import numpy_reductions as reductions
@@ -68,12 +72,15 @@ _SHAPES: dict[Any, Entry] = {
     np.atleast_3d: shapes.each(shapes.atleast_3d),
     np.shape: shapes.shape_of,
     np.ndim: lambda a: lift(a).ndim,
-    np.size: lambda a, axis=None: lift(a).size if axis is None else lift(a).shape[axis],
+    np.size: lambda a, axis=None: math.prod(
+        lift(a).shape[i] for i in reductions.normalise_axes(axis, lift(a).ndim)
+    ),
 }
 _JOINING = _named(
     joining,
     "concatenate stack vstack hstack dstack column_stack block append split array_split"
-    " apply_along_axis hsplit vsplit dsplit pad tile repeat roll diff insert delete resize",
+    " apply_along_axis apply_over_axes hsplit vsplit dsplit tile repeat roll diff insert delete"
+    " resize",
 )
 _PRODUCTS: dict[Any, Entry] = {
     **_named(products, "dot inner outer vdot tensordot kron cross"),
@@ -89,13 +96,19 @@ _RUNNING = _named(running, "cumsum cumprod nancumsum nancumprod ediff1d gradient
 _SORTING = _named(
     sorting,
     "sort argsort partition argpartition lexsort median nanmedian quantile nanquantile percentile"
-    " nanpercentile searchsorted digitize interp bincount histogram histogram_bin_edges",
+    " nanpercentile searchsorted digitize interp",
+)
+_COUNTING = _named(counting, "bincount histogram histogram_bin_edges histogram2d histogramdd")
+_INDICES = _named(
+    indices,
+    "diag_indices_from tril_indices_from triu_indices_from einsum_path ix_ ravel_multi_index"
+    " unravel_index put putmask place",
 )
 _STATISTICS = _named(
     statistics,
     "nanprod nanmax nanmin nanargmax nanargmin nanvar nanstd cov corrcoef convolve correlate",
 )
-_POLYNOMIALS = _named(polynomials, "polyval polyadd polysub polymul polyder polyint polyfit")
+_POLYNOMIALS = _named(polynomials, "polyval polyadd polysub polymul polyder polyint polyfit poly")
 _LOGIC = _named(
     logic,
     "isposinf isneginf fix sinc angle real imag real_if_close iscomplex isreal iscomplexobj"
@@ -110,12 +123,18 @@ _MAKING: dict[Any, Entry] = {
     np.around: making.np_round,
     np.result_type: making.result_type,
     np.i0: special.np_i0,
+    np.pad: padding.pad,
 }
 _REFUSED: dict[Any, Entry] = {
     np.nonzero: _no_static_shape("np.nonzero", "use np.where(condition, x, y)"),
     np.unique: _no_static_shape(
         "np.unique", "use np.sort(x), or compute it outside of the traced function"
     ),
+    **{
+        getattr(np, name): _no_static_shape(f"np.{name}", "use np.sort(x)")
+        for name in ("unique_all", "unique_counts", "unique_inverse", "unique_values")
+        if hasattr(np, name)
+    },
     np.flatnonzero: _no_static_shape("np.flatnonzero", "use np.where(condition, x, y)"),
     np.argwhere: _no_static_shape("np.argwhere", "use np.where(condition, x, y)"),
     np.union1d: _no_static_shape("np.union1d", "use np.concatenate and np.sort"),
@@ -133,6 +152,8 @@ FUNCTIONS: dict[Any, Entry] = {
     **_CHOOSING,
     **_RUNNING,
     **_SORTING,
+    **_COUNTING,
+    **_INDICES,
     **_STATISTICS,
     **_POLYNOMIALS,
     **_LOGIC,
@@ -158,7 +179,9 @@ TAKES_OUT = frozenset(
     | {np.argmax, np.argmin, np.concatenate, np.stack, np.clip, np.dot, np.take, np.round, np.ptp}
     | {np.cumsum, np.cumprod, np.median, np.quantile, np.percentile, np.einsum, np.trace}
     | {np.nansum, np.nanprod, np.nanmean, np.nanvar, np.nanstd, np.nanmax, np.nanmin, np.choose}
-    | {np.outer, np.compress, np.nanmedian, np.nan_to_num, np.around}
+    | {np.outer, np.compress, np.nanmedian, np.nan_to_num, np.around, np.fix}
+    | {np.nanquantile, np.nanpercentile, np.isposinf, np.isneginf, np.choose, np.nanargmax}
+    | {np.nanargmin, np.nancumsum, np.nancumprod, np.vstack, np.hstack}
 )
 """Functions whose result may go into an array that `out=` names."""
 
@@ -166,16 +189,11 @@ TAKES_OUT = frozenset(
 # ---- what stands for what cannot be traced -------------------------------------------------------
 
 _INSTEAD = {
-    "np.apply_over_axes": "call the function with a tuple as axis=",
     "np.add.reduceat": "use np.sum of slices",
-    "np.place": "use x[mask] = value",
-    "np.put": "use x.ravel()[indices] = values",
-    "np.putmask": "use x[mask] = value",
     "np.linalg.eig": "np.linalg.eigh takes symmetric matrices",
     "np.linalg.eigvals": "np.linalg.eigvalsh takes symmetric matrices",
     "np.roots": "compute the roots outside, and differentiate np.polyval at them",
     "np.vectorize": "call the function on the whole array",
-    "np.histogram2d": "use np.histogram of one number that stands for both",
 }
 """NumPy function that cannot be traced -> what does the same, where names are no guide."""
 

@@ -168,11 +168,20 @@ def _call_method(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[
 def call(name: str, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`entry(*args, **kwargs)`; parameters that it does not have are an error that names them."""
     kwargs = {key: value for key, value in kwargs.items() if value is not np._NoValue}
+    if any(value is np._NoValue for value in args):
+        args = _with_defaults(entry, args)
     try:
         return entry(*args, **kwargs)
     except TypeError:
         _expect_fit(name, entry, args, kwargs)
         raise
+
+
+def _with_defaults(entry: Entry, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The default of each parameter for which NumPy's mark of a missing argument was given."""
+    parameters = list(inspect.signature(entry).parameters.values())
+    pairs = zip(args, parameters[: len(args)], strict=True)
+    return tuple(p.default if value is np._NoValue else value for value, p in pairs)
 
 
 def _expect_fit(name: str, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

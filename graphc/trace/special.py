@@ -115,9 +115,12 @@ def _loggamma(x: Value) -> Any:
 
 
 def _boxcox(x: Value, power: Value) -> Any:
+    """At the power 0 the first two terms of the series, for the derivative there."""
     zero = ew.equal(power, 0.0)
     safe = ew.where(zero, x.literal(1.0), power)
-    return ew.where(zero, ew.log(x), ew.expm1(safe * ew.log(x)) / safe)
+    log = ew.log(x)
+    at_zero = ew.where(ew.isfinite(log), log + power * ew.square(log) * 0.5, log)
+    return ew.where(zero, at_zero, ew.expm1(safe * log) / safe)
 
 
 def _huber(delta: Value, r: Value) -> Any:

@@ -74,6 +74,7 @@ def find(code: types.CodeType, module: dict[str, Any]) -> Found:
 
 # ---- files ---------------------------------------------------------------------------------------
 
+
 class _File(NamedTuple):
     """A file's lines, as `linecache` keeps them, the syntax in them, and the names it imports."""
 

@@ -176,10 +176,21 @@ def _check_exponent(y: Value) -> None:
 
 
 def _logaddexp(x: Value, y: Value) -> Any:
-    """max + log1p(exp(min - max)); equal infinities must not give NaN."""
-    big, small = ew.maximum(x, y), ew.minimum(x, y)
-    gap = ew.where(ew.equal(x, y), x.literal(0.0), small - big)
+    """The larger one + log1p(exp(smaller - larger))."""
+    big, gap = _larger_and_gap(x, y)
     return big + ew.log1p(ew.exp(gap))
+
+
+def _larger_and_gap(x: Value, y: Value) -> tuple[Value, Value]:
+    """The larger one, and what it has to be changed by to give the smaller one.
+
+    Chosen, not computed by `maximum`: each side is smooth, and so are second derivatives where
+    both are equal.  Equal infinities have no gap.
+    """
+    first = ew.logical_or(ew.greater_equal(x, y), ew.isnan(x))
+    big, small = ew.where(first, x, y), ew.where(first, y, x)
+    is_infinite = ew.logical_and(ew.equal(x, y), ew.isinf(x))
+    return big, ew.where(is_infinite, x.literal(0.0), small - big)
 
 
 def _not(x: Value) -> Any:
@@ -250,8 +261,7 @@ def _heaviside(x: Value, y: Value) -> Any:
 
 def _logaddexp2(x: Value, y: Value) -> Any:
     """In logarithms to the base 2."""
-    big, small = ew.maximum(x, y), ew.minimum(x, y)
-    gap = ew.where(ew.equal(x, y), x.literal(0.0), small - big)
+    big, gap = _larger_and_gap(x, y)
     return big + ew.log1p(ew.exp2(gap)) * (1.0 / ew.LN_2)
 
 
