@@ -11,7 +11,7 @@ import pytest
 
 import graphc as gc
 from graphc.runtime.llvm import jit
-from graphc.runtime.llvm.split import WORTH, split
+from graphc.runtime.llvm.split import WORTH, Part, split
 
 PADDING = "  %unused{i} = add i64 %x, {i}\n"
 
@@ -44,7 +44,7 @@ def defined(text: str) -> list[str]:
 
 @pytest.mark.parametrize("count", [2, 3, 8])
 def test_each_function_is_in_one_part(count: int) -> None:
-    parts = split(TEXT, count)
+    parts = [part.text for part in split(TEXT, count)]
     assert len(parts) == min(count, 3)
     assert sorted(name for part in parts for name in defined(part)) == ["main", "other", "reads"]
     assert max(map(len, parts)) < len(TEXT)
@@ -70,7 +70,46 @@ def test_parts_that_call_each_other_are_linked(monkeypatch: pytest.MonkeyPatch) 
     ids=["short", "variable", "one function", "types"],
 )
 def test_what_stays_whole(text: str) -> None:
-    assert split(text, 4) == [text]
+    assert split(text, 4) == [Part(text)]
+
+
+STRAIGHT = TEXT.replace(function("main", CALLS, linkage=""), "") + function(
+    "main", CALLS, linkage=""
+).replace("#0", "#1")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_straight_code_is_a_part_of_its_own(count: int) -> None:
+    parts = split(STRAIGHT, count)
+    assert [defined(part.text) for part in parts if part.is_quick] == [["main"]]
+    assert sum(not part.is_quick for part in parts) == count
+
+
+def test_a_little_straight_code_is_not() -> None:
+    text = function("other", "  ret i64 %x") + "define i64 @f() #1 {\nentry:\n  ret i64 0\n}\n"
+    assert split(text, 1) == [Part(text)]
+
+
+def test_straight_code_is_linked_with_the_rest() -> None:
+    machine = jit.Machine(jit.object_code(STRAIGHT))
+    run = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(machine.address("main"))
+    assert run(1) == 20
+
+
+def test_a_step_without_loops_is_straight_and_one_with_them_is_not() -> None:
+    def text_of(fn: Any) -> str:
+        step = gc.compile(fn)
+        step(np.ones(3))
+        return step._latest.step.text
+
+    def growing(x: Any) -> Any:
+        n = x[0]
+        while n < 100.0:
+            n = n * 2.0
+        return n
+
+    assert re.search(r"@step\(.*\) #1 {", text_of(lambda x: np.sort(np.exp(x))))
+    assert re.search(r"@step\(.*\) #0 {", text_of(growing))
 
 
 def test_one_processor_compiles_one_text(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +141,7 @@ def test_a_training_step_in_parts_gives_the_same_bits(monkeypatch: pytest.Monkey
             step = gc.compile(lambda p, x: gc.value_and_grad(network)(p, x))
             results.append(step(params, x))
             text = step._latest.step.text
-            assert len(split(text, count)) == count
+            assert sum(not part.is_quick for part in split(text, count)) == count
     finally:
         gc.cache_dir(before)
     (value, grads), (again, grads_again) = results

@@ -139,10 +139,12 @@ class Function:
         result: str = "void",
         linkage: str = "internal",
         flags: str = "",
+        runs_once: bool = False,
     ):
         self.module = module
         self.name = name
         self.flags = flags
+        self.is_straight = runs_once
         self.parameters = tuple(parameters)
         self._head = f"define {linkage} {result} @{name}({', '.join(p.typed for p in parameters)})"
         self._lines: list[str] = ["entry:"]
@@ -159,7 +161,8 @@ class Function:
 
     def finish(self) -> str:
         lines = [*self._lines[:1], *self._first, *self._lines[1:]]
-        return self._head + " #0 {\n" + "\n".join(lines) + "\n}\n"
+        mark = "#1" if self.is_straight else "#0"
+        return self._head + f" {mark} {{\n" + "\n".join(lines) + "\n}\n"
 
     def name_of(self, prefix: str) -> str:
         self._count += 1
@@ -453,6 +456,7 @@ class Function:
         holds the final ones after the `with` block.
         """
         head, after = self.name_of("loop"), self.name_of("after")
+        self.is_straight = False
         before = self.block
         self.branch(head)
         self.label(head)
@@ -498,6 +502,7 @@ class Function:
         the body sets `next`.
         """
         head, after = self.name_of("again"), self.name_of("done")
+        self.is_straight = False
         before = self.block
         self.branch(head)
         self.label(head)

@@ -71,7 +71,7 @@ def _emit_body(
     step: Function, name: str, program: Program, arena: Arena, target: HostTarget, flags: str
 ) -> list[tuple[str, Call]]:
     job, number, team = Reg("%job", "ptr"), Reg("%member", "i64"), Reg("%team", "i64")
-    f = Function(step.module, name, [job, number, team])
+    f = Function(step.module, name, [job, number, team], runs_once=True)
     frame = Frame(*(_parameter(f, field) for field in (_ARGUMENTS, _ARENA, _FAILING)))
     shares = constant(program.shares, "i64")
     first = f.binary("udiv", f.mul(number, shares), team)

@@ -91,7 +91,7 @@ def emit_step(
     parameters = [Reg("%arguments", "ptr"), Reg("%arena", "ptr"), Reg("%failing", "ptr")]
     body = f"{name}_body" if program.has_tape else name
     linkage = "internal" if program.has_tape else ""
-    f = Function(module, body, parameters, "i64", linkage=linkage)
+    f = Function(module, body, parameters, "i64", linkage=linkage, runs_once=True)
     emitter = StepEmitter(f, program, arena, target, flags, Frame(*parameters))
     emitter.refuse_overlap()
     if program.shares == 1:

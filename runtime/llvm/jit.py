@@ -20,7 +20,7 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from graphc.runtime.disk_cache import current_cache, key_of
-from graphc.runtime.llvm.split import split
+from graphc.runtime.llvm.split import Part, split
 from graphc.runtime.llvm.target import HostTarget, host_target
 
 FULL = 2
@@ -78,11 +78,12 @@ def add_symbols(addresses: Mapping[str, int]) -> None:
 
 
 def attributes(target: HostTarget) -> str:
-    """The attribute group `#0` that every generated function carries."""
-    return (
-        f'attributes #0 = {{ nounwind "target-cpu"="{target.cpu}" '
-        f'"prefer-vector-width"="{target.vector_bytes * 8}" }}\n'
-    )
+    """The attributes that every generated function carries, as group `#0` or `#1`.
+
+    The second is for what runs once in a step, straight through: see `split`.
+    """
+    group = f'"target-cpu"="{target.cpu}" "prefer-vector-width"="{target.vector_bytes * 8}"'
+    return "".join(f"attributes #{i} = {{ nounwind {group} }}\n" for i in (0, 1))
 
 
 def compile_text(text: str, effort: int = FULL, target: HostTarget | None = None) -> Machine:
@@ -121,9 +122,12 @@ def object_code(text: str, effort: int = FULL, target: HostTarget | None = None)
     first, *others = split(text, min(processors(), PARTS))
     codes: list[bytes | None] = [None] * (1 + len(others))
 
-    def emit(place: int, part: str) -> None:
+    def made(part: Part) -> bytes:
+        return _emitted(part.text, QUICK if part.is_quick else effort, target)
+
+    def emit(place: int, part: Part) -> None:
         with suppress(RuntimeError):  # which comes again below, where it is seen
-            codes[place] = _emitted(part, effort, target)
+            codes[place] = made(part)
 
     threads = [threading.Thread(target=emit, args=item) for item in enumerate(others, start=1)]
     for thread in threads:
@@ -135,7 +139,7 @@ def object_code(text: str, effort: int = FULL, target: HostTarget | None = None)
             thread.join()
     # What a thread has not done is done here, and if it cannot be done, says so.
     parts = zip(codes, (first, *others), strict=True)
-    return _packed([code or _emitted(part, effort, target) for code, part in parts])
+    return _packed([code or made(part) for code, part in parts])
 
 
 PARTS = 4

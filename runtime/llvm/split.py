@@ -1,16 +1,22 @@
 """Dividing LLVM IR text into parts that are compiled side by side and linked into one again.
 
 Code generation takes most of a compilation, and it works function by function: two halves of a
-step's functions take half the time on two cores.
+step's functions take half the time on two cores.  What runs once in a step, straight through (the
+functions marked `#1`), is a part that is compiled quickly.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 WORTH = 24_000
 """Characters of text that take longer to compile than a thread takes to start, by far."""
+WORTH_APART = 2000
+"""Characters of straight code that repay a part of their own."""
+BLOCK_WEIGHT = 5
+"""What a basic block costs to compile, in lines: loops are what many of LLVM's passes look at."""
 
 _FUNCTION = re.compile(
     r"^define (?:internal )?(?P<result>[^@]*?) ?@(?P<name>[\w.]+)\((?P<parameters>[^)]*)\).*?^}\n",
@@ -21,30 +27,57 @@ _NAMED = re.compile(r"^(?:declare [^@]*)?@([\w.]+)")
 _VALUE = re.compile(r" %[\w.]+(?=,|$)")
 
 
+class Part(NamedTuple):
+    """A text to compile, and whether quickly."""
+
+    text: str
+    is_quick: bool = False
+
+
 class _Function(NamedTuple):
     name: str
     text: str
     declaration: str
     uses: frozenset[str]
+    is_straight: bool
+
+    @property
+    def weight(self) -> int:
+        """About how long it takes to compile."""
+        return self.text.count("\n") + BLOCK_WEIGHT * self.text.count(":\n")
 
 
-def split(text: str, count: int) -> list[str]:
-    """At most `count` texts that define together what `text` defines, about equally long.
+def split(text: str, count: int) -> list[Part]:
+    """Texts that define together what `text` defines: at most `count` that take about equally long
+    to compile, and one of the straight code.
 
     A function that is called across parts becomes one that the linker sees.  Constant tables are
     copied to where they are read.  A text with variables stays whole: they must not be doubled.
     """
-    if count < 2 or len(text) < WORTH or " global " in text:
-        return [text]
+    if " global " in text or (" #1 {" not in text and (count < 2 or len(text) < WORTH)):
+        return [Part(text)]
     functions = [_function(match) for match in _FUNCTION.finditer(text)]
     others = [line for line in _FUNCTION.sub("", text).splitlines() if line]
     named = [(match[1], line) for line in others if (match := _NAMED.match(line))]
     if len(functions) < 2 or len(named) != len(others):
-        return [text]
-    parts: list[list[_Function]] = [[] for _ in range(min(count, len(functions)))]
-    for function in sorted(functions, key=lambda f: len(f.text), reverse=True):
-        min(parts, key=lambda part: sum(len(f.text) for f in part)).append(function)
-    return [_part(part, functions, named) for part in parts]
+        return [Part(text)]
+    straight = [function for function in functions if function.is_straight]
+    if sum(len(function.text) for function in straight) < WORTH_APART:
+        straight = []
+    rest = [function for function in functions if function not in straight]
+    groups = _groups(rest, count if len(text) >= WORTH else 1)
+    if len(groups) == 1 and not straight:
+        return [Part(text)]
+    quick = [Part(_part(straight, functions, named), is_quick=True)] if straight else []
+    return [*(Part(_part(group, functions, named)) for group in groups), *quick]
+
+
+def _groups(functions: Sequence[_Function], count: int) -> list[list[_Function]]:
+    """At most `count` groups of about equal weight."""
+    groups: list[list[_Function]] = [[] for _ in range(min(count, len(functions)))]
+    for function in sorted(functions, key=lambda f: f.weight, reverse=True):
+        min(groups, key=lambda group: sum(f.weight for f in group)).append(function)
+    return groups
 
 
 def _function(match: re.Match[str]) -> _Function:
@@ -55,6 +88,7 @@ def _function(match: re.Match[str]) -> _Function:
         body.replace("define internal ", "define ", 1),
         f"declare {match['result']} @{name}({types})",
         frozenset(_REFERENCE.findall(body)),
+        body.partition("\n")[0].endswith(" #1 {"),
     )
 
 
