@@ -17,7 +17,7 @@ from graphc.runtime.cuda.module import DeviceModule
 from graphc.runtime.planner import make_program
 from graphc.runtime.program import Call, Fail, Program, Root
 
-SMALL = Limits(threads=64, most_blocks=3, most_workspace=1 << 12)
+SMALL = Limits(threads=64, most_blocks=3, most_workspace=1 << 12, little_work=64)
 """So few threads that small arrays need several turns."""
 
 

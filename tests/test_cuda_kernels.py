@@ -37,7 +37,7 @@ def test_elementwise(shape: tuple[int, ...], dtype: str) -> None:
 def test_threads_take_neighbouring_elements_in_one_access() -> None:
     module = device_module(fused(build([Type("f32", (4096,))], exp)))
     text = ptx(module.text)
-    assert "ld.global.v4" in text and "st.global.v4" in text
+    assert "ld.global.nc.v4" in text and "st.global.v4" in text
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -65,10 +66,17 @@ def in_turns(
 
 
 def digits(f: Function, number: Reg, counts: Sequence[int]) -> list[Reg]:
-    """A number as one index for each of `counts`, the last one changing fastest."""
+    """A number below the product of `counts` as one index for each of them, the last one changing
+    fastest.  Divided in 32 bits where they are enough: a device has no others."""
+    if len(counts) < 2:
+        return [number][: len(counts)]
+    narrow = math.prod(counts) <= 1 << 31
+    word = "i32" if narrow else I64
+    number = f.convert("trunc", number, word) if narrow else number
     found: list[Reg] = []
     for count in reversed(counts[1:]):
-        size = constant(count, I64)
+        size = constant(count, word)
         found.append(f.binary("urem", number, size))
         number = f.binary("udiv", number, size)
-    return [number, *reversed(found)][: len(counts)]
+    places = [number, *reversed(found)]
+    return [f.convert("zext", place, I64) for place in places] if narrow else places

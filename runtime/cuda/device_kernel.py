@@ -52,6 +52,8 @@ class Limits(NamedTuple):
     """More work than these blocks have is taken in turns."""
     most_workspace: int = 1 << 26
     """Bytes of workspace that may be spent on running more blocks at once."""
+    little_work: int = 4096
+    """Up to so many turns of loops one block takes all phases of a kernel: a launch costs more."""
 
 
 WARP = 32

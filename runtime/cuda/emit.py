@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from graphc import errors
@@ -65,6 +65,7 @@ class ThreadEmitter:
         self.vector_axis: int | None = None
         self.ranges: dict[int, tuple[Reg, Reg]] = {}
         self.fixed: frozenset[int] = frozenset()
+        self.pitches: Mapping[int, int] = {}
 
     def block(self, statements: Sequence[Statement]) -> None:
         for statement in statements:
@@ -132,6 +133,9 @@ class ThreadEmitter:
             if stride and index is not None:
                 step = index if stride == 1 else f.mul(index, f.number(stride))
                 total = step if total.text == "0" else f.add(total, step)
+        pitch = self.pitches.get(access.buffer)
+        if pitch is not None:
+            total = f.add(total, f.binary("udiv", total, constant(pitch, I64)))
         return f.offset(self.bases[access.buffer], self.elem(access), total)
 
     def vector_stride(self, access: Access) -> int:

@@ -24,12 +24,12 @@ from graphc.runtime.cuda.device_kernel import ALIGNMENT, WARP, DeviceKernel, Lau
 from graphc.runtime.cuda.emit import I64, ThreadEmitter
 from graphc.runtime.cuda.emit_product import Tiling, emit_tile, tiling_of
 from graphc.runtime.cuda.emit_team import TeamEmitter
-from graphc.runtime.cuda.forms import Form, choose_form, single_reduction
-from graphc.runtime.cuda.mapping import Unit
-from graphc.runtime.cuda.phases import Phase, needed, phases_of
+from graphc.runtime.cuda.forms import Form, choose_form, lanes_of_rows, single_reduction, work_of
+from graphc.runtime.cuda.mapping import Nest, Unit
+from graphc.runtime.cuda.phases import Phase, needed, phases_of, written_memory
 from graphc.runtime.cuda.placement import Placement, place_for_teams, place_for_threads
 from graphc.runtime.cuda.simt import place_in
-from graphc.runtime.cuda.spreading import lanes_of_access, spread_of
+from graphc.runtime.cuda.spreading import spread_of
 from graphc.runtime.cuda.team import block_team, warp_team
 from graphc.runtime.kernel import Kernel, Loop, Name, Product, Statement
 from graphc.runtime.llvm.builder import Function, Module, Reg, constant
@@ -84,6 +84,9 @@ class KernelEmitter:
             "tiles": self.tiles,
             "together": self.together,
         }
+        if len(self.plan.phases) > 1 and work_of(self.kernel) <= self.limits.little_work:
+            self.all_together()
+            return Launches(tuple(self.launches), self.workspace_bytes)
         for phase in self.plan.phases:
             form = choose_form(self.kernel, self.roots, phase, self.limits)
             if form.nest.size:
@@ -94,7 +97,9 @@ class KernelEmitter:
 
     def function(self) -> Function:
         """The next device function of this kernel."""
-        parameters = [Reg(f"%b{i}", "ptr") for i in range(len(self.kernel.buffers))]
+        parameters = [
+            Reg(f"%b{i}", f"ptr{self.promises(i)}") for i in range(len(self.kernel.buffers))
+        ]
         parameters += [WORK, STATUS] if self.settings.has_status else [WORK]
         name = f"{self.kernel.name}_{len(self.launches)}"
         flags = self.settings.flags
@@ -105,6 +110,14 @@ class KernelEmitter:
             f.label("run")
         return f
 
+    def promises(self, buffer: int) -> str:
+        """What LLVM may rely on: with memory that nothing writes, loads go through the cache of
+        constants."""
+        aligned = f" align {self.alignments[buffer]}" if self.alignments[buffer] > 1 else ""
+        written = written_memory(self.kernel, self.roots)
+        only_read = written.isdisjoint(self.roots[buffer].memories())
+        return f" noalias readonly{aligned}" if only_read else aligned
+
     def add(self, f: Function, grid: int, block: int) -> None:
         if self.settings.has_status:
             f.branch("leave")
@@ -114,7 +127,7 @@ class KernelEmitter:
         self.launches.append(DeviceKernel(f.name, grid, block, 0))
 
     def thread(self, f: Function) -> ThreadEmitter:
-        bases = list(f.parameters[: len(self.kernel.buffers)])
+        bases = [Reg(p.text, "ptr") for p in f.parameters[: len(self.kernel.buffers)]]
         return ThreadEmitter(f, self.kernel, bases, self.alignments)
 
     def enter(self, emitter: ThreadEmitter, statements: Sequence[Statement]) -> None:
@@ -149,9 +162,9 @@ class KernelEmitter:
     ) -> ExitStack:
         """Inside, the axes of units have the indices of unit `number`."""
         stack = ExitStack()
-        counts = [unit.turns for unit in units]
         if not units:
             return stack
+        counts = [unit.turns for unit in units]
         counts[-1] //= lanes
         places = digits(emitter.f, number, counts)
         if lanes > 1:
@@ -183,7 +196,7 @@ class KernelEmitter:
         emitter.fixed = form.fixed
 
         def run(number: Reg, carried: list[Reg]) -> list[Reg]:
-            unit, part = (number, None) if form.parts == 1 else self.divided(f, number, nest.size)
+            unit, part = (number, None) if form.parts == 1 else self.divided(f, number, form)
             with self.bind(emitter, nest.units, unit, form.lanes):
                 if form.lanes > 1:
                     emitter.lanes, emitter.vector_axis = form.lanes, nest.units[-1].axis
@@ -205,9 +218,9 @@ class KernelEmitter:
 
     # ---- reductions in parts: columns ------------------------------------------------------------
 
-    def divided(self, f: Function, number: Reg, units: int) -> tuple[Reg, Reg]:
+    def divided(self, f: Function, number: Reg, form: Form) -> tuple[Reg, Reg]:
         """Unit and part of a number: neighbours work on neighbouring units."""
-        part, unit = digits(f, number, [0, units])
+        part, unit = digits(f, number, [form.parts, form.nest.size])
         return unit, part
 
     def bytes_of_parts(self, form: Form) -> int:
@@ -307,8 +320,7 @@ class KernelEmitter:
             team = warp_team(f)
             warp = f.lshr(place_in(f, "thread"), constant(WARP.bit_length() - 1, I64))
             number = f.add(f.mul(block, constant(placed.block // WARP, I64)), warp)
-        lanes = lanes_of_access(self.kernel)
-        emitter = TeamEmitter(self.thread(f), self.roots, team, lanes, placed.registers, placed.own)
+        emitter = TeamEmitter(self.thread(f), self.roots, team, form.lanes, placed)
         placed.apply(emitter, WORK, number)
         return emitter, number
 
@@ -322,7 +334,7 @@ class KernelEmitter:
         self.enter(emitter, (phase.main,) if phase.main else ())
 
         def run(number: Reg, carried: list[Reg]) -> list[Reg]:
-            unit, part = (number, None) if form.parts == 1 else self.divided(f, number, nest.size)
+            unit, part = (number, None) if form.parts == 1 else self.divided(f, number, form)
             with self.bind(emitter, nest.units, unit):
                 if part is None:
                     emitter.turn((*nest.before, *nest.body), again=count > placed.teams)
@@ -403,6 +415,18 @@ class KernelEmitter:
         self.keep(emitter)
         self.add(f, 1, placed.block)
 
+    def all_together(self) -> None:
+        """One block runs the kernel as it is written."""
+        f, body = self.function(), self.kernel.body
+        threads = max(2 * WARP, min(self.limits.threads, work_of(self.kernel) // WARP * WARP))
+        nest = Nest((), (), body)
+        form = Form("together", nest, threads, lanes_of_rows(self.kernel, nest))
+        placed = place_for_teams(self.kernel, self.roots, form, 1, self.limits, self.extra, f)
+        self.reserve(placed.stop)
+        emitter, _ = self.team_emitter(f, form, placed)
+        emitter.block(body)
+        self.add(f, 1, placed.block)
+
     # ---- tiles of a matrix product ---------------------------------------------------------------
 
     def tiles(self, phase: Phase, form: Form) -> None:
@@ -420,7 +444,7 @@ class KernelEmitter:
         self.enter(emitter, (phase.main,) if phase.main else ())
 
         def run(number: Reg, carried: list[Reg]) -> list[Reg]:
-            unit, row, column = digits(f, number, [0, down, across])
+            unit, row, column = digits(f, number, [nest.size, down, across])
             with self.bind(emitter, nest.units, unit):
                 before = (*nest.before, *nest.body[:-1])
                 emitter.turn(before, lambda: emit_tile(emitter, product, tiling, row, column))

@@ -16,14 +16,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
 from graphc.runtime.cuda.branches import digits, in_turns, only_if
+from graphc.runtime.cuda.device_kernel import WARP
 from graphc.runtime.cuda.emit import I64, ThreadEmitter
 from graphc.runtime.cuda.emit_product import emit_tile, tiling_of
 from graphc.runtime.cuda.mapping import is_spreadable
+from graphc.runtime.cuda.placement import Placement
 from graphc.runtime.cuda.spreading import (
     Spread,
     Touch,
     is_held,
     is_simple,
+    merged,
     spread_of,
     touches_of,
 )
@@ -51,8 +54,7 @@ from graphc.runtime.program import Root
 class TeamEmitter(ThreadEmitter):
     """Emits statements for the threads of a team.
 
-    `lanes_at_most` are the elements that one access may have; `registers` are the scratch buffers
-    that live in registers alone.
+    `lanes_at_most` are the elements that one access may have.
     """
 
     def __init__(
@@ -61,15 +63,15 @@ class TeamEmitter(ThreadEmitter):
         roots: Sequence[Root],
         team: Team,
         lanes_at_most: int,
-        registers: frozenset[int] = frozenset(),
-        own: frozenset[int] = frozenset(),
+        placed: Placement,
     ):
         super().__init__(thread.f, thread.kernel, thread.bases, thread.alignments)
         self.roots = roots
         self.team = team
         self.lanes_at_most = lanes_at_most
-        self.registers = registers
-        self.own = own
+        self.registers = placed.registers
+        self.own = placed.own
+        self.pitches = placed.pitches
         self.alone = False
         self.touched: list[Touch] = []
         self.held: dict[tuple[Spread, Access, int], Reg] = {}
@@ -154,10 +156,12 @@ class TeamEmitter(ThreadEmitter):
         return self.f.icmp("eq", self.team.rank, constant(0, I64))
 
     def loop(self, loop: Loop) -> None:
+        inside = self.kernel._replace(domain=tuple(self.sizes))
+        whole = loop if self.alone else merged(inside, self.roots, loop)
         if self.alone:
             super().loop(loop)
-        elif is_spreadable(self.kernel._replace(domain=tuple(self.sizes)), self.roots, loop):
-            self.spread(loop)
+        elif isinstance(whole, Loop) and is_spreadable(inside, self.roots, whole):
+            self.spread(whole)
         else:
             self.start_turns(loop.body)
             super().loop(loop)
@@ -242,6 +246,8 @@ class TeamEmitter(ThreadEmitter):
             dtype = accumulator.out.dtype
             combined = self.team.combined(self.f, accumulator.combine, dtype, value, self.sites)
             self.sites += 1
+            if self.team.is_block and self.team.size > WARP:
+                self.touched = []  # they have waited for each other's parts
             self.values[accumulator.out.number] = combined
 
     def start_lanes(self, loop: Loop, lanes: int) -> list[Reg]:

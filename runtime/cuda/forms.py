@@ -9,7 +9,7 @@ from typing import NamedTuple
 from graphc.runtime.cuda.device_kernel import WARP, Limits
 from graphc.runtime.cuda.mapping import Nest, Unit, is_apart, is_spreadable, peeled
 from graphc.runtime.cuda.phases import PLAIN, Phase, written_memory
-from graphc.runtime.cuda.spreading import MOST_TURNS, lanes_of_access, spread_of
+from graphc.runtime.cuda.spreading import MOST_TURNS, lanes_of_access, merged, spread_of
 from graphc.runtime.cuda.whole import whole, wholes
 from graphc.runtime.kernel import (
     AddAt,
@@ -63,9 +63,35 @@ def choose_form(kernel: Kernel, roots: Sequence[Root], phase: Phase, limits: Lim
             return fixed
     if nest.units and _runs_along_columns(nest, sizes):
         return _in_parts(kernel, roots, Form("threads", nest), limits)
-    team = _team_size(kernel, nest, sizes, limits)
+    nest = _merged(kernel, roots, nest)
+    lanes = lanes_of_rows(kernel, nest)
+    team = _team_size(nest, sizes, lanes, limits)
     kind = "teams" if nest.units or isinstance(phase.main, Loop) else "together"
-    return _in_parts(kernel, roots, Form(kind, nest, team, lanes_of_access(kernel)), limits)
+    return _in_parts(kernel, roots, Form(kind, nest, team, lanes), limits)
+
+
+def _merged(kernel: Kernel, roots: Sequence[Root], nest: Nest) -> Nest:
+    """The nest with loops that hold nothing but a loop as one of both, for the threads of a team
+    to share."""
+    inside = kernel._replace(domain=tuple(sizes_inside(kernel, nest)))
+    return nest._replace(body=tuple(merged(inside, roots, s) for s in nest.body))
+
+
+def work_of(kernel: Kernel) -> int:
+    """The turns of all loops of a kernel, those of routines counted as many."""
+    return sum(_turns(kernel, statement) for statement in kernel.body)
+
+
+def _turns(kernel: Kernel, statement: Statement) -> int:
+    match statement:
+        case Loop(axes=axes, body=body):
+            inside = sum(_turns(kernel, s) for s in body)
+            return math.prod(wholes(kernel.domain[axis] for axis in axes)) * inside
+        case Product(rows=rows, inner=depth, columns=columns):
+            return math.prod(wholes((rows, depth, columns)))
+        case Native() | Blocks() | Transpose():
+            return math.prod(wholes(kernel.domain))
+    return 1
 
 
 def sizes_inside(kernel: Kernel, nest: Nest) -> list[int]:
@@ -86,6 +112,12 @@ def _lanes_of_units(kernel: Kernel, nest: Nest) -> int:
     while last.turns % lanes:
         lanes //= 2
     return lanes
+
+
+def lanes_of_rows(kernel: Kernel, nest: Nest) -> int:
+    """How many neighbouring elements of a row a thread takes; of a tile with rows apart, one."""
+    has_tile = any(isinstance(s, Transpose) for s in inner(nest.body))
+    return 1 if has_tile else lanes_of_access(kernel)
 
 
 def _runs_along_columns(nest: Nest, sizes: Sequence[int]) -> bool:
@@ -158,11 +190,10 @@ def _until_loop(body: Sequence[Statement]) -> Iterator[Statement]:
 # ---- teams ---------------------------------------------------------------------------------------
 
 
-def _team_size(kernel: Kernel, nest: Nest, sizes: Sequence[int], limits: Limits) -> int:
+def _team_size(nest: Nest, sizes: Sequence[int], lanes: int, limits: Limits) -> int:
     """The threads that work on a unit: a warp where a few turns of it are enough."""
     if any(isinstance(s, (Product, Transpose)) for s in inner(nest.body)):
         return limits.threads
-    lanes = lanes_of_access(kernel)
     loops = [s for s in inner(nest.body) if isinstance(s, Loop)]
     turns = max((spread_of(loop, sizes, lanes).turns for loop in loops), default=1)
     many = nest.size >= 2 * limits.most_blocks

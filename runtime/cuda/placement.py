@@ -10,7 +10,8 @@ Units that run at the same time need one each, unless each touches a part of its
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from graphc.runtime.cuda.device_kernel import SHARED_BYTES, WARP, Limits
@@ -20,7 +21,19 @@ from graphc.runtime.cuda.forms import Form, sizes_inside
 from graphc.runtime.cuda.mapping import Nest, is_spreadable
 from graphc.runtime.cuda.simt import shared_array
 from graphc.runtime.cuda.spreading import is_held, is_simple, is_straight, spread_of
-from graphc.runtime.kernel import Access, Blocks, Kernel, Load, Loop, Store, accesses, inner
+from graphc.runtime.cuda.whole import whole
+from graphc.runtime.kernel import (
+    Access,
+    Blocks,
+    Kernel,
+    Load,
+    Loop,
+    Statement,
+    Store,
+    Transpose,
+    accesses,
+    inner,
+)
 from graphc.runtime.llvm.builder import BITS, Function, Reg, constant
 from graphc.runtime.llvm.emit import memory_elem
 from graphc.runtime.program import Root
@@ -48,6 +61,9 @@ class Placement(NamedTuple):
     stack: tuple[tuple[int, int], ...] = ()
     work: tuple[tuple[int, int, int], ...] = ()
     """Buffers in the workspace: number, place of the first, bytes from team to team."""
+    pitches: Mapping[int, int] = MappingProxyType({})
+    """Tiles in shared memory whose rows lie an element further apart than they are long, so that
+    threads that read down a column do not meet in one bank: and how long they are."""
 
     def apply(self, emitter: ThreadEmitter, work: Reg, number: Reg) -> None:
         """Tell an emitter where its buffers are; `number` is that of its team in the grid."""
@@ -133,10 +149,15 @@ def place_for_teams(
     registers = register_rows(kernel, roots, form)
     private = [b for b in private_scratch(kernel, form.nest) if b not in registers]
     room = SHARED_BYTES - RESERVED_SHARED - tiles_bytes(kernel, form.nest.body, form.team)
-    shared, large = [], []
+    shared, large, pitches = [], [], {}
     for buffer in sorted(private, key=lambda b: nbytes_of(kernel, b)):
         nbytes = nbytes_of(kernel, buffer)
+        pitch = tile_pitch(kernel, form.nest.body, buffer)
+        if pitch is not None:
+            nbytes += -(-nbytes // pitch // 16) * 16
         if nbytes * per_block <= room:
+            if pitch is not None:
+                pitches[buffer] = pitch
             room -= nbytes * per_block
             address = shared_array(f.module, f"{f.name}_scratch_{buffer}", nbytes * per_block)
             shared.append((buffer, address, nbytes if per_block > 1 else 0))
@@ -151,8 +172,27 @@ def place_for_teams(
         start += grid * per_block * nbytes_of(kernel, buffer)
     own = frozenset(private) | registers
     return Placement(
-        grid, block, grid * per_block, start, registers, own, tuple(shared), (), tuple(work)
+        grid,
+        block,
+        grid * per_block,
+        start,
+        registers,
+        own,
+        tuple(shared),
+        (),
+        tuple(work),
+        pitches,
     )
+
+
+def tile_pitch(kernel: Kernel, statements: Sequence[Statement], buffer: int) -> int | None:
+    """The length of the rows of a tile that a transposed copy goes through."""
+    for statement in inner(statements):
+        if isinstance(statement, Transpose) and statement.target.buffer == buffer:
+            return whole(statement.target.strides[statement.row])
+        if isinstance(statement, Transpose) and statement.source.buffer == buffer:
+            return whole(statement.source.strides[statement.column])
+    return None
 
 
 def register_rows(kernel: Kernel, roots: Sequence[Root], form: Form) -> frozenset[int]:
@@ -178,4 +218,12 @@ def register_rows(kernel: Kernel, roots: Sequence[Root], form: Form) -> frozense
         buffer
         for buffer, keys in ways.items()
         if kernel.buffers[buffer].role == "scratch" and len(keys) == 1 and None not in keys
-    )
+    ) - touched_elsewhere(kernel, form.nest)
+
+
+def touched_elsewhere(kernel: Kernel, nest: Nest) -> frozenset[int]:
+    """The buffers that other launches of the kernel touch as well."""
+    own = {id(s) for s in inner((*nest.before, *nest.body))}
+    others = (s for s in inner(kernel.body) if id(s) not in own)
+    plain = (s for s in others if not isinstance(s, (Loop, Blocks)))
+    return frozenset(access.buffer for s in plain for access in accesses((s,)))

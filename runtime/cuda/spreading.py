@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from graphc.runtime.cuda.device_kernel import VECTOR_BYTES
+from graphc.runtime.cuda.mapping import is_spreadable
 from graphc.runtime.kernel import (
     Access,
     AddAt,
@@ -26,6 +27,7 @@ from graphc.runtime.kernel import (
 )
 from graphc.runtime.llvm.builder import BITS
 from graphc.runtime.llvm.emit import memory_elem
+from graphc.runtime.program import Root
 
 MOST_TURNS = 8
 """Turns of a thread that are written one after the other, with their values in registers."""
@@ -65,6 +67,24 @@ def spread_of(loop: Loop, sizes: Sequence[int], lanes_at_most: int) -> Spread:
     while own[-1] % lanes:
         lanes //= 2
     return Spread(loop.axes, own, lanes)
+
+
+def merged(kernel: Kernel, roots: Sequence[Root], statement: Statement) -> Statement:
+    """A loop that holds another one, and what that needs, as one over the axes of both, if the
+    turns of that may run at the same time; anything else as it is.
+
+    What is computed in the outer loop is computed again in each turn.
+    """
+    if not isinstance(statement, Loop) or statement.accumulators:
+        return statement
+    *before, last = statement.body
+    last = merged(kernel, roots, last)
+    if not isinstance(last, Loop) or last.accumulators:
+        return statement
+    if not all(isinstance(s, (Load, Compute, Index)) for s in before):
+        return statement
+    one = Loop((*statement.axes, *last.axes), last.vector, (*before, *last.body))
+    return one if is_spreadable(kernel, roots, one) else statement
 
 
 def is_straight(statements: Sequence[Statement]) -> bool:
