@@ -7,6 +7,8 @@ value says for each of its axes which domain axis it runs along, or None for an 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from graphc.ir import Eqn, Type
 from graphc.ops import index, shape
 from graphc.ops.reduce import REDUCTIONS
@@ -47,6 +49,22 @@ def result_map(eqn: Eqn, own: AxisMap) -> AxisMap:
     if eqn.op in REDUCTIONS:
         return tuple(axis for i, axis in enumerate(own) if i not in eqn.attrs["axes"])
     return own
+
+
+def reduced_axes(eqn: Eqn, own: AxisMap) -> frozenset[int]:
+    """The domain axes that a reduction combines."""
+    return frozenset(axis for i in eqn.attrs["axes"] if (axis := own[i]) is not None)
+
+
+def is_column_total(eqn: Eqn, own: AxisMap, reduce: Iterable[int]) -> bool:
+    """Whether an equation adds up what the rows of a nest give, whose rows run along `reduce`.
+
+    It combines the other axes, or all of them; its result is there when the nest has ended.
+    """
+    if eqn.op not in REDUCTIONS or is_read_elsewhere(eqn, own):
+        return False
+    combined = reduced_axes(eqn, own)
+    return bool(combined) and combined != frozenset(reduce)
 
 
 def operand_map(eqn: Eqn, own: AxisMap, operand: Type) -> AxisMap:

@@ -5,6 +5,10 @@ its reductions combine.  Each equation has an *axis map*: which domain axis each
 runs along (None for size 1); a reduction has the map of its input.  Two groups become one if the
 axes of one can be laid onto the axes of the other so that the value between them runs along the
 same axes in both, and if no path leads out of the merged group and back in.
+
+A group whose reductions run along its rows also takes in sums over its rows, or over everything
+(the gradient of a bias beside that of a layer norm): they grow from row to row, and what they come
+to is for other groups to read.
 """
 
 from __future__ import annotations
@@ -18,11 +22,14 @@ from graphc.axis_maps import (
     natural_domain,
     natural_map,
     operand_map,
+    reduced_axes,
     result_map,
 )
-from graphc.ir import Eqn, Graph, Var
+from graphc.dims import hint
+from graphc.ir import FLOATS, Eqn, Graph, Var
 from graphc.ops import index, linalg, shape
 from graphc.ops.reduce import REDUCTIONS
+from graphc.ops.reduce import sum as summation
 from graphc.passes.absorb import (
     ASSEMBLERS,
     Absorption,
@@ -35,6 +42,9 @@ from graphc.passes.absorb import (
 PARTS = {"concatenate", "pad", "update_slice"}
 """Ops whose result, in memory, has parts that other kernels may write where they belong."""
 
+TOTALS_BYTES = 32 * 1024
+"""The most that the sums over the rows of a group hold: each row adds to them in the L1 cache."""
+
 STANDALONE = {*PARTS, "scatter_add", "put", "native"}
 """Ops with loop nests of their own; the first three only where their result is in memory."""
 
@@ -45,6 +55,7 @@ class Group:
 
     `ids` has a bit for each member, `ancestors` the bits of groups that must run before it (one
     bit of each at least), `sources` the positions whose results it reads directly.
+    `totals` are the members that add up over the rows: nothing in the group reads them.
     """
 
     kind: str
@@ -54,6 +65,7 @@ class Group:
     ids: int
     ancestors: int = 0
     sources: set[int] = field(default_factory=set)
+    totals: set[int] = field(default_factory=set)
 
 
 class Grouping:
@@ -103,8 +115,7 @@ class Grouping:
         looped = eqn.ins[0].type if eqn.op in REDUCTIONS else eqn.out.type
         own = natural_map(looped)
         self.maps[position] = own
-        reduced = eqn.attrs["axes"] if eqn.op in REDUCTIONS else ()
-        axes = frozenset(axis for i in reduced if (axis := own[i]) is not None)
+        axes = reduced_axes(eqn, own) if eqn.op in REDUCTIONS else frozenset()
         return Group("loop", [position], natural_domain(looped), axes, ids)
 
     def is_loop_eqn(self, position: int) -> bool:
@@ -142,6 +153,8 @@ class Grouping:
         layout = _lay_together(self.groups[a], self.groups[b], in_a, in_b)
         if layout is not None and self._maps_agree(a, b, *layout):
             self._merge(a, b, *layout)
+        elif layout is None and in_a == in_b and self._takes_in(a, b):
+            self._take_in(a, b)
 
     def _maps_agree(self, a: int, b: int, onto_a: Sequence[int], onto_b: Sequence[int]) -> bool:
         """Whether every value that b reads of a runs along the same axes in both.
@@ -150,11 +163,44 @@ class Grouping:
         """
         return all(
             self.graph.eqns[reader].op is not linalg.matmul
+            and source not in self.groups[a].totals
             and (value, reader) not in self.moved
             and _moved(result_map(self.graph.eqns[source], self.maps[source]), onto_a)
             == _moved(operand_map(self.graph.eqns[reader], self.maps[reader], value.type), onto_b)
             for value, source, reader in self._between(a, b)
         )
+
+    # ---- totals over rows ------------------------------------------------------------------------
+
+    def _takes_in(self, rows: int, total: int) -> bool:
+        """Whether `total` is a sum over the rows of the group `rows`, or over all of it."""
+        group, one = self.groups[rows], self.groups[total]
+        if len(one.members) != 1 or (group.kind, one.kind) != ("loop", "loop"):
+            return False
+        eqn, axes = self.graph.eqns[one.members[0]], frozenset(range(len(group.domain)))
+        return (
+            eqn.op is summation
+            and eqn.out.type.dtype in FLOATS
+            and bool(group.reduce)
+            and group.reduce < axes
+            and max(axes) in group.reduce
+            and one.domain == group.domain
+            and one.reduce in (axes, axes - group.reduce)
+            and 0 not in group.domain
+            and self._totals_bytes(group) + hint(eqn.out.type.nbytes) <= TOTALS_BYTES
+            and self._maps_agree(rows, total, range(len(axes)), range(len(axes)))
+        )
+
+    def _totals_bytes(self, group: Group) -> int:
+        return sum(hint(self.graph.eqns[i].out.type.nbytes) for i in group.totals)
+
+    def _take_in(self, rows: int, total: int) -> None:
+        group, one = self.groups[rows], self.groups[total]
+        same = range(len(group.domain))
+        reduce, totals = group.reduce, {*group.totals, *one.members}
+        self._merge(rows, total, same, same)
+        merged = self.groups[self.group_of[group.members[0]]]
+        merged.reduce, merged.totals = reduce, totals
 
     def _between(self, a: int, b: int) -> Iterator[tuple[Var, int, int]]:
         """Each value that group a makes and group b reads; found from the smaller of the two."""
@@ -194,6 +240,7 @@ class Grouping:
         big.kind = "matmul" if "matmul" in (big.kind, small.kind) else "loop"
         big.members += small.members
         big.sources |= small.sources
+        big.totals |= small.totals
         for member in small.members:
             self.group_of[member] = a
         del self.groups[b]
@@ -243,7 +290,13 @@ class Grouping:
         first, second = self.groups[a], self.groups[b]
         maps = [operand_map(self.graph.eqns[i], self.maps[i], value.type) for i in (one, other)]
         full = len({axis for axis in maps[0] if axis is not None}) == len(first.domain)
-        if full and maps[0] == maps[1] and _reductions_agree(first, second):
+        if not full or maps[0] != maps[1]:
+            return
+        if self._takes_in(a, b):
+            self._take_in(a, b)
+        elif self._takes_in(b, a):
+            self._take_in(b, a)
+        elif _reductions_agree(first, second):
             same = range(len(first.domain))
             if first.domain == second.domain and all(
                 self._maps_agree(x, y, same, same) for x, y in ((a, b), (b, a))

@@ -9,6 +9,9 @@ whose reductions run along its rows.  Where the values between such kernels are 
 a block of rows goes through all of them while it is in cache, and the whole values, attention's
 scores say, are never written (but where something else reads them, too).
 
+A kernel that also adds up over its rows is taken apart for this (`column_totals.py`), because the
+blocks of rows may overlap; where it is then joined to nothing, it stays whole.
+
 Sound because each row that a kernel reads of another one is the row that it works on: the axes of
 the value between them that belong to rows (and to a batch of matrices around them) are the first
 axes of both domains.  The merged kernel is convex, as every kernel is.
@@ -27,6 +30,7 @@ from graphc.axis_maps import AxisMap, is_read_elsewhere, operand_map, result_map
 from graphc.ir import Atom, Eqn, Graph, Type, Var
 from graphc.ops import control, linalg
 from graphc.passes.absorb import is_mover, is_soft
+from graphc.passes.column_totals import has_totals, separated
 from graphc.passes.fuse import everywhere, in_order, outline
 from graphc.passes.groups import Group
 
@@ -49,6 +53,19 @@ def fuse_rows(graph: Graph) -> Graph:
 
 
 def _fuse_rows(graph: Graph, written: set[Atom]) -> Graph:
+    apart = {eqn: separated(eqn) for eqn in graph.eqns if has_totals(eqn)}
+    if not apart:
+        return _joined(graph, written)
+    eqns = [part for eqn in graph.eqns for part in apart.get(eqn, (eqn,))]
+    joined = _joined(graph.replace(eqns=tuple(eqns)), written)
+    left = set(joined.eqns)
+    whole = {parts[0]: eqn for eqn, parts in apart.items() if parts[0] in left}
+    others = {part for parts in apart.values() if parts[0] in left for part in parts[1:]}
+    kept = [whole.get(eqn, eqn) for eqn in joined.eqns if eqn not in others]
+    return graph.replace(eqns=tuple(in_order(kept, written)))
+
+
+def _joined(graph: Graph, written: set[Atom]) -> Graph:
     chains = _Chains(graph)
     for position in chains.kernels:
         chains.join_producers(position)

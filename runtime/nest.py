@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphc.axis_maps import AxisMap
 from graphc.dims import Dim, Size
@@ -80,6 +80,14 @@ class NestValue:
 
 Value = NestValue | Lit
 
+class Sum(NamedTuple):
+    """What is added up over the rows of a nest: `value` into `at`, and in the end stored."""
+
+    value: Value
+    at: Access
+    result: Access
+
+
 Key = tuple[Atom, Coordinates, NestValue | None]
 """A value at a place; it matters, and memory may be read for it, only where the guard holds."""
 
@@ -104,6 +112,9 @@ class Nest:
     ranges: dict[int, tuple[Size, Size]] = field(default_factory=dict)
     totals: list[tuple[NestValue, Accumulator]] = field(default_factory=list)
     stores: list[tuple[int, AxisMap, Value, Access]] = field(default_factory=list)
+    summed: dict[Atom, Value] = field(default_factory=dict)
+    """Of each total over rows what a row adds to it."""
+    sums: list[Sum] = field(default_factory=list)
     count: int = 0
 
     @property

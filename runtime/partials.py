@@ -97,7 +97,7 @@ def _split(
         return None
     size = prod(kernel.domain[a] for a in keep)
     part_axis = len(kernel.domain)
-    fresh = count(1 + max(_numbers(kernel), default=0))
+    fresh = count(1 + max(value_numbers(kernel), default=0))
     buffers = list(kernel.buffers)
     loads: list[Statement] = []
     stores: list[Statement] = []
@@ -117,13 +117,18 @@ def _split(
     second = _rebuilt(path, (*block[:at], again, *block[at + 1 :]))
     domain = (*kernel.domain, shares)
     return Halves(
-        Kernel(kernel.name, domain, tuple(buffers), _widened(first, part_axis + 1)),
-        Kernel(kernel.name, domain, _read(buffers, shares), _widened(second, part_axis + 1)),
+        Kernel(kernel.name, domain, tuple(buffers), widened(first, part_axis + 1)),
+        Kernel(
+            kernel.name,
+            domain,
+            read_by_second(buffers, shares),
+            widened(second, part_axis + 1),
+        ),
         axis,
     )
 
 
-def _read(buffers: Sequence[Buffer], shares: int) -> tuple[Buffer, ...]:
+def read_by_second(buffers: Sequence[Buffer], shares: int) -> tuple[Buffer, ...]:
     """The buffers as the second kernel sees them: it reads the parts of all shares."""
     return tuple(
         b._replace(role="in", size=b.size * shares) if b.role == "partial" else b for b in buffers
@@ -149,7 +154,7 @@ def _contiguous(kernel: Kernel, keep: Sequence[int]) -> tuple[Size, ...]:
     return tuple(strides)
 
 
-def _numbers(kernel: Kernel) -> Iterator[int]:
+def value_numbers(kernel: Kernel) -> Iterator[int]:
     """The numbers of all values that a kernel makes."""
     for statement in inner(kernel.body):
         if isinstance(statement, (Load, Compute, Index, Product)):
@@ -158,21 +163,21 @@ def _numbers(kernel: Kernel) -> Iterator[int]:
             yield from (a.out.number for a in statement.accumulators)
 
 
-def _widened(statements: Sequence[Statement], rank: int) -> tuple[Statement, ...]:
+def widened(statements: Sequence[Statement], rank: int) -> tuple[Statement, ...]:
     """Accesses of the whole kernel get a stride of zero along the axis of parts."""
 
     def wide(access: Access) -> Access:
         return access._replace(strides=access.strides + (0,) * (rank - len(access.strides)))
 
-    def widened(statement: Statement) -> Statement:
+    def wider(statement: Statement) -> Statement:
         match statement:
             case Load(access=access) | Store(access=access):
                 return statement._replace(access=wide(access))
             case Loop(body=body):
-                return statement._replace(body=tuple(map(widened, body)))
+                return statement._replace(body=tuple(map(wider, body)))
         return statement
 
-    return tuple(map(widened, statements))
+    return tuple(map(wider, statements))
 
 
 # ---- products ------------------------------------------------------------------------------------
@@ -207,17 +212,17 @@ def sliced_product(kernel: Kernel, slices: int) -> Halves | None:
             strides[axis] = stride
     part = Access(len(kernel.buffers), 0, (*strides, size))
     slice = Loop((rank,), False, (_slice(product, product.inner // slices, part),))
-    value = Name(1 + max(_numbers(kernel), default=0), product.out.dtype)
+    value = Name(1 + max(value_numbers(kernel), default=0), product.out.dtype)
     total = Accumulator(product.out, "sum", value)
     combine = Loop((rank,), False, (Load(value, part),), (total,))
-    nest: tuple[Statement, ...] = (combine, *_widened(product.epilogue, rank + 1))
+    nest: tuple[Statement, ...] = (combine, *widened(product.epilogue, rank + 1))
     for axis in (product.column_axis, product.row_axis):
         if axis is not None:
             nest = (Loop((axis,), axis == product.column_axis, nest),)
     domain = (*kernel.domain, slices)
     return Halves(
         Kernel(kernel.name, domain, buffers, (slice,)),
-        Kernel(kernel.name, domain, buffers, (*_widened(before, rank + 1), *nest)),
+        Kernel(kernel.name, domain, buffers, (*widened(before, rank + 1), *nest)),
         rank,
     )
 

@@ -11,16 +11,33 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from graphc.axis_maps import AxisMap, is_read_elsewhere, result_map
+from graphc.axis_maps import (
+    AxisMap,
+    is_column_total,
+    is_read_elsewhere,
+    reduced_axes,
+    result_map,
+)
 from graphc.dims import hint
-from graphc.ir import Eqn, Graph, Lit, Var
+from graphc.ir import Eqn, Graph, Lit, Type, Var
 from graphc.ops.reduce import REDUCTIONS
 from graphc.runtime.collapse import collapse
 from graphc.runtime.coordinates import along
 from graphc.runtime.distribute import distribute
-from graphc.runtime.kernel import Access, Accumulator, Kernel, Load, Loop, Name, Statement, Store
+from graphc.runtime.kernel import (
+    Access,
+    Accumulator,
+    Compute,
+    Kernel,
+    Load,
+    Loop,
+    Name,
+    Operand,
+    Statement,
+    Store,
+)
 from graphc.runtime.layout import Layout, contiguous
-from graphc.runtime.nest import Nest, NestValue, Value, extent, operand, strides_along
+from graphc.runtime.nest import Nest, NestValue, Sum, Value, extent, operand, strides_along
 from graphc.runtime.tiling import tile
 from graphc.runtime.values import demand
 
@@ -34,7 +51,12 @@ def schedule_loop(
     name: str, eqn: Eqn, operands: Sequence[Layout], results: Sequence[Layout]
 ) -> Kernel:
     """The kernel of a `fused` equation of kind "loop"."""
-    return tile(distribute(collapse(schedule_nest(name, eqn, operands, results))))
+    kernel = distribute(collapse(schedule_nest(name, eqn, operands, results)))
+    body, maps = eqn.attrs["body"].eqns, eqn.attrs["maps"]
+    adds_rows = any(
+        is_column_total(e, own, eqn.attrs["reduce"]) for e, own in zip(body, maps, strict=True)
+    )
+    return kernel if adds_rows else tile(kernel)  # tiles overlap: rows would be added twice
 
 
 def schedule_nest(
@@ -62,31 +84,54 @@ def add_equations(nest: Nest, eqns: Sequence[Eqn], maps: Sequence[AxisMap]) -> N
         nest.makers[eqn.out] = eqn
         if is_read_elsewhere(eqn, own):
             continue
-        if eqn.op in REDUCTIONS and any(own[i] is not None for i in eqn.attrs["axes"]):
-            _add_total(nest, eqn, demand(nest, eqn.ins[0], along(own)))
+        if eqn.op in REDUCTIONS and reduced_axes(eqn, own):
+            source = demand(nest, eqn.ins[0], along(own))
+            if reduced_axes(eqn, own) >= frozenset(nest.reduce):
+                source = nest.given[eqn.out] = _total(nest, eqn, source)
+            if is_column_total(eqn, own, nest.reduce):
+                nest.summed[eqn.out] = source
         else:
             demand(nest, eqn.out, along(result_map(eqn, own)))
 
 
-def _add_total(nest: Nest, eqn: Eqn, source: Value) -> None:
+def _total(nest: Nest, eqn: Eqn, source: Value) -> NestValue:
+    """The total over a row."""
     out = nest.fresh(eqn.out.type.dtype)
     needs = (source,) if isinstance(source, NestValue) else ()
     stage = _ready(source)
     total = NestValue(out, None, needs, frozenset(nest.keep), stage, is_total=True)
     nest.totals.append((total, Accumulator(out, eqn.op.name, operand(source))))
-    nest.given[eqn.out] = total
+    return total
 
 
 def add_results(
     nest: Nest, body: Graph, maps: Sequence[AxisMap], results: Sequence[Layout]
 ) -> None:
     own = {eqn.out: result_map(eqn, m) for eqn, m in zip(body.eqns, maps, strict=True)}
+    summed: list[tuple[Var, Access]] = []
     for out, layout in zip(body.outs, results, strict=True):
         buffer = nest.buffers.add("y", out.type.dtype, extent(layout), "out")
         axes = own[out] if isinstance(out, Var) else ()
         access = Access(buffer, layout.offset, strides_along(axes, layout, len(nest.domain)))
-        value = demand(nest, out, along(axes))
-        nest.stores.append((_ready(value), axes, value, access))
+        if isinstance(out, Var) and out in nest.summed:
+            summed.append((out, access))
+        else:
+            value = demand(nest, out, along(axes))
+            nest.stores.append((_ready(value), axes, value, access))
+    for out, access in summed:  # scratch buffers follow those of the results
+        place = _place_of_sum(nest, out.type, own[out])
+        nest.sums.append(Sum(nest.summed[out], place, access))
+
+
+def _place_of_sum(nest: Nest, type: Type, axes: AxisMap) -> Access:
+    """Scratch memory for a total over rows.
+
+    One number is added up in f64: over all rows, f32 would lose what NumPy's pairwise sum keeps.
+    """
+    layout = contiguous(type.shape)
+    dtype = type.dtype if type.shape else "f64"
+    buffer = nest.buffers.add("sum", dtype, max(type.size, 1), "scratch")
+    return Access(buffer, 0, strides_along(axes, layout, len(nest.domain)))
 
 
 def _ready(value: Value) -> int:
@@ -145,13 +190,52 @@ def _statements(nest: Nest) -> list[Statement]:
     for i in range(len(nest.keep)):
         blocks.append(Block(frozenset(nest.keep[: i + 1]), blocks[-1]))
     row = blocks[-1]
-    last = max([stage for stage, *_ in nest.stores] + [t.stage for t, _ in nest.totals] + [0])
+    stages = [stage for stage, *_ in nest.stores] + [t.stage for t, _ in nest.totals]
+    last = max([*stages, *(_ready(s.value) for s in nest.sums), 0])
     for stage in range(last + 1):
         _emit_stage(nest, row, stage)
     vector_axis = len(nest.domain) - 1
     for axis, block, outer in reversed(list(zip(nest.keep, blocks[1:], blocks[:-1], strict=True))):
         outer.statements.append(Loop((axis,), axis == vector_axis, tuple(block.statements)))
-    return blocks[0].statements
+    before = [part for s in nest.sums for part in _along_sum(nest, s, _cleared(nest, s))]
+    after = [part for s in nest.sums for part in _along_sum(nest, s, _copied(nest, s))]
+    return [*before, *blocks[0].statements, *after]
+
+
+def _along_sum(nest: Nest, sum: Sum, body: tuple[Statement, ...]) -> list[Statement]:
+    """Statements for each element of a total over rows."""
+    axes = tuple(axis for axis in nest.reduce if sum.at.strides[axis])
+    return [Loop(axes, vector=True, body=body)] if axes else [*body]
+
+
+def _dtype_at(nest: Nest, access: Access) -> str:
+    return nest.buffers.buffers[access.buffer].dtype
+
+
+def _cleared(nest: Nest, sum: Sum) -> tuple[Statement, ...]:
+    return (Store(sum.at, Lit(0.0, Type(_dtype_at(nest, sum.at)))),)
+
+
+def _added(nest: Nest, sum: Sum) -> tuple[Statement, ...]:
+    """`at += value`; nothing but the next row reads it before the nest has ended."""
+    dtype = _dtype_at(nest, sum.at)
+    cast, value = _as_dtype(nest, operand(sum.value), dtype)
+    old, new = nest.fresh(dtype), nest.fresh(dtype)
+    return *cast, Load(old, sum.at), Compute(new, "add", (old, value)), Store(sum.at, new)
+
+
+def _copied(nest: Nest, sum: Sum) -> tuple[Statement, ...]:
+    total = nest.fresh(_dtype_at(nest, sum.at))
+    cast, value = _as_dtype(nest, total, _dtype_at(nest, sum.result))
+    return Load(total, sum.at), *cast, Store(sum.result, value)
+
+
+def _as_dtype(nest: Nest, value: Operand, dtype: str) -> tuple[tuple[Statement, ...], Operand]:
+    """What makes the value one of another dtype, and that."""
+    if (value.type.dtype if isinstance(value, Lit) else value.dtype) == dtype:
+        return (), value
+    out = nest.fresh(dtype)
+    return (Compute(out, "cast", (value,), (("dtype", dtype),)),), out
 
 
 def _emit_stage(nest: Nest, row: Block, stage: int) -> None:
@@ -169,6 +253,10 @@ def _emit_stage(nest: Nest, row: Block, stage: int) -> None:
         block = inner if any(axis in nest.reduce for axis in axes) else row
         block.emit(value)
         block.statements.append(Store(access, operand(value)))
+    for sum in (s for s in nest.sums if _ready(s.value) == stage):
+        block = inner if any(sum.at.strides[axis] for axis in nest.reduce) else row
+        block.emit(sum.value)
+        block.statements += _added(nest, sum)
     inner.statements += _saves(nest, inner, stage)
     if inner.statements or accumulators:
         vector = nest.reduce[-1:] == (len(nest.domain) - 1,)
@@ -196,6 +284,9 @@ def _needed_later(nest: Nest, stage: int) -> list[NestValue]:
     for ready, _, result, _ in nest.stores:
         if isinstance(result, NestValue) and ready > stage:
             waiting.append((result, ready))
+    for sum in nest.sums:
+        if isinstance(sum.value, NestValue) and sum.value.ready > stage:
+            waiting.append((sum.value, sum.value.ready))
     found: dict[int, NestValue] = {}
     seen: set[int] = set()
     kept = frozenset(nest.keep)

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from graphc.dims import Dim, Size
 from graphc.ir import Type
 from graphc.runtime.barriers import scratch_step
+from graphc.runtime.column_totals import column_halves
 from graphc.runtime.cost import duration
 from graphc.runtime.independence import is_independent, looped_axes
 from graphc.runtime.kernel import Blocks, Division, Kernel, Loop, Product, Statement, inner
@@ -181,7 +182,7 @@ class _Divider:
 
     def in_halves(self, call: Call, time: float) -> list[Call]:
         """A reduction whose shares make partial totals; nothing if the kernel is not one."""
-        found = halves(call.kernel, self.shares)
+        found = halves(call.kernel, self.shares) or column_halves(call.kernel, self.shares)
         if found is None:
             return []
         best = self.cut(found.first, found.axis)
