@@ -11,6 +11,7 @@ import numpy as np
 from graphc.dims import Dim, Size, evaluate
 from graphc.ir import Eqn, Graph, Type, all_eqns
 from graphc.ops import effects, external
+from graphc.runtime.arenas import Arenas
 from graphc.runtime.barriers import place_barriers
 from graphc.runtime.llvm.emit_parallel import LOOKS, TEAM, looks
 from graphc.runtime.llvm.emit_step import ARENA_END, emit_step, work_bytes
@@ -86,6 +87,7 @@ class Code:
         clock.end("machine code")
         self.stage_ms = clock.milliseconds
         self.address = self.machine.address(STEP)
+        self.arenas = Arenas()
 
     @property
     def is_fixed(self) -> bool:

@@ -11,13 +11,15 @@ import numpy as np
 
 from graphc.binding import examples
 from graphc.ir import Eqn, Graph, Type
+from graphc.runtime.arenas import new_arena
 from graphc.runtime.calling import Calling
 from graphc.runtime.code import Code, Options, numbered
 from graphc.runtime.failures import failure
 from graphc.runtime.llvm.entry import RESERVED, native_step
+from graphc.runtime.llvm.entry_sizes import Machined, SizedFunction, sized_function
 from graphc.runtime.llvm.result_memory import empty_arrays
 from graphc.runtime.llvm.target import HostTarget
-from graphc.runtime.plan import ALIGNMENT, Arena
+from graphc.runtime.plan import Arena
 from graphc.runtime.program import Call, Program
 from graphc.runtime.shares import USUAL, Thresholds
 from graphc.runtime.sizes import Guard, Sizes
@@ -58,7 +60,6 @@ class Step:
         self._code, self._sizes = code, sizes
         self._types, self.nbytes, self._constants = code.needs(sizes)
         self._native = _Native(code.address)
-        self._idle: list[np.ndarray] = []
 
     @property
     def program(self) -> Program:
@@ -96,11 +97,11 @@ class Step:
         results = empty_arrays(self._types if types is None else self._numbered(types))
         arrays = (*arguments, *results, *self._constants)
         table = (ctypes.c_void_p * len(arrays))(*[array.ctypes.data for array in arrays])
-        arena = self._take_arena()
+        arena = self._code.arenas.take(self.nbytes)
         start = arena.ctypes.data
         status = self._native(ctypes.addressof(table), start + RESERVED, start)
         value = int(arena[:8].view(np.int64)[0])
-        self._idle.append(arena)
+        self._code.arenas.give(arena)
         if status:
             raise failure(self.program, status, value)
         return results
@@ -113,7 +114,7 @@ class Step:
             self._numbered(calling.results),
             self._constants,
             self._code.address,
-            self._take_arena(),
+            new_arena(self.nbytes),
             self._code.machine,
         )
 
@@ -129,7 +130,7 @@ class Step:
             arguments,
             results,
             self._constants,
-            self._take_arena(),
+            new_arena(self.nbytes),
             self._code.machine,
         )
 
@@ -141,15 +142,10 @@ class Step:
         """Each kernel that the step calls: its function's name, its equation, the call."""
         return self._code.kernel_names()
 
-    def _take_arena(self) -> np.ndarray:
-        """An arena that no other thread is using; list operations are atomic."""
-        try:
-            return self._idle.pop()
-        except IndexError:
-            block = np.empty(RESERVED + self.nbytes + ALIGNMENT, np.uint8)
-            start = -block.ctypes.data % ALIGNMENT
-            return block[start:]
-
+    def machined(self, results: Sequence[Type]) -> Machined:
+        """What an entry point for all sizes has to know of this one."""
+        code, types = self._code, self._numbered(results)
+        return Machined(code.address, types, self._constants, self.nbytes, code.machine)
 
 class Steps:
     """The steps of a fused graph whose sizes have names: one machine code for all of them.
@@ -191,6 +187,14 @@ class Steps:
         self._codes.append(code)
         return Step.of(code, code.sizing.example)
 
+    def native(self, calling: Calling) -> NativeSteps | None:
+        """The steps as one built-in function that is called as `calling` says, where sizes may
+        have names; None if this Python allows none, or the arguments do not tell the sizes."""
+        names = tuple(examples(self._graph))
+        constants = len(self._codes[0].program.constants) + 1
+        function = sized_function(calling, names, constants)
+        return None if function is None else NativeSteps(self, calling, names, function)
+
     @property
     def compilations(self) -> int:
         """How many times the graph has been compiled."""
@@ -199,3 +203,19 @@ class Steps:
     def conditions(self) -> list[Guard]:
         """What the first code relies on."""
         return self._codes[0].sizing.conditions()
+
+
+class NativeSteps:
+    """The steps of all sizes as one built-in function: `MISS` for sizes that it has not learnt."""
+
+    def __init__(
+        self, steps: Steps, calling: Calling, names: tuple[str, ...], function: SizedFunction
+    ):
+        self._steps, self._names, self._sized = steps, names, function
+        self._results = calling.results
+        self.function = function.function
+
+    def learn(self, sizes: Sizes) -> bool:
+        """Let the function take these sizes from now on; false where it cannot just now."""
+        key = tuple(sizes[name] for name in self._names)
+        return self._sized.learn(key, self._steps.at(sizes).machined(self._results))

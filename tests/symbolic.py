@@ -77,4 +77,4 @@ def compare(steps: Steps, graph: Graph, number: int, arrays: Arrays, tolerance: 
 def fence_arena(step: Step) -> None:
     """Let the next call use an arena that ends where memory ends."""
     size = -(-(RESERVED + step.nbytes) // ALIGNMENT) * ALIGNMENT
-    step._idle[:] = [np.frombuffer(fenced(size, True), np.uint8)]
+    step._code.arenas.idle[:] = [np.frombuffer(fenced(size, True), np.uint8)]

@@ -8,7 +8,7 @@ nanoseconds.  Whatever does not fit gives `MISS`, and the caller takes the slow 
 or explains.
 
 There is one piece of code for all steps, `entry_text.py`; what it expects of a step's arguments is
-data, the plan that this file writes in the terms of `entry_layout.py`.
+data, the plan that `entry_plan.py` writes in the terms of `entry_layout.py`.
 
 The layout of Python's and NumPy's objects is part of their binary interface; it is checked on real
 objects before it is relied on.  Where it differs there is no entry point: every call takes the slow
@@ -28,22 +28,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.ir import Type
-from graphc.runtime.calling import (
-    MISS,
-    Calling,
-    Fixed,
-    Leaf,
-    Output,
-    Pattern,
-    Result,
-    container_kind,
-)
+from graphc.runtime.calling import Calling
 from graphc.runtime.llvm import numpy_api, result_memory
 from graphc.runtime.llvm.entry_layout import (
     CLASS,
     DATA,
     DTYPE,
-    FIELD,
     FLAGS,
     ITEMS,
     NUMBER,
@@ -52,9 +42,8 @@ from graphc.runtime.llvm.entry_layout import (
     SHAPE,
     SIZE,
     STRIDES,
-    Build,
-    Match,
 )
+from graphc.runtime.llvm.entry_plan import plan_words
 from graphc.runtime.llvm.entry_text import ENTRY, ENTRY_TEXT
 from graphc.runtime.llvm.jit import QUICK, Machine, add_symbols, compile_text
 
@@ -133,131 +122,6 @@ def _has_parts(parts: tuple[Any, ...] | list[Any]) -> bool:
     if isinstance(parts, list):
         first = _word(first)
     return all(_word(first + 8 * i) == id(part) for i, part in enumerate(parts))
-
-
-_KINDS = {
-    "tuple": Match.TUPLE,
-    "list": Match.LIST,
-    "dict": Match.DICT,
-    "fields": Match.FIELDS,
-}
-"""Kind of container -> how the entry point walks it."""
-
-
-# ---- the plan ------------------------------------------------------------------------------------
-
-
-class _Plan:
-    """The programs of a plan as words, and the objects whose addresses are in them."""
-
-    def __init__(self) -> None:
-        self.objects: list[Any] = []
-        self.leaves = 0
-        self.held = 0
-
-    def address(self, known: Any) -> int:
-        self.objects.append(known)
-        return id(known)
-
-    def match(self, pattern: Pattern) -> list[int]:
-        if isinstance(pattern, Leaf):
-            self.leaves += 1
-            return self.leaf(pattern)
-        if isinstance(pattern, Fixed):
-            known = self.address(pattern.value)
-            is_text = type(pattern.value) is str
-            return [Match.EQUAL, id(str), known] if is_text else [Match.FIXED, known]
-        kind = _KINDS[container_kind(pattern.kind)]
-        self.held += len(pattern.parts)
-        words = [kind, self.address(pattern.kind), len(pattern.parts)]
-        for key, part in zip(pattern.keys, pattern.parts, strict=True):
-            words += [self.address(key)] if kind in (Match.DICT, Match.FIELDS) else []
-            words += self.match(part)
-        return words
-
-    def leaf(self, leaf: Leaf) -> list[int]:
-        kind = self.address(leaf.kind)
-        if leaf.same is not None:
-            return [Match.SAME, kind, leaf.same]
-        if leaf.kind is np.ndarray:
-            return [Match.ARRAY, kind, *self.type(leaf.type)]
-        if leaf.value is not None:
-            return [Match.KNOWN, kind, self.address(leaf.value)]
-        return [Match.INT if leaf.kind is int else Match.NUMBER, kind]
-
-    def type(self, type: Type) -> list[int]:
-        return [self.address(type.numpy_dtype), type.rank, *type.shape]
-
-    def build(self, output: Output, results: Sequence[Type]) -> list[int]:
-        if isinstance(output, Fixed):
-            return [Build.FIXED, self.address(output.value)]
-        if isinstance(output, Result):
-            if output.is_argument:
-                return [Build.ARGUMENT, output.number]
-            type = results[output.number]
-            if type.shape:
-                return [Build.RESULT, output.number]
-            return [Build.SCALAR, output.number, self.address(type.numpy_dtype)]
-        kinds = {tuple: Build.TUPLE, list: Build.LIST, dict: Build.DICT}
-        count = len(output.parts)
-        if output.kind in kinds:
-            words = [kinds[output.kind], count]
-        else:
-            words = [Build.CALL, self.address(output.kind), count]
-        for key, part in zip(output.keys, output.parts, strict=True):
-            words += [self.address(key)] if output.kind is dict else []
-            words += self.build(part, results)
-        return words
-
-
-def _plan_words(
-    calling: Calling,
-    results: Sequence[Type],
-    constants: Sequence[np.ndarray],
-    step: int,
-    arena: np.ndarray,
-) -> tuple[np.ndarray, list[Any]]:
-    """The plan of a step, and what must live as long as it does."""
-    plan = _Plan()
-    patterns = [*calling.positional, *(pattern for _, pattern in calling.keywords)]
-    programs = {
-        "match": [word for pattern in patterns for word in plan.match(pattern)],
-        "types": [word for type in results for word in plan.type(type)],
-        "build": plan.build(calling.returns, results),
-        "keyword_names": [plan.address(name) for name, _ in calling.keywords],
-        "constant_table": [array.ctypes.data for array in constants],
-    }
-    header = {
-        "step": step,
-        "arena": arena.ctypes.data,
-        "busy": 0,
-        "keeps_gil": int(calling.keeps_gil),
-        "positional": len(calling.positional),
-        "keywords": len(calling.keywords),
-        "leaves": plan.leaves,
-        "held": plan.held,
-        "results": len(results),
-        "constants": len(constants),
-        "miss": id(MISS),
-        "ndarray": id(np.ndarray),
-        **_memory_words(results),
-    }
-    words = np.zeros(len(FIELD) + sum(map(len, programs.values())), np.int64)
-    place = len(FIELD)
-    for name, program in programs.items():
-        words[place : place + len(program)] = program
-        header[name] = words.ctypes.data + 8 * place
-        place += len(program)
-    for name, value in header.items():
-        words[FIELD[name]] = value
-    return words, [*plan.objects, *constants, arena]
-
-
-def _memory_words(results: Sequence[Type]) -> dict[str, int]:
-    if not any(map(result_memory.is_large, results)):
-        return {}
-    memory = result_memory.load()
-    return {"handler": id(memory.handler), "usual_handler": id(memory.usual)}
 
 
 # ---- from address to function --------------------------------------------------------------------
@@ -365,12 +229,17 @@ def native_step(
     """
     if not is_supported():
         return None
-    words, objects = _plan_words(calling, results, constants, step, arena)
+    words, objects = plan_words(calling, results, constants, step, arena)
+    return built_in(words, [*objects, keep])
+
+
+def built_in(words: np.ndarray, keep: Any) -> Callable[..., Any]:
+    """The function of a plan."""
     entry_point = _entry_point()
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype = ctypes.py_object
     make.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
     function: Callable[..., Any] = make(
-        ctypes.addressof(entry_point.definition), (words, objects, keep, entry_point), None
+        ctypes.addressof(entry_point.definition), (words, keep, entry_point), None
     )
     return function

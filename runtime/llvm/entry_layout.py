@@ -3,6 +3,8 @@
 A plan is an array of 64-bit words that `entry.py` writes and the code of `entry_text.py` reads.  It
 begins with the header below; then come three programs in preorder: what each argument must be, the
 type of each result, and how to put the results together.
+
+Where sizes have names, what depends on them is in rows: see `entry_rows.py`.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ FIELD_NAMES = (
     "ndarray",  # NumPy's class
     "handler",  # the memory handler for the results (result_memory.py); 0 for none
     "usual_handler",  # the one of NumPy that it may take the place of
+    "symbols",  # how many sizes have names
+    "rows",  # the address of the rows for choices of sizes
+    "row_mask",  # their number, a power of two, less 1
 )
 FIELD = {name: place for place, name in enumerate(FIELD_NAMES)}
 """Field of a plan's header -> its place."""
@@ -37,7 +42,7 @@ FIELD = {name: place for place, name in enumerate(FIELD_NAMES)}
 class Match(IntEnum):
     """What an argument must be.  After each: the class (of FIXED: the object), then
 
-    ARRAY   dtype, rank, sizes
+    ARRAY   dtype, rank, sizes: a number, or -1 - i for the i-th size that has a name
     NUMBER  nothing: the number lies in the object
     INT     nothing
     EQUAL   object: a string, compared by value

@@ -124,7 +124,7 @@ array:
   %sizes = load ptr, ptr %sizes.at
   br i1 %fits.2, label %axis, label %bad
 axis:
-  %a = phi i64 [0, %array], [%a.next, %size]
+  %a = phi i64 [0, %array], [%a.next, %size.known], [%a.next, %size.again], [%a.next, %size.set]
   %all = icmp eq i64 %a, %rank.wanted
   br i1 %all, label %found, label %size
 size:
@@ -133,8 +133,28 @@ size:
   %size.wanted.at = getelementptr i64, ptr %sizes.wanted, i64 %a
   %size.wanted = load i64, ptr %size.wanted.at
   %a.next = add i64 %a, 1
+  %is_number = icmp sge i64 %size.wanted, 0
+  br i1 %is_number, label %size.known, label %size.named
+size.known:
   %size.fits = icmp eq i64 %size.here, %size.wanted
   br i1 %size.fits, label %axis, label %bad
+size.named:
+  %named.at = getelementptr %frame, ptr %frame, i64 0, i32 7
+  %named = load ptr, ptr %named.at
+  %name = xor i64 %size.wanted, -1
+  %size.slot = getelementptr i64, ptr %named, i64 %name
+  %size.before = load i64, ptr %size.slot
+  %is_new = icmp eq i64 %size.before, 0
+  br i1 %is_new, label %size.new, label %size.again
+size.again:
+  %size.agrees = icmp eq i64 %size.here, %size.before
+  br i1 %size.agrees, label %axis, label %bad
+size.new:
+  %size.may_be = icmp sge i64 %size.here, 2
+  br i1 %size.may_be, label %size.set, label %bad
+size.set:
+  store i64 %size.here, ptr %size.slot
+  br label %axis
 found:
   %data.at = getelementptr i8, ptr %item, i64 {DATA}
   %data = load ptr, ptr %data.at

@@ -12,6 +12,7 @@ from __future__ import annotations
 from graphc.runtime.llvm.entry_build import BUILD_TEXT
 from graphc.runtime.llvm.entry_layout import DATA, FIELD, ITEMS, RESERVED, SIZE
 from graphc.runtime.llvm.entry_match import MATCH_TEXT
+from graphc.runtime.llvm.entry_rows import ROW, ROWS_TEXT
 
 ENTRY = "python_entry"
 
@@ -33,11 +34,12 @@ declare void @Py_DecRef(ptr)
 declare ptr @PyArray_NewFromDescr(ptr, ptr, i32, ptr, ptr, ptr, i32, ptr)
 declare ptr @PyArray_Scalar(ptr, ptr, ptr)
 declare ptr @PyDataMem_SetHandler(ptr)
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 
 ; What one call keeps on the stack: how many leaves have been found and the tables of their data,
 ; of themselves and of numbers (16 bytes each: one may be complex); how many objects are held, and
-; which; the arrays made for results.
-%frame = type { i64, ptr, ptr, ptr, i64, ptr, ptr }
+; which; the arrays made for results; the sizes that have names.
+%frame = type { i64, ptr, ptr, ptr, i64, ptr, ptr, ptr }
 """
 
 _RUN = f"""
@@ -65,12 +67,11 @@ end:
 }}
 
 ; Fresh arrays for the results: how many could not be made.  A scalar gets a number's place.
-define internal i64 @make_results(ptr %plan, ptr %table, ptr %numbers, ptr %made) #0 {{
+define internal i64 @make_results(ptr %plan, ptr %types, ptr %table, ptr %numbers,
+                                  ptr %made) #0 {{
 entry:
   %count.at = getelementptr i64, ptr %plan, i64 {FIELD["results"]}
   %count = load i64, ptr %count.at
-  %types.at = getelementptr i64, ptr %plan, i64 {FIELD["types"]}
-  %types = load ptr, ptr %types.at
   %class.at = getelementptr i64, ptr %plan, i64 {FIELD["ndarray"]}
   %class = load ptr, ptr %class.at
   br label %next
@@ -118,12 +119,10 @@ end:
   ret i64 0
 }}
 
-; Have NumPy allocate by the plan's handler: the handler before it, to be given to
+; Have NumPy allocate by a handler: the handler before it, to be given to
 ; `leave_memory`; null where there is nothing to change, or the user has a handler of their own.
-define internal ptr @enter_memory(ptr %plan) #0 {{
+define internal ptr @enter_memory(ptr %plan, ptr %handler) #0 {{
 entry:
-  %handler.at = getelementptr i64, ptr %plan, i64 {FIELD["handler"]}
-  %handler = load ptr, ptr %handler.at
   %is_none = icmp eq ptr %handler, null
   br i1 %is_none, label %same, label %change
 change:
@@ -168,10 +167,8 @@ end:
 }}
 
 ; Run the step on the table of addresses: its status.
-define internal i64 @run(ptr %plan, ptr %table) #0 {{
+define internal i64 @run(ptr %plan, ptr %step, ptr %table) #0 {{
 entry:
-  %step.at = getelementptr i64, ptr %plan, i64 {FIELD["step"]}
-  %step = load ptr, ptr %step.at
   %block.at = getelementptr i64, ptr %plan, i64 {FIELD["arena"]}
   %block = load ptr, ptr %block.at
   %arena = getelementptr i8, ptr %block, i64 {RESERVED}
@@ -251,12 +248,8 @@ bad:
   ret i1 0
 }}
 
-define internal void @copy_constants(ptr %plan, ptr %table) #0 {{
+define internal void @copy_constants(ptr %source, i64 %count, ptr %table) #0 {{
 entry:
-  %count.at = getelementptr i64, ptr %plan, i64 {FIELD["constants"]}
-  %count = load i64, ptr %count.at
-  %source.at = getelementptr i64, ptr %plan, i64 {FIELD["constant_table"]}
-  %source = load ptr, ptr %source.at
   br label %next
 next:
   %i = phi i64 [0, %entry], [%i.next, %one]
@@ -320,9 +313,41 @@ tables:
   store i64 0, ptr %frame.4
   store ptr %holding, ptr %frame.5
   store ptr %made, ptr %frame.6
+  %symbols.at = getelementptr i64, ptr %plan, i64 {FIELD["symbols"]}
+  %symbols = load i64, ptr %symbols.at
+  %sizes = alloca i64, i64 %symbols, align 16
+  %frame.7 = getelementptr %frame, ptr %frame, i64 0, i32 7
+  store ptr %sizes, ptr %frame.7
+  %sizes.bytes = mul i64 %symbols, 8
+  call void @llvm.memset.p0.i64(ptr %sizes, i8 0, i64 %sizes.bytes, i1 0)
   %fits = call i1 @match_all(ptr %plan, ptr %args, i64 %count, ptr %frame)
-  br i1 %fits, label %take, label %drop
+  br i1 %fits, label %choose, label %drop
+choose:
+  %is_fixed = icmp eq i64 %symbols, 0
+  br i1 %is_fixed, label %of_plan, label %of_sizes
+of_plan:
+  %p.constants.at = getelementptr i64, ptr %plan, i64 {FIELD["constant_table"]}
+  %p.types.at = getelementptr i64, ptr %plan, i64 {FIELD["types"]}
+  %p.handler.at = getelementptr i64, ptr %plan, i64 {FIELD["handler"]}
+  %p.step.at = getelementptr i64, ptr %plan, i64 {FIELD["step"]}
+  br label %take
+of_sizes:
+  %row = call ptr @find_row(ptr %plan, ptr %sizes, i64 %symbols)
+  %is_unknown = icmp eq ptr %row, null
+  %r.constants.at = getelementptr i64, ptr %row, i64 {ROW["constant_table"]}
+  %r.types.at = getelementptr i64, ptr %row, i64 {ROW["types"]}
+  %r.handler.at = getelementptr i64, ptr %row, i64 {ROW["handler"]}
+  %r.step.at = getelementptr i64, ptr %row, i64 {ROW["step"]}
+  br i1 %is_unknown, label %drop, label %take
 take:
+  %constant.source.at = phi ptr [%p.constants.at, %of_plan], [%r.constants.at, %of_sizes]
+  %types.at = phi ptr [%p.types.at, %of_plan], [%r.types.at, %of_sizes]
+  %handler.at = phi ptr [%p.handler.at, %of_plan], [%r.handler.at, %of_sizes]
+  %step.at = phi ptr [%p.step.at, %of_plan], [%r.step.at, %of_sizes]
+  %constant.source = load ptr, ptr %constant.source.at
+  %types = load ptr, ptr %types.at
+  %handler = load ptr, ptr %handler.at
+  %step = load ptr, ptr %step.at
   ; One thread at a time uses the plan's arena; a second one is sent to the slow path.
   %busy.at = getelementptr i64, ptr %plan, i64 {FIELD["busy"]}
   %taken = cmpxchg ptr %busy.at, i64 0, i64 1 acquire monotonic
@@ -331,15 +356,16 @@ take:
 prepare:
   %result.table = getelementptr ptr, ptr %table, i64 %leaves
   %result.numbers = getelementptr i128, ptr %numbers, i64 %leaves
-  %handler.before = call ptr @enter_memory(ptr %plan)
-  %missing = call i64 @make_results(ptr %plan, ptr %result.table, ptr %result.numbers, ptr %made)
+  %handler.before = call ptr @enter_memory(ptr %plan, ptr %handler)
+  %missing = call i64 @make_results(ptr %plan, ptr %types, ptr %result.table,
+                                    ptr %result.numbers, ptr %made)
   call void @leave_memory(ptr %handler.before)
   %is_made = icmp eq i64 %missing, 0
   br i1 %is_made, label %start, label %no_memory
 start:
   %constant.table = getelementptr ptr, ptr %table, i64 %numbered
-  call void @copy_constants(ptr %plan, ptr %constant.table)
-  %status = call i64 @run(ptr %plan, ptr %table)
+  call void @copy_constants(ptr %constant.source, i64 %constants, ptr %constant.table)
+  %status = call i64 @run(ptr %plan, ptr %step, ptr %table)
   store atomic i64 0, ptr %busy.at release, align 8
   %passed = icmp eq i64 %status, 0
   br i1 %passed, label %finish, label %failed
@@ -376,4 +402,4 @@ end:
 }}
 """
 
-ENTRY_TEXT = _DECLARATIONS + MATCH_TEXT + _RUN + BUILD_TEXT + _ENTRY
+ENTRY_TEXT = _DECLARATIONS + MATCH_TEXT + ROWS_TEXT + _RUN + BUILD_TEXT + _ENTRY
