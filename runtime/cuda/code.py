@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from graphc import errors
 from graphc.ir import NUMPY_DTYPES, TAPE, Lit, Type, all_eqns
-from graphc.runtime.cuda.device_kernel import DeviceKernel, Launches
+from graphc.runtime.cuda.device_kernel import DeviceKernel, Launches, Limits
 from graphc.runtime.cuda.module import DeviceModule
 from graphc.runtime.kernel import Access, Buffer, Compute, Kernel, Load, Name, Store
 from graphc.runtime.program import Call, Fail, Item, Program, Root, parts
@@ -54,14 +54,14 @@ class Code:
         return list(dict.fromkeys(f.name for prepared in every for f in prepared.functions))
 
 
-def make_code(program: Program, flags: str = "") -> Code:
+def make_code(program: Program, flags: str = "", limits: Limits | None = None) -> Code:
     """The device code of a program.
 
     Raises `errors.DeviceOperationError` with the user's line for what no device can run.
     """
     items = list(all_items(program.items))
     has_checks = any(isinstance(item, Fail) for item in items)
-    module = DeviceModule(flags, has_status=has_checks)
+    module = DeviceModule(flags, limits, has_checks)
     calls = [item for item in items if isinstance(item, Call)]
     made = [_added(module, call) for call in calls]
     pairs = zip(calls, made, strict=True)

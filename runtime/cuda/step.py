@@ -15,6 +15,7 @@ from graphc.runtime.cuda.arrays import DeviceArray
 from graphc.runtime.cuda.call import Given, Made, Memory
 from graphc.runtime.cuda.code import Code, all_items, make_code
 from graphc.runtime.cuda.current import current_session
+from graphc.runtime.cuda.device_kernel import Limits
 from graphc.runtime.cuda.pieces import cut
 from graphc.runtime.cuda.runner import Loaded, Runner
 from graphc.runtime.cuda.session import Session
@@ -25,7 +26,7 @@ from graphc.runtime.program import Call, Program, Root
 
 
 class CudaStep:
-    """Device code for a fused graph.
+    """Device code for a fused graph; `limits` say how its work is divided.
 
     Calling it with the arguments in order, arrays of the device or of this machine, gives the
     results that are not updates, in order, as arrays of the device.  Updated arguments of the
@@ -33,13 +34,13 @@ class CudaStep:
     one runs after the other.
     """
 
-    def __init__(self, graph: Graph, fastmath: bool = False):
+    def __init__(self, graph: Graph, fastmath: bool = False, limits: Limits | None = None):
         clock = Clock()
         self.program: Program = make_program(graph)
         self.arena: Arena = plan_arena(self.program)
         self.pieces = cut(self.program)
         clock.end("plan")
-        self.code: Code = make_code(self.program, FAST_MATH if fastmath else "")
+        self.code: Code = make_code(self.program, FAST_MATH if fastmath else "", limits)
         clock.end("emit")
         self.stage_ms = clock.milliseconds
         self.from_disk = False
