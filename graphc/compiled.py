@@ -19,7 +19,7 @@ from graphc.bound import BoundMethod, global_name
 from graphc.calling import NativeCall, native_call
 from graphc.collector import paused
 from graphc.donation import DONATED, donated, is_of, mark, refuse_donated
-from graphc.ir import Eqn, Graph, all_eqns, subgraphs
+from graphc.ir import Eqn, Graph, Type, all_eqns, subgraphs
 from graphc.ops.control import while_
 from graphc.ops.linalg import matmul
 from graphc.passes import pipeline
@@ -131,8 +131,13 @@ class Specialised:
             if not tree.gather(self.structure, (args, kwargs), found):
                 return None
             leaves = found
-        fits = [_kind(leaf) for leaf in leaves] == self.kinds and _sharing(leaves) == self.sharing
+        fits = [kind_of(leaf) for leaf in leaves] == self.kinds and _sharing(leaves) == self.sharing
         return leaves if fits and self.holds_for(leaves) else None
+
+    @functools.cached_property
+    def result_types(self) -> tuple[Type, ...]:
+        """The types of the results that are no updates, in order."""
+        return self.traced.result_types
 
     @functools.cached_property
     def is_flat(self) -> bool:
@@ -366,7 +371,7 @@ class Compiled:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Specialised:
-        kinds, sharing = [_kind(leaf) for leaf in leaves], _sharing(leaves)
+        kinds, sharing = [kind_of(leaf) for leaf in leaves], _sharing(leaves)
         key = (structure, tuple(kinds), sharing)
         for entry in self._cache.get(key, ()):
             if entry.holds_for(leaves):
@@ -400,7 +405,7 @@ class Compiled:
         return Specialised(
             names,
             structure,
-            [_kind(leaf) for leaf in leaves],
+            [kind_of(leaf) for leaf in leaves],
             _sharing(leaves),
             traced,
             self._options,
@@ -421,11 +426,11 @@ def _donated_leaves(
     return tuple(
         i
         for i, (name, leaf) in enumerate(zip(names, leaves, strict=True))
-        if isinstance(_kind(leaf), tuple) and times[i] == 1 and is_of(name, arguments)
+        if isinstance(kind_of(leaf), tuple) and times[i] == 1 and is_of(name, arguments)
     )
 
 
-def _kind(leaf: Any) -> Any:
+def kind_of(leaf: Any) -> Any:
     """What of an argument is part of the signature."""
     if type(leaf) is np.ndarray or isinstance(leaf, np.memmap):
         return (leaf.dtype, leaf.shape)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.compiled import Compiled, Specialised, leaf_names
+from graphc.compiled import Compiled, Specialised, kind_of, leaf_names
 from graphc.donation import DONATED, mark, refuse_donated
 from graphc.runtime.cuda.arrays import DeviceArray, imported, is_foreign
 from graphc.runtime.cuda.call import uploaded
@@ -27,11 +27,13 @@ class DeviceCompiled(Compiled):
 
     def _call_slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         session = current_session()
-        leaves, structure = placed((args, kwargs), session)
-        if DONATED:
-            originals = [_original(leaf) for leaf in leaves]
-            refuse_donated(originals, lambda: self._names(leaves, structure))
-        entry = self._of_leaves(leaves, structure)
+        entry = self._latest
+        leaves = None if entry is None or DONATED else _fitting(entry, args, kwargs)
+        if entry is None or leaves is None:
+            leaves, structure = placed((args, kwargs), session)
+            if DONATED:
+                self._refuse_marked(leaves, structure)
+            entry = self._latest = self._of_leaves(leaves, structure)
         returned = self._run(entry, leaves)
         for i in entry.donated:
             mark(_original(leaves[i]))
@@ -42,9 +44,12 @@ class DeviceCompiled(Compiled):
         args, kwargs = tree.unflatten(structure, known)
         return self._lookup(known, structure, args, kwargs)
 
-    def _names(self, leaves: Sequence[Any], structure: tree.Structure) -> list[str]:
-        args, kwargs = tree.unflatten(structure, stand_ins(leaves))
-        return leaf_names(self._function, args, kwargs)
+    def _refuse_marked(self, leaves: Sequence[Any], structure: tree.Structure) -> None:
+        def names() -> list[str]:
+            args, kwargs = tree.unflatten(structure, stand_ins(leaves))
+            return leaf_names(self._function, args, kwargs)
+
+        refuse_donated([_original(leaf) for leaf in leaves], names)
 
     def _run(self, entry: Specialised, leaves: Sequence[Any]) -> Any:
         if not self._options.check_nan:
@@ -70,6 +75,22 @@ class DeviceCompiled(Compiled):
 
 
 # ---- arguments -----------------------------------------------------------------------------------
+
+
+def _fitting(entry: Specialised, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any] | None:
+    """The leaves of arguments that are all different arrays and have the entry's signature."""
+    leaves: list[Any] = []
+    if entry.sharing is not None or not tree.gather(entry.structure, (args, kwargs), leaves):
+        return None
+    kinds = [
+        (leaf.dtype, leaf.shape) if type(leaf) is DeviceArray else kind_of(leaf) for leaf in leaves
+    ]
+    if kinds != entry.kinds or not entry.holds_for(leaves):
+        return None
+    places = [leaf.address for leaf in leaves if type(leaf) is DeviceArray]
+    arrays = [id(leaf) for leaf in leaves if type(leaf) is np.ndarray]
+    is_apart = len(set(places)) == len(places) and len(set(arrays)) == len(arrays)
+    return leaves if is_apart else None
 
 
 def placed(values: Any, session: Session) -> tuple[list[Any], tree.Structure]:
@@ -153,14 +174,20 @@ def run_on_device(entry: Specialised, leaves: Sequence[Any]) -> Any:
         leaf if isinstance(leaf, DeviceArray) else as_array(leaf, type.numpy_dtype, name)
         for leaf, type, name in zip(leaves, types, entry.names, strict=True)
     ]
+    session = current_session()
     for leaf, name in zip(leaves, entry.names, strict=True):
-        _expect_here(leaf, name)
+        if type(leaf) is DeviceArray and leaf.session is not session:
+            raise errors.ArgumentError(
+                f"argument {name} was made on a device that has stopped since, or on another one;"
+                " make it again",
+                user_loc(),
+            )
     for i in step.program.updated:
         _expect_ours(i, leaves, entry.names)
     for i in entry.donated:
         arrays[i] = to_device(arrays[i])
     try:
-        results = step(arrays, entry.traced.result_types)
+        results = step(arrays, entry.result_types)
     except errors.OverlapError:
         first, second = (entry.names[i] for i in step.overlapping(arrays) or (0, 0))
         raise errors.OverlapError(
@@ -180,16 +207,6 @@ def run_on_device(entry: Specialised, leaves: Sequence[Any]) -> Any:
         for r in entry.traced.results
     ]
     return tree.unflatten(entry.traced.structure, returned)
-
-
-def _expect_here(leaf: Any, name: str) -> None:
-    """An array of a device lies on the one that the step runs on."""
-    if isinstance(leaf, DeviceArray) and leaf.session is not current_session():
-        raise errors.ArgumentError(
-            f"argument {name} was made on a device that has stopped since, or on another one; make"
-            " it again",
-            user_loc(),
-        )
 
 
 def _expect_ours(i: int, leaves: Sequence[Any], names: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ becomes of the loss of one step then does not matter to the next.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,7 +51,8 @@ class Memory:
     numbers           the address of 0, 1, 2, ..., `NUMBER_BYTES` apart: counters of loops and the
                       numbers of checks
     inbox, outbox     small arguments and results; the inbox begins with the status of checks
-    arguments, results  slots of the large ones
+    movable           the small arguments that are moved to the inbox from the device, too
+    slots             of the large arguments and results
     """
 
     def __init__(self, session: Session, program: Program, code: Code, arena_bytes: int):
@@ -72,6 +73,9 @@ class Memory:
         self.held = [uploaded(session, dense.array) for dense in program.constants]
         self.constants = [block.address for block in self.held]
         large = [r for r in (*program.arguments, *results) if r.nbytes > SMALL]
+        self.arguments = program.arguments
+        small = [root for root in program.arguments if root in self.in_box.offsets]
+        self.movable = frozenset(r for r in small if r.nbytes and r.number not in program.updated)
         self.slots = {root: Slot(pool, int(root.nbytes)) for root in large}
 
 
@@ -113,40 +117,39 @@ class Given:
     ):
         self.session = session
         self.memory = memory
-        self.updated = program.updated
         self.arguments = arguments
         self.addresses: dict[Root, int] = {}
         self.blocks: list[Block] = []
-        self.inbox = np.zeros(memory.in_box.nbytes, np.uint8)
+        self.inbox = bytearray(memory.in_box.nbytes)
         self.is_used = bool(program.checks)
-        moved = [self.place(root, arguments[root.number]) for root in program.arguments]
+        moved: list[Copy] = []
+        for root, array in zip(program.arguments, arguments, strict=True):
+            if not isinstance(array, DeviceArray):
+                self.bring(root, array)
+            elif root in memory.movable or array.address % VECTOR_BYTES:
+                moved.append(self.move(root, array))
+            else:
+                self.addresses[root] = array.address
         if self.is_used:
-            session.device.upload(memory.inbox, self.inbox)
-        for target, source, nbytes in filter(None, moved):
+            session.device.upload(memory.inbox, np.frombuffer(self.inbox, np.uint8))
+        for target, source, nbytes in moved:
             session.device.copy(target, source, nbytes)
 
-    def place(self, root: Root, array: np.ndarray | DeviceArray) -> Copy | None:
-        """Settle where an argument is; a copy that is to be made once the inbox is there."""
+    def bring(self, root: Root, array: np.ndarray) -> None:
+        """Copy an array of this machine; a small one into the inbox, which is copied as a whole."""
         offset = self.memory.in_box.offsets.get(root)
-        if isinstance(array, DeviceArray):
-            return self.place_on_device(root, array, offset)
-        if offset is not None:
-            self.addresses[root] = self.memory.inbox + offset
+        if offset is None:
+            self.addresses[root] = self.slot(root)
+            self.session.device.upload(self.addresses[root], array)
+        else:
             self.is_used = True
-            self.inbox[offset : offset + root.nbytes] = array.reshape(-1).view(np.uint8)
-            return None
-        self.addresses[root] = self.slot(root)
-        self.session.device.upload(self.addresses[root], array)
-        return None
+            self.inbox[offset : offset + array.nbytes] = array.tobytes()
+            self.addresses[root] = self.memory.inbox + offset
 
-    def place_on_device(self, root: Root, array: DeviceArray, offset: int | None) -> Copy | None:
-        """Where it is, if code can read it there: what is small may be anywhere next time, and
-        another library's array may begin at any address."""
-        is_aligned = array.address % VECTOR_BYTES == 0
-        is_fine = is_aligned and (offset is None or root.number in self.updated)
-        if is_fine or not root.nbytes:
-            self.addresses[root] = array.address
-            return None
+    def move(self, root: Root, array: DeviceArray) -> Copy:
+        """The copy of an array of the device to where code can read it: what is small may lie
+        anywhere next time, and another library's array may begin at any address."""
+        offset = self.memory.in_box.offsets.get(root)
         here = self.slot(root) if offset is None else self.memory.inbox + offset
         self.addresses[root] = here
         return Copy(here, array.address, array.nbytes)
@@ -156,12 +159,14 @@ class Given:
         self.blocks.append(block)
         return block.address
 
-    def bring_back(self) -> None:
+    def bring_back(self, updated: Iterable[int]) -> None:
         """Copy what was assigned to arrays that lie elsewhere."""
-        for root, address in self.addresses.items():
-            if root.number not in self.updated or not root.nbytes:
+        for number in updated:
+            root = self.memory.arguments[number]
+            if not root.nbytes:
                 continue
-            array = self.arguments[root.number]
+            address = self.addresses[root]
+            array = self.arguments[number]
             if isinstance(array, np.ndarray):
                 self.session.read(array, address)
             elif array.address != address:

@@ -50,7 +50,10 @@ class Pool:
 
         Raises `errors.DeviceMemoryError` where the device has none left.
         """
-        size = rounded(nbytes)
+        return self.take_rounded(rounded(nbytes), wanted)
+
+    def take_rounded(self, size: int, wanted: Iterable[int]) -> Block:
+        """The same for a size that a block has."""
         with self._lock:
             waiting = self._idle.get(size)
             if waiting:
@@ -94,15 +97,15 @@ class Pool:
 class Slot:
     """Takes a block for the same purpose again and again, one that it had before if it can."""
 
-    __slots__ = ("_before", "_nbytes", "_pool")
+    __slots__ = ("_before", "_pool", "_size")
 
     def __init__(self, pool: Pool, nbytes: int):
         self._pool = pool
-        self._nbytes = nbytes
+        self._size = rounded(nbytes)
         self._before: deque[int] = deque(maxlen=MEMORY)
 
     def take(self) -> Block:
-        block = self._pool.take(self._nbytes, self._before)
+        block = self._pool.take_rounded(self._size, self._before)
         if block.address not in self._before:
             self._before.append(block.address)
         return block

@@ -63,7 +63,7 @@ class CudaStep:
                pairs to the graph
         """
         session = current_session()
-        if self.overlapping(arguments):
+        if self.program.updated and self.overlapping(arguments):
             raise errors.OverlapError(
                 "an argument that is assigned to in place shares memory with another argument;"
                 " pass a copy of one of them"
@@ -80,7 +80,7 @@ class CudaStep:
                 given.addresses | made.addresses,
             )
             runner.run(self.pieces)
-            given.bring_back()
+            given.bring_back(self.program.updated)
             return made.arrays(self._types if types is None else types)
 
     def on(self, session: Session) -> Loaded:
