@@ -35,8 +35,8 @@ def _divide(x: Pair, y: Pair) -> Pair:
     first = ew.where(by_real, x[0], x[1])
     second = ew.where(by_real, x[1], x[0])
     real = (first + second * ratio) * scale
-    turned = (second - first * ratio) * scale
-    imag = ew.where(by_real, turned, -turned)
+    product = first * ratio
+    imag = ew.where(by_real, second - product, product - second) * scale
     return ew.where(is_zero, x[0] / sizes[0], real), ew.where(is_zero, x[1] / sizes[0], imag)
 
 

@@ -65,7 +65,8 @@ def complex_to_memory(graph: Graph) -> Graph:
     outs = []
     for out in graph.outs:
         parts = [builder.value(next(made)) for _ in part_types(out.type)]
-        outs.append(_memory_of(parts[0], parts[1]).atom if len(parts) == 2 else parts[0].atom)
+        whole = parts[0] if len(parts) == 1 else _memory_of(parts)
+        outs.append(whole.atom)
     return builder.finish(outs, graph.updates)
 
 
@@ -77,9 +78,10 @@ def _part_of_memory(memory: Value, part: int) -> Value:
     return shape.reshape(picked, shape=inner)
 
 
-def _memory_of(real: Value, imag: Value) -> Value:
-    lifted = [shape.reshape(part, shape=(*part.shape, 1)) for part in (real, imag)]
-    return shape.concatenate(*lifted, axis=len(real.shape))
+def _memory_of(parts: Sequence[Value]) -> Value:
+    """The parts side by side."""
+    lifted = [shape.reshape(part, shape=(*part.shape, 1)) for part in parts]
+    return shape.concatenate(*lifted, axis=len(parts[0].shape))
 
 
 def complex_to_pairs(graph: Graph, from_cotangent: int | None = None) -> Graph:

@@ -80,15 +80,18 @@ class Homes:
                 and a not in targets
                 for a in operands
             ]
-            if any(made) and (home := self._home(eqn, operands, targets)) is not None:
+            if any(made) and (home := self._home(eqn, operands, targets, all(made))) is not None:
                 self.places[eqn.out] = home
                 self._settle(eqn, operands, made, makers)
                 for atom in operands:
                     if atom in self.places and isinstance(atom, Var):
                         self.followed[atom] = eqns[makers[atom] + 1 : i]
 
-    def _home(self, eqn: Eqn, operands: Sequence[Atom], targets: dict[Var, Root]) -> Place | None:
-        """Memory for an array in parts; over an old value only if that is what it changes."""
+    def _home(
+        self, eqn: Eqn, operands: Sequence[Atom], targets: dict[Var, Root], is_made: bool
+    ) -> Place | None:
+        """Memory for an array in parts; over an old value only if that is what it changes, or if
+        all of it is made by kernels for this array alone."""
         if eqn.out in self.places:
             return self.places[eqn.out]
         if eqn.out not in targets:
@@ -97,7 +100,8 @@ class Homes:
         if root in self.planner.guarded:
             base = self.planner.places.get(operands[0]) if isinstance(operands[0], Var) else None
             is_change = eqn.attrs["kind"] == "update_slice" and base is not None
-            if not (is_change and lies_at(base, root)):  # type: ignore[arg-type]
+            is_new = eqn.attrs["kind"] == "concatenate" and is_made
+            if not is_new and not (is_change and lies_at(base, root)):  # type: ignore[arg-type]
                 return None
         return Place(root, contiguous(eqn.out.type.shape))
 

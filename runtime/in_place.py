@@ -7,10 +7,11 @@ the difference: no later reader, no reader inside the kernel that writes, no fai
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from graphc.dims import Dim, Size
+from graphc.dims import Dim
 from graphc.ir import Eqn, Graph, Var, has_effect, subgraphs
 from graphc.ops import control, shape, tape
 from graphc.runtime.kernel import (
@@ -150,7 +151,8 @@ def is_in_place(
 
     Each element must be read for the last time in the iteration that writes it, and before it is
     written: the same access for reading and writing, a step along every loop around it, and no
-    part in a reduction loop (a later stage would read again) or in a matrix product.  `touched` is
+    part in a reduction loop (a later stage would read again) or in a matrix product.  Accesses that
+    never meet, such as the even and the odd elements, are each for themselves.  `touched` is
     `touched_by(kernel)`: joined kernels have many results, each of which concerns few statements.
     """
     target = roots[out]
@@ -159,7 +161,7 @@ def is_in_place(
     shared = {i for i, root in enumerate(roots) if root is target}
     seen = _Accesses(kernel, shared)
     body = [statement for statement, buffers in touched if not shared.isdisjoint(buffers)]
-    return seen.collect(body, ()) and len(seen.found) == 1
+    return seen.collect(body, ()) and seen.are_apart()
 
 
 class _Accesses:
@@ -168,8 +170,8 @@ class _Accesses:
     def __init__(self, kernel: Kernel, shared: set[int]):
         self.kernel = kernel
         self.shared = shared
-        self.found: set[tuple[tuple[Size, ...], Size]] = set()
-        self.is_written = False
+        self.found: set[Access] = set()
+        self.written: set[Access] = set()
 
     def collect(self, statements: Sequence[Statement], around: tuple[int, ...]) -> bool:
         """False where an access is not a plain load, or a plain store after all loads."""
@@ -200,8 +202,23 @@ class _Accesses:
         is_indexed = isinstance(statement, Load) and statement.position is not None
         if is_indexed or any(access.strides[axis] == 0 for axis in around):
             return False
-        if is_load and self.is_written:
+        element = access._replace(buffer=0)
+        if is_load and element in self.written:
             return False
-        self.is_written |= not is_load
-        self.found.add((access.strides, access.offset))
+        if not is_load:
+            self.written.add(element)
+        self.found.add(element)
         return True
+
+    def are_apart(self) -> bool:
+        """Whether no element is meant by two of the accesses: all go in the same steps, which are
+        multiples of more than their offsets are apart."""
+        if len(self.found) <= 1:
+            return bool(self.found)
+        ways = {access.strides for access in self.found}
+        offsets = {access.offset for access in self.found}
+        (strides, *others) = ways
+        if others or not all(isinstance(n, int) for n in (*strides, *offsets)):
+            return False
+        step = math.gcd(*strides)
+        return step == 0 or len({offset % step for offset in offsets}) == len(self.found)

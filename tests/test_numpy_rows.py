@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from numpy_rows import ALL
 
 import graphc as gc
+from graphc import errors
 
 PARAMETERS = [
     pytest.param(*row, name.endswith("~"), id=f"{topic}: {name}")
@@ -64,6 +66,46 @@ def test_row_of_other_dtypes(
         a, b = np.asarray(got), np.asarray(value)
         assert (a.dtype, a.shape) == (b.dtype, b.shape)
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-3)
+
+
+def as_complex(x: Any) -> Any:
+    if x.dtype.kind != "f":
+        return x
+    random = np.random.default_rng(3)
+    other = random.permutation(np.nan_to_num(x).ravel()).reshape(x.shape)
+    return (x + 1j * other).astype(np.result_type(x.dtype, np.complex64))
+
+
+REAL_ALONE = "complex numbers|no imaginary|lose its imaginary|takes f32, f64|complex values"
+"""What the messages say of functions that take real numbers alone."""
+
+
+@pytest.mark.parametrize(("function", "args", "has_gradient"), PARAMETERS)
+def test_row_of_complex_numbers(
+    function: Callable[..., Any], args: Sequence[Any], has_gradient: bool
+) -> None:
+    """NumPy's values, or an error that says that they must be real."""
+    given = [as_complex(np.asarray(a)) for a in args]
+    if not any(a.dtype.kind == "c" for a in given):
+        pytest.skip("no floats")
+    with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+        warnings.simplefilter("error", np.exceptions.ComplexWarning)
+        try:
+            wanted = listed(function(*map(np.copy, given)))
+        except (TypeError, ValueError, np.linalg.LinAlgError, np.exceptions.ComplexWarning):
+            pytest.skip("not of complex numbers")
+    try:
+        results = listed(gc.compile(lambda *a: function(*a))(*map(np.copy, given)))
+    except errors.GraphcError as error:
+        assert re.search(REAL_ALONE, str(error)), error
+        return
+    for got, value in zip(results, wanted, strict=True):
+        a, b = np.asarray(got), np.asarray(value)
+        assert (a.dtype, a.shape) == (b.dtype, b.shape)
+        single = b.dtype in (np.float32, np.complex64)
+        np.testing.assert_allclose(
+            a, b, rtol=2e-5 if single else 1e-9, atol=1e-5 if single else 1e-10
+        )
 
 
 def listed(out: Any) -> list[Any]:

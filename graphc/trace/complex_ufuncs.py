@@ -34,16 +34,26 @@ def _parts(z: Any) -> tuple[Any, Any]:
     return wrap(complexes.real(value)), wrap(complexes.imag(value))
 
 
-def _times(a: Any, b: Any) -> Any:
-    """a * b, but zero where a factor is, also beside NaN and infinity."""
+def _times(a: Any, b: Any, x: Any) -> Any:
+    """a * b for an a of x that is zero or infinite only where x is.
+
+    The product of zero and an infinity or NaN is zero.
+    """
     product = a * b
-    zero = np.logical_and(np.isnan(product), np.logical_or(a == 0, b == 0))
-    return np.where(zero, np.where(a == 0, a, b), product)
+    is_zero = np.logical_and(a == 0, _is_limit(x))
+    lost = np.logical_and(np.isnan(product), np.logical_or(is_zero, b == 0))
+    sides = [np.where(np.isnan(own), x.dtype.type(1), _sign_of(own)) for own in (a, b)]
+    return np.where(lost, np.where(is_zero, a * sides[1], b * sides[0]), product)
 
 
-def _grown(a: Any, b: Any) -> Any:
-    """As `_times`, but infinite where a is, also where b is NaN."""
-    return np.where(np.logical_and(np.isinf(a), np.isnan(b)), a, _times(a, b))
+def _grown(a: Any, b: Any, x: Any) -> Any:
+    """As `_times`, but infinite where x is, also beside NaN."""
+    infinite = np.logical_and(np.logical_and(np.isinf(a), np.isinf(x)), np.isnan(b))
+    return np.where(infinite, a, _times(a, b, x))
+
+
+def _is_limit(x: Any) -> Any:
+    return np.logical_or(np.isinf(x), x == 0)
 
 
 def _sign_of(x: Any) -> Any:
@@ -76,7 +86,7 @@ def _exp(z: Any) -> Any:
     limit = math.floor(math.log(float(np.finfo(x.dtype).max)))
     shift = np.where(x > limit, x.dtype.type(limit / 2), x.dtype.type(0))
     size, rest = np.exp(x - shift), np.exp(shift)
-    return joined(_grown(size, np.cos(y)) * rest, _times(size, np.sin(y)) * rest)
+    return joined(_grown(size, np.cos(y), x) * rest, _times(size, np.sin(y), x) * rest)
 
 
 def _expm1(z: Any) -> Any:
@@ -141,20 +151,19 @@ def _sqrt(z: Any) -> Any:
 
 
 def _power(z: Any, w: Any) -> Any:
-    real, imag = _parts(w)
+    real, _ = _parts(w)
     is_zero, to_zero = z == 0, w == 0
     safe = np.where(is_zero, z.dtype.type(1), z)
     power = _exp(np.multiply(w, _log(safe)))
-    positive = np.logical_and(real > 0, imag == 0)
     nan = z.dtype.type(complex(math.nan, math.nan))
-    of_zero = np.where(positive, z.dtype.type(0), nan)
+    of_zero = np.where(real > 0, z.dtype.type(0), nan)
     return np.where(to_zero, z.dtype.type(1), np.where(is_zero, of_zero, power))
 
 
 def _known_integer(x: Tracer) -> int | None:
     """The value of an exponent, where it is one small integer known while tracing."""
     atom = x.value().atom
-    if not isinstance(atom, Lit) or abs(atom.value) > 100 or atom.value != int(atom.value):
+    if not isinstance(atom, Lit) or not abs(atom.value) <= 100 or atom.value != int(atom.value):
         return None
     return int(atom.value)
 
@@ -169,23 +178,40 @@ def _integer_power(z: Any, exponent: int) -> Any:
         factor = np.multiply(factor, factor) if count else factor
     if result is None:
         return np.ones_like(z)
-    return np.reciprocal(result) if exponent < 0 else result
+    if exponent > 0:
+        return result
+    if exponent == -1:
+        return np.reciprocal(result)
+    nan = z.dtype.type(complex(math.nan, math.nan))
+    return np.where(z == 0, nan, np.true_divide(np.ones_like(z), result))
 
 
 def _sign(z: Any) -> Any:
     """z / |z|, and 0 at 0."""
     x, y = _parts(z)
     size = np.hypot(x, y)
+    zero = x.dtype.type(0)
     safe = np.where(size == 0, x.dtype.type(1), size)
-    infinite = [np.where(np.isinf(part), _sign_of(part), x.dtype.type(0)) for part in (x, y)]
-    is_infinite = np.isinf(size)
     both = np.logical_and(np.isinf(x), np.isinf(y))
-    nan = x.dtype.type(math.nan)
-    one = [
-        np.where(is_infinite, np.where(both, nan, own), part / safe)
-        for own, part in zip(infinite, (x, y), strict=True)
-    ]
-    return joined(*one)
+
+    def part(own: Any) -> Any:
+        of_infinite = np.where(np.isinf(own), _sign_of(own), zero)
+        of_infinite = np.where(both, x.dtype.type(math.nan), of_infinite)
+        found = np.where(np.isinf(size), of_infinite, own / safe)
+        return np.where(size == 0, zero, found)
+
+    return joined(part(x), part(y))
+
+
+def _reciprocal(z: Any) -> Any:
+    """By Smith's method."""
+    x, y = _parts(z)
+    by_real = np.abs(y) <= np.abs(x)
+    large, small = np.where(by_real, x, y), np.where(by_real, y, x)
+    ratio = small / large
+    under = large + small * ratio
+    one, turned = 1.0 / under, ratio / under
+    return joined(np.where(by_real, one, turned), -np.where(by_real, turned, one))
 
 
 # ---- trigonometric and hyperbolic ----------------------------------------------------------------
@@ -193,28 +219,35 @@ def _sign(z: Any) -> Any:
 
 def _sinh(z: Any) -> Any:
     x, y = _parts(z)
-    return joined(_grown(np.sinh(x), np.cos(y)), _times(np.cosh(x), np.sin(y)))
+    return joined(_grown(np.sinh(x), np.cos(y), x), _times(np.cosh(x), np.sin(y), x))
 
 
 def _cosh(z: Any) -> Any:
     x, y = _parts(z)
-    return joined(_grown(np.cosh(x), np.cos(y)), _times(np.sinh(x), np.sin(y)))
+    return joined(_grown(np.cosh(x), np.cos(y), x), _times(np.sinh(x), np.sin(y), x))
 
 
 def _tanh(z: Any) -> Any:
+    """Beyond a bound, cosh² is exp(2|x|)/4, and 1 is nothing beside it."""
     x, y = _parts(z)
-    far = np.abs(x) > 22.0 if x.dtype == np.float64 else np.abs(x) > 11.0
-    t, s = np.tan(y), np.sinh(np.where(far, x.dtype.type(0), x))
+    zero = x.dtype.type(0)
+    far = np.abs(x) > (22.0 if x.dtype == np.float64 else 11.0)
+    t, s = np.tan(y), np.sinh(np.where(far, zero, x))
     beta = t * t + 1.0
     under = beta * s * s + 1.0
-    side = _sign_of(x)
-    small = 4.0 * _times(
-        np.exp(np.where(far, np.abs(x), x.dtype.type(0)) * -2.0), np.sin(y) * np.cos(y)
-    )
-    real = np.where(far, side, beta * np.sqrt(s * s + 1.0) * s / under)
-    real = np.where(np.logical_and(x == 0, np.isnan(t)), x, real)
-    imag = np.where(far, small, t / under)
-    return joined(real, np.where(np.logical_and(y == 0, np.isnan(x)), y, imag))
+    real = np.where(far, _sign_of(x), beta * np.sqrt(s * s + 1.0) * s / under)
+    small = np.exp(np.where(far, np.abs(x), zero) * -2.0)
+    imag_far = 4.0 * _times(small, np.sin(y) * np.cos(y), x)
+    imag = np.where(far, imag_far, t / under)
+    # Of a y that is no number, the limits at x = 0 and at infinity are known.
+    lost = np.logical_and(np.logical_not(np.isfinite(y)), np.logical_not(_is_limit(x)))
+    real = np.where(lost, x.dtype.type(math.nan), np.where(_with_nan(x, t), x, real))
+    return joined(real, np.where(_with_nan(y, x), y, imag))
+
+
+def _with_nan(x: Any, y: Any) -> Any:
+    """Whether x is zero beside a y of NaN."""
+    return np.logical_and(x == 0, np.isnan(y))
 
 
 def _product_part(a: Any, b: Any) -> tuple[Any, Any]:
@@ -250,6 +283,7 @@ def _arcsin(z: Any) -> Any:
     below, above = _sqrt(_minus_from(1.0, near)), _sqrt(_plus(near, 1.0))
     (p, q), (r, s) = _parts(below), _parts(above)
     real = np.arctan2(_parts(near)[0], p * r - q * s)
+    real = np.where(_with_nan(x, y), x, real)
     imag = np.arcsinh(_product_part(below, above)[1])
     real_far = np.arctan2(
         np.where(far, x, x.dtype.type(1)), np.where(far, np.abs(y), x.dtype.type(1))
@@ -262,6 +296,7 @@ def _arccos(z: Any) -> Any:
     far, size, near = _far(z)
     below, above = _sqrt(_minus_from(1.0, near)), _sqrt(_plus(near, 1.0))
     real = 2.0 * np.arctan2(_parts(below)[0], _parts(above)[0])
+    real = np.where(_with_nan(x, y), x.dtype.type(math.pi / 2), real)
     imag = np.arcsinh(_product_part(above, below)[1])
     real_far = np.arctan2(
         np.where(far, np.abs(y), x.dtype.type(1)), np.where(far, x, x.dtype.type(1))
@@ -275,24 +310,27 @@ def _arccosh(z: Any) -> Any:
     below, above = _sqrt(_plus(near, -1.0)), _sqrt(_plus(near, 1.0))
     real = np.arcsinh(_product_part(below, above)[0])
     imag = 2.0 * np.arctan2(_parts(below)[1], _parts(above)[0])
+    imag = np.where(_with_nan(x, y), x.dtype.type(math.pi / 2), imag)
     imag_far = np.arctan2(np.where(far, y, x.dtype.type(1)), np.where(far, x, x.dtype.type(1)))
     return joined(np.where(far, size, real), np.where(far, imag_far, imag))
 
 
 def _arctanh(z: Any) -> Any:
     x, y = _parts(z)
+    zero, one = x.dtype.type(0), x.dtype.type(1)
     infinite = np.logical_or(np.isinf(x), np.isinf(y))
-    a, b = (np.where(infinite, x.dtype.type(0), part) for part in (x, y))
-    # From |x|, by symmetry: log1p keeps its digits on this side.
-    side = _sign_of(a)
+    a, b = (np.where(infinite, zero, part) for part in (x, y))
+    side = _sign_of(a)  # from |x|, by symmetry: log1p keeps its digits on this side
     size = a * side
     under = (1.0 - size) * (1.0 - size) + b * b
-    real = 0.25 * np.log1p(4.0 * size / under) * side
+    tiny = under < np.finfo(x.dtype).tiny * 1e8  # z is near 1, and its square lost digits
+    near = LN_2 - np.log(np.where(tiny, np.hypot(1.0 - size, b), one))
+    real = 0.25 * np.log1p(4.0 * size / np.where(tiny, one, under))
+    real = np.where(tiny, 0.5 * near, real) * side
     turn = 0.5 * np.arctan2(2.0 * b, (1.0 - size) * (1.0 + size) - b * b)
-    quarter = _sign_of(y) * (math.pi / 2)
-    return joined(
-        np.where(infinite, _with_sign(np.zeros_like(x), x), real), np.where(infinite, quarter, turn)
-    )
+    quarter = np.where(np.isnan(y), y, _sign_of(y) * (math.pi / 2))
+    real = np.where(infinite, _with_sign(np.zeros_like(x), x), np.where(_with_nan(x, y), x, real))
+    return joined(real, np.where(infinite, quarter, turn))
 
 
 # ---- questions -----------------------------------------------------------------------------------
@@ -356,7 +394,7 @@ COMPLEX_UFUNCS: dict[Any, Callable[..., Any]] = {
     np.conjugate: lambda z: joined(_parts(z)[0], -_parts(z)[1]),
     np.absolute: lambda z: np.hypot(*_parts(z)),
     np.square: lambda z: np.multiply(z, z),
-    np.reciprocal: lambda z: np.true_divide(np.ones_like(z), z),
+    np.reciprocal: _reciprocal,
     np.power: _power,
     np.float_power: _power,
     np.sqrt: _sqrt,

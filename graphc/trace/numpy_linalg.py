@@ -262,7 +262,7 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
     rank = reductions.count_nonzero(values > cutoff * values[0])
     left = sides - products.matmul(x, solution)
     columns = left if left.ndim > 1 else np.expand_dims(left, -1)
-    residuals = reductions.sum(np.square(columns), 0)
+    residuals = reductions.sum(reductions.squared_size(columns), 0)
     return (
         solution,
         residuals if x.shape[0] > x.shape[1] else residuals[:0],

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.ir import FLOATS
+from graphc.ir import COMPLEXES, FLOATS
 from graphc.ops import shape as shape_ops
+from graphc.trace.complex_ufuncs import joined
 from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, lift, wrap
 
@@ -65,6 +66,11 @@ def _widths(pad_width: Any, rank: int) -> np.ndarray:
 
 def _pad_by(x: Tracer, widths: np.ndarray, fill: Any) -> Tracer:
     low, high = (tuple(int(n) for n in widths[:, i]) for i in (0, 1))
+    if x.dtype_name in COMPLEXES:
+        fill = fill if isinstance(fill, Tracer) else x.dtype.type(fill)
+        parts = ((x.real, fill.real), (x.imag, fill.imag))
+        whole: Tracer = joined(*(_pad_by(wrap(own.value()), widths, end) for own, end in parts))
+        return whole
     if not isinstance(fill, Tracer):
         return wrap(shape_ops.pad(x.value(), low=low, high=high, value=x.dtype.type(fill).item()))
     shape = tuple(a + n + b for a, n, b in zip(low, x.shape, high, strict=True))

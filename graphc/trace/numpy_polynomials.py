@@ -11,6 +11,7 @@ from graphc import errors
 from graphc.trace.numpy_joining import concatenate
 from graphc.trace.numpy_making import vander
 from graphc.trace.numpy_padding import pad
+from graphc.trace.numpy_reductions import squared_size
 from graphc.trace.numpy_shapes import ravel
 from graphc.trace.numpy_statistics import convolve
 from graphc.trace.scope import user_loc
@@ -58,7 +59,9 @@ def polyint(p: Any, m: Any = 1, k: Any = None) -> Any:
 def polyfit(x: Any, y: Any, deg: Any, rcond: Any = None, full: bool = False, w: Any = None) -> Any:
     """Least squares on scaled columns, as `np.polyfit` does."""
     degree = operator.index(deg)
-    points, values = lift(x).astype(np.float64), lift(y).astype(np.float64)
+    points, values = (
+        given.astype(np.result_type(given.dtype, np.float64)) for given in (lift(x), lift(y))
+    )
     if points.ndim != 1 or not 1 <= values.ndim <= 2 or values.shape[0] != points.shape[0]:
         raise errors.ShapeError(
             f"polyfit: x is 1-d and y as long, not {points.type} and {values.type}", user_loc()
@@ -68,7 +71,7 @@ def polyfit(x: Any, y: Any, deg: Any, rcond: Any = None, full: bool = False, w: 
         weights: Any = lift(w)
         columns = columns * weights[:, None]
         values = values * (weights[:, None] if values.ndim > 1 else weights)
-    scale = np.sqrt(np.sum(columns * columns, 0))
+    scale = np.sqrt(np.sum(squared_size(columns), 0))
     rcond = points.size * np.finfo(float).eps if rcond is None else rcond
     solution, *more = np.linalg.lstsq(columns / scale, values, rcond=rcond)
     solution = solution / (scale[:, None] if values.ndim > 1 else scale)

@@ -151,6 +151,8 @@ def _complex_extremum(
             "an extremum of complex numbers cannot be traced with initial= or where=; use np.where",
             user_loc(),
         )
+    if not z.ndim:
+        return wrap(z.value())
     axes = normalise_axes(axis, z.ndim)
     kept = [i for i in range(z.ndim) if i not in axes]
     shape = tuple(z.shape[i] for i in kept)

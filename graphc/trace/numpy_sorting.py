@@ -11,7 +11,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import COMPLEXES, FLOATS
+from graphc.ir import COMPLEXES, FLOATS, INEXACT
 from graphc.ops import sorting
 from graphc.trace.numpy_joining import concatenate
 from graphc.trace.numpy_reductions import normalise_axes, normalise_axis, sum
@@ -170,7 +170,7 @@ def median(a: Any, axis: Any = None, overwrite_input: bool = False, keepdims: bo
     ordered = sort(rows)
     size = rows.shape[-1]
     middle = np.mean(ordered[..., (size - 1) // 2 : size // 2 + 1], -1)
-    if x.dtype_name in FLOATS:
+    if x.dtype_name in INEXACT:
         middle = np.where(np.isnan(ordered[..., -1]), ordered[..., -1], middle)
     return reshape(middle, shape)
 
@@ -205,7 +205,7 @@ def _quantile(a: Any, q: Any, axis: Any, method: str, keepdims: bool, skips_nan:
         raise errors.ShapeError("a quantile of no elements", user_loc())
     ordered = sort(rows)
     levels = _levels(q, x)
-    has_nan = np.isnan(ordered[..., -1]) if x.dtype_name in FLOATS else False
+    has_nan = np.isnan(ordered[..., -1]) if x.dtype_name in INEXACT else False
     count: Any = rows.shape[-1]
     if skips_nan:
         count = sum(np.logical_not(np.isnan(rows)), -1).astype(x.dtype)

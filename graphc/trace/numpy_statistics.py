@@ -67,8 +67,8 @@ def nanvar(
     counted = np.logical_not(is_nan)
     count = reductions.sum(counted, axis, None, True).astype(x.dtype)
     centred = np.where(is_nan, 0, x - reductions.sum(x, axis, None, True) / count)
-    total = reductions.sum(np.square(centred), axis, None, keepdims)
-    free = reductions.sum(counted, axis, None, keepdims).astype(x.dtype) - ddof
+    total = reductions.sum(reductions.squared_size(centred), axis, None, keepdims)
+    free = reductions.sum(counted, axis, None, keepdims).astype(total.dtype) - ddof
     return np.where(free <= 0, np.nan, total / free)
 
 

@@ -42,6 +42,14 @@ class Selection(NDArrayOperatorsMixin):
         return self.array.dtype
 
     @property
+    def real(self) -> Selection:
+        return Selection(self.array.real, self.mask)
+
+    @property
+    def imag(self) -> Selection:
+        return Selection(self.array.imag, self.mask)
+
+    @property
     def ndim(self) -> int:
         return self.array.ndim - self.mask.ndim + 1
 
@@ -208,6 +216,10 @@ def _extremum(reduce: Callable[..., Any], is_max: bool) -> Callable[..., Any]:
 
 
 def worst(dtype: np.dtype, is_max: bool) -> Any:
+    if dtype.kind == "c":
+        raise errors.UnsupportedFunctionError(
+            "an extremum of some complex numbers cannot be traced; use np.abs or .real", user_loc()
+        )
     if dtype.kind == "f":
         return -np.inf if is_max else np.inf
     if dtype.kind == "b":
@@ -241,7 +253,7 @@ def _count_nonzero(a: Selection) -> Any:
 
 
 def _norm(x: Selection) -> Any:
-    return np.sqrt(_METHODS["sum"](np.square(x)))
+    return np.sqrt(_METHODS["sum"](np.square(np.absolute(x))))
 
 
 def _dot(a: Any, b: Any) -> Any:
@@ -279,6 +291,8 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "dot": _dot,
     "astype": _astype,
     "copy": _copy,
+    "conj": np.conjugate,
+    "conjugate": np.conjugate,
     "clip": _clip,
 }
 _FUNCTIONS: dict[Any, Callable[..., Any]] = {
@@ -292,7 +306,16 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
 }
 _ELEMENTWISE = frozenset(
     {np.where, np.clip, np.sinc, np.nan_to_num, np.round, np.around, np.fix, np.isclose, np.i0}
-    | {np.isposinf, np.isneginf, np.angle, np.real, np.real_if_close}
+    | {
+        np.isposinf,
+        np.isneginf,
+        np.angle,
+        np.real,
+        np.imag,
+        np.real_if_close,
+        np.isreal,
+        np.iscomplex,
+    }
 )
 """Functions of single elements that are no ufuncs."""
 _REDUCE: dict[Any, Callable[..., Any]] = {

@@ -41,6 +41,7 @@ from graphc.runtime.llvm.builder import (
 )
 from graphc.runtime.llvm.edges import Line, Range, edges, pieces
 from graphc.runtime.llvm.gemm import MatmulShape, Tile, emit_matmul, workspace_bytes
+from graphc.runtime.llvm.interleaved import evens, pairs
 from graphc.runtime.llvm.math import ELEMS, SCALARS
 from graphc.runtime.llvm.prefetch import LINE, rows_ahead
 from graphc.runtime.llvm.routines import call_routine
@@ -184,6 +185,9 @@ class _Emitter:
         self.lanes = 1
         self.vector_axis: int | None = None
         self.mask: Reg | None = None
+        self.pairs = {kind: pairs(kernel.body, kind) for kind in (Load, Store)}
+        self.halves: dict[Access, Reg] = {}
+        """What was read together with another vector, or waits to be written with one."""
         self.rows_ahead = rows_ahead(kernel)
         self.ahead: dict[Access, Size] = {}
         self.line: Line | None = None
@@ -197,6 +201,7 @@ class _Emitter:
         self.block(self.kernel.body)
 
     def block(self, statements: Sequence[Statement]) -> None:
+        self.halves = {}
         for statement in statements:
             answer = None if self.line is None else self.line.learn(statement)
             if answer is not None and isinstance(statement, Compute):
@@ -279,7 +284,10 @@ class _Emitter:
             if steps.lanes == 1:
                 pointer, steps = self.f.offset(pointer, elem, steps), constant(0, "i64")
         is_same = stride == 0 and (guard is None or guard.lanes == 1)
-        if self.lanes > 1 and (steps.lanes > 1 or not (is_same or stride == 1)):
+        is_whole = guard is None and self.mask is None and statement.position is None
+        if self.lanes > 1 and stride == 2 and is_whole:
+            raw = self._second_elements(access, elem)
+        elif self.lanes > 1 and (steps.lanes > 1 or not (is_same or stride == 1)):
             raw = self._gather(pointer, elem, steps, stride, guard)
         elif self.lanes == 1 or stride == 0:
             raw = self.f.load(self._readable(access, pointer, guard), elem)
@@ -294,6 +302,22 @@ class _Emitter:
             raw = self.f.load(pointer, elem, self.lanes)
             self.prefetch(access, pointer, elem)
         return self._as_value(raw, dtype)
+
+    def _second_elements(self, access: Access, elem: str) -> Reg:
+        """Every second element: of two stretches of memory, which another access may share."""
+        lanes, pointer = self.lanes, self.pointers[access]
+        if access not in self.pairs[Load]:
+            rest = self.f.offset(pointer, elem, constant(lanes - 1, "i64"))
+            first, second = (self.f.load(p, elem, lanes) for p in (pointer, rest))
+            return self.f.shuffle(first, second, evens(lanes))
+        if access not in self.halves:
+            pair = self.pairs[Load][access]
+            pointer = self.pointers[pair[0]]
+            rest = self.f.offset(pointer, elem, constant(lanes, "i64"))
+            first, second = (self.f.load(p, elem, lanes) for p in (pointer, rest))
+            for own, start in zip(pair, (0, 1), strict=True):
+                self.halves[own] = self.f.shuffle(first, second, range(start, 2 * lanes, 2))
+        return self.halves.pop(access)
 
     def prefetch(self, access: Access, pointer: Reg, elem: str) -> None:
         """Ask for what this access reads in the next row, where that is worth it."""
@@ -346,7 +370,9 @@ class _Emitter:
             self.f.store(self._as_memory(self.f.extract(value, 0), dtype), pointer)
             return
         raw = self._as_memory(self.f.splat(value, self.lanes), dtype)
-        if stride != 1:
+        if stride == 2 and self.mask is None and access in self.pairs[Store]:
+            self._store_paired(access, raw)
+        elif stride != 1:
             steps = constant(0, "i64", self.lanes)
             addresses = self._addresses(pointer, raw.elem, steps, stride)
             self.f.scatter(raw, addresses, self._all_lanes())
@@ -354,6 +380,15 @@ class _Emitter:
             self.f.masked_store(raw, pointer, self.mask)
         else:
             self.f.store(raw, pointer)
+
+    def _store_paired(self, access: Access, raw: Reg) -> None:
+        """Write two vectors, element by element in turn, when the second of them is there."""
+        self.halves[access] = raw
+        even, odd = self.pairs[Store][access]
+        if even in self.halves and odd in self.halves:
+            order = [part * self.lanes + lane for lane in range(self.lanes) for part in (0, 1)]
+            both = self.f.shuffle(self.halves.pop(even), self.halves.pop(odd), order)
+            self.f.store(both, self.pointers[even])
 
     def _as_memory(self, value: Reg, dtype: str) -> Reg:
         return self.f.convert("zext", value, "i8") if dtype == "bool" else value

@@ -128,7 +128,7 @@ class SharesEmitter(StepEmitter):
 
         Partial totals are made for each share: which shares a member has must not change a sum.
         """
-        f, name = self.f, self.kernel(call.kernel)
+        f, name = self.f, self.kernel(call)
         self.calls.append((name, call))
         first, last = self.member.first, self.member.last
         if any(buffer.role == "partial" for buffer in call.kernel.buffers):

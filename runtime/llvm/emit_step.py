@@ -21,6 +21,7 @@ from graphc.runtime.llvm.emit_loops import emit_repeat
 from graphc.runtime.llvm.emit_scalars import emit_scalars, forget, is_scalar
 from graphc.runtime.llvm.emit_tapes import emit_around, emit_pop, emit_push
 from graphc.runtime.llvm.emulated import emulations
+from graphc.runtime.llvm.interleaved import with_shared_buffers
 from graphc.runtime.llvm.target import HostTarget
 from graphc.runtime.plan import Arena
 from graphc.runtime.program import (
@@ -276,7 +277,7 @@ class StepEmitter:
         forget(self, call)
 
     def call_function(self, call: Call) -> None:
-        name = self.kernel(call.kernel)
+        name = self.kernel(call)
         self.calls.append((name, call))
         pointers = [self.pointer(root) for root in call.roots]
         self.f.call(name, [*pointers, self.work, *self.table_argument()])
@@ -286,8 +287,9 @@ class StepEmitter:
         sizes = self.f.sizes
         return [] if sizes is None else [sizes]
 
-    def kernel(self, kernel: Kernel) -> str:
-        """The function of a kernel; kernels that differ in nothing share one."""
+    def kernel(self, call: Call) -> str:
+        """The function of a call's kernel; kernels that differ in nothing share one."""
+        kernel = with_shared_buffers(call.kernel, call.roots)
         key = repr(kernel)  # all of it: what `str` shows leaves out the strides of products
         if key not in self.names:
             self.names[key] = f"{kernel.name}_{len(self.names)}"

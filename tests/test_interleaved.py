@@ -1,0 +1,101 @@
+"""Pairs of accesses to neighbouring elements: what they are, and what is read and written."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from running import build, op
+
+import graphc as gc
+from graphc.ir import Type
+from graphc.runtime.kernel import Access, Compute, Load, Loop, Name, Store
+from graphc.runtime.llvm.interleaved import evens, pairs
+
+A, B = Name(0, "f64"), Name(1, "f64")
+EVEN, ODD, FAR = Access(0, 0, (2,)), Access(0, 1, (2,)), Access(0, 2, (2,))
+
+
+def test_neighbouring_accesses_are_pairs() -> None:
+    body = (Load(A, EVEN), Load(B, ODD), Store(EVEN, B), Store(ODD, A))
+    loop = (Loop((0,), True, body),)
+    assert pairs(loop, Load) == {EVEN: (EVEN, ODD), ODD: (EVEN, ODD)}
+    assert pairs(loop, Store) == {EVEN: (EVEN, ODD), ODD: (EVEN, ODD)}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        (Load(A, EVEN), Load(B, FAR)),
+        (Load(A, EVEN), Load(B, Access(1, 1, (2,)))),
+        (Load(A, EVEN), Load(B, EVEN), Load(Name(2, "f64"), ODD)),
+        (Load(A, EVEN), Load(B, ODD, guard=Name(3, "bool"))),
+        (Load(A, EVEN), Load(B, ODD, Name(3, "i64"), 2)),
+        (Load(A, Access(0, 0, (1,))), Load(B, Access(0, 1, (1,)))),
+    ],
+)
+def test_what_is_no_pair(body: tuple) -> None:
+    assert pairs(body, Load) == {}
+
+
+def test_stores_with_a_loop_between_them_are_no_pair() -> None:
+    between = Loop((1,), False, (Compute(B, "negative", (A,)),))
+    assert pairs((Store(EVEN, A), between, Store(ODD, B)), Store) == {}
+
+
+@pytest.mark.parametrize("lanes", [2, 4, 8, 16])
+def test_every_second_element_lies_inside(lanes: int) -> None:
+    memory = np.arange(2 * lanes - 1)
+    stretches = np.concatenate([memory[:lanes], memory[lanes - 1 :]])
+    assert stretches[evens(lanes)].tolist() == memory[::2].tolist()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 31, 64, 65, 1000])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "i8", "u1", "?"])
+def test_every_second_element_of_an_array(size: int, dtype: str) -> None:
+    x = (np.arange(2 * size - 1) % 3).astype(dtype)
+    f = gc.compile(lambda x: (np.logical_not(x[::2]), np.maximum(x[::2], x[-1])))
+    for got, want in zip(f(x), (np.logical_not(x[::2]), np.maximum(x[::2], x[-1])), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 31, 64, 65, 1000])
+@pytest.mark.parametrize("dtype", ["c8", "c16"])
+def test_complex_arrays_of_any_size(size: int, dtype: str) -> None:
+    z = (np.arange(size) + 1j * np.arange(size)[::-1]).astype(dtype)
+    f = gc.compile(lambda z, w: (z * w, np.conj(z), z.real + 1, z.imag * 2, 1j * z[::-1]))
+    for got, want in zip(
+        f(z, z), (z * z, np.conj(z), z.real + 1, z.imag * 2, 1j * z[::-1]), strict=True
+    ):
+        np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [3, 64, 1001])
+def test_parts_are_written_in_place(size: int) -> None:
+    def multiply(z, w):
+        z *= w
+
+    def exchange(z, w):
+        real = z.real * 2
+        z.real = z.imag * 3
+        z.imag = real + w.real
+
+    for f in (multiply, exchange):
+        z = np.arange(size) + 1j * np.arange(size)[::-1]
+        w, plain, mine = z[::-1] - 1j, z.copy(), z.copy()
+        compiled = gc.compile(f)
+        for _ in range(3):
+            compiled(mine, w)
+            f(plain, w)
+            np.testing.assert_allclose(mine, plain)
+    report = gc.compile(multiply).explain(z, w)
+    assert len(report.kernels) == 1
+    assert report.arena_bytes == 0
+
+
+def test_a_column_of_pairs_is_read_alone() -> None:
+    graph = build([Type("f64", (9, 2))], lambda x: op("sum")(x, axes=(0,)))
+    assert graph.out_types[0].shape == (2,)
+    x = np.arange(18.0).reshape(9, 2)
+    np.testing.assert_allclose(
+        gc.compile(lambda x: np.exp(x[:, 1] * 0.1))(x), np.exp(x[:, 1] * 0.1)
+    )
