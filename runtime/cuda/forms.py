@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from graphc.runtime.cuda.device_kernel import WARP, Limits
-from graphc.runtime.cuda.mapping import Nest, Unit, is_apart, is_spreadable, peeled
+from graphc.runtime.cuda.mapping import Nest, Unit, by_itself, is_apart, is_spreadable, peeled
 from graphc.runtime.cuda.phases import PLAIN, Phase, written_memory
 from graphc.runtime.cuda.spreading import MOST_TURNS, lanes_of_access, merged, spread_of
 from graphc.runtime.cuda.whole import whole, wholes
@@ -145,7 +145,7 @@ def _in_parts(kernel: Kernel, roots: Sequence[Root], form: Form, limits: Limits)
     parts, long = 1, 1
     if form.kind == "threads":
         axis = loop.axes[0]
-        if is_apart(inside._replace(body=(loop,)), roots, axis, reduces=True):
+        if is_apart(by_itself(inside, loop), roots, axis, reduces=True):
             room = limits.threads * limits.most_blocks // 8 // max(form.nest.size, 1)
             long = sizes[axis]
             parts = min(long // LEAST_PART, room)
@@ -212,7 +212,7 @@ def _with_inner_axes(kernel: Kernel, roots: Sequence[Root], main: Statement, nes
     What is added at computed positions is added in order: each thread goes through all of the
     outer loop, and has elements of its own.
     """
-    alone = kernel._replace(body=(main,), division=None)
+    alone = by_itself(kernel, main)
     known = {unit.axis for unit in nest.units}
     inside = {
         a for s in inner(nest.body) if isinstance(s, Loop) and not s.accumulators for a in s.axes

@@ -7,11 +7,11 @@ their indices is a *unit*, and units run at the same time.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 from graphc.runtime.cuda.whole import whole, wholes
-from graphc.runtime.independence import is_independent
+from graphc.runtime.independence import is_independent, is_private
 from graphc.runtime.kernel import (
     Blocks,
     Compute,
@@ -53,7 +53,7 @@ class Nest(NamedTuple):
 
 def peeled(kernel: Kernel, roots: Sequence[Root], statement: Statement) -> Nest:
     """The nest of a statement, with as many loops peeled as may be."""
-    alone = kernel._replace(body=(statement,), division=None)
+    alone = by_itself(kernel, statement)
     units: list[Unit] = []
     before: list[Statement] = []
     body: tuple[Statement, ...] = (statement,)
@@ -91,10 +91,28 @@ def _axes_of(statement: Statement, sizes: Sequence[int]) -> list[tuple[int, int]
     return []
 
 
+def by_itself(kernel: Kernel, statement: Statement) -> Kernel:
+    """The kernel with one of its statements alone.
+
+    Scratch memory that others touch as well outlasts it: units may not have one each.
+    """
+    others = [s for s in kernel.body if s is not statement]
+    kept = {access.buffer for access in accesses(others)}
+    return _sharing(kernel._replace(body=(statement,), division=None), kept)
+
+
+def _sharing(kernel: Kernel, buffers: Container[int]) -> Kernel:
+    """The kernel with scratch memory that is like any other, so that everybody sees the same."""
+    shared = tuple(
+        b._replace(role="out") if i in buffers and is_private(b) else b
+        for i, b in enumerate(kernel.buffers)
+    )
+    return kernel._replace(buffers=shared)
+
+
 def is_spreadable(kernel: Kernel, roots: Sequence[Root], loop: Loop) -> bool:
     """Whether the turns of a loop may run at the same time, in threads that share all memory."""
-    shared = tuple(b._replace(role="out") if b.role == "scratch" else b for b in kernel.buffers)
-    alone = kernel._replace(body=(loop,), buffers=shared, division=None)
+    alone = _sharing(kernel._replace(body=(loop,), division=None), range(len(kernel.buffers)))
     axes = [axis for axis in loop.axes if kernel.domain[axis] > 1]
     return all(is_apart(alone, roots, axis, reduces=True) for axis in axes)
 
@@ -114,7 +132,7 @@ def is_apart(kernel: Kernel, roots: Sequence[Root], axis: int, reduces: bool = F
     for access in accesses(kernel.body):
         for memory in roots[access.buffer].memories():
             steps.setdefault(memory, set()).add(whole(access.strides[axis]))
-    written = (roots[i] for i, b in enumerate(kernel.buffers) if b.role == "out")
+    written = (roots[i] for i, b in enumerate(kernel.buffers) if b.role != "in")
     if any(len(steps.get(m, ())) > 1 for root in written for m in root.memories()):
         return False
     return all(
