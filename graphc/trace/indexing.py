@@ -28,6 +28,7 @@ from graphc.trace.index_reading import (
     is_positions,
     separated,
 )
+from graphc.trace.rows import row_of
 from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, cast_to, fits, lift, wrap
 from graphc.trace.ufuncs import broadcast_to
@@ -44,6 +45,13 @@ def get_item(x: Tracer, index: Any) -> Any:
     if not positions:
         scalar = not view.ndim and not any(item is Ellipsis for item in as_tuple(index))
         return wrap(view.value()) if scalar else view
+    if (
+        view.ndim > len(positions)
+        and view.storage.mutable
+        and not any(map(np.ndim, positions.values()))
+    ):
+        axes = sorted(positions)
+        return row_of(view, positions, _moved_to_front(view, axes), _linear(view, positions))
     return _advanced(view, positions)
 
 
@@ -56,7 +64,7 @@ def set_item(x: Tracer, index: Any, new: Any) -> None:
         return
     basic, positions = separated(items)
     target = basic_view(x, basic)
-    if _is_same(target, new):  # what remains of x[1:] += y, which has changed x already
+    if _is_same(target, new, positions):  # what is left of x[1:] += y, which has changed x already
         return
     value = cast_assigned(new, x)
     if positions:
@@ -65,11 +73,15 @@ def set_item(x: Tracer, index: Any, new: Any) -> None:
         target.store(_fit(value, target.shape))
 
 
-def _is_same(target: Tracer, new: Any) -> bool:
-    """Whether `new` reads and writes the same elements as `target`."""
-    if not isinstance(new, Tracer) or new.storage is not target.storage:
+def _is_same(target: Tracer, new: Any, positions: dict[int, Any]) -> bool:
+    """Whether `new` reads and writes the same elements as `target[positions]`."""
+    if not isinstance(new, Tracer):
         return False
-    return new.views == target.views and new.storage.mutable
+    if positions:
+        home = new.storage.home
+        return home is not None and not new.views and home.is_at(target, positions)
+    same = new.storage is target.storage and new.views == target.views
+    return same and new.storage.mutable
 
 
 def cast_assigned(new: Any, x: Tracer) -> Value:

@@ -70,10 +70,20 @@ class Storage:
     one of them is alive, assignment to this one would have to change it, too.  The other way round,
     assignment to an alias makes this one `stale`: whether it changed is not known while tracing.
     Of a variable that only a loop assigns, `unless` is what to do before it is read: to check that
-    the loop ran.
+    the loop ran.  Of a row at a traced position, `home` is where it lies (see `rows`).
     """
 
-    __slots__ = ("__weakref__", "aliases", "atom", "choices", "mutable", "scope", "stale", "unless")
+    __slots__ = (
+        "__weakref__",
+        "aliases",
+        "atom",
+        "choices",
+        "home",
+        "mutable",
+        "scope",
+        "stale",
+        "unless",
+    )
 
     def __init__(
         self,
@@ -89,6 +99,7 @@ class Storage:
         self.choices: list[weakref.ref[Storage]] = []
         self.stale: Loc | None = None
         self.unless: Callable[[], None] | None = None
+        self.home: Any = None
         for alias in aliases:
             if (array := alias()) is not None:
                 array.choices.append(weakref.ref(self))

@@ -118,21 +118,31 @@ class Tracer:
         self._expect_known()
         scope = scopes.current()
         atom = self.storage.atom
-        if self._cache is not None and self._cache[0] is atom and self._cache[1] is scope:
-            return self._cache[2]
-        value = scope.read(self.storage)
+        is_elsewhere = self.storage.home is not None and self.storage.stale is not None
+        known = None if is_elsewhere else self._cache
+        if known is not None and known[0] is atom and known[1] is scope:
+            return known[2]
+        value = self._whole()
         for view in self.views:
             value = view.get(value)
-        self._cache = (atom, scope, value)
+        if not is_elsewhere:
+            self._cache = (atom, scope, value)
         return value
+
+    def _whole(self) -> Value:
+        """What the memory that this array views holds now."""
+        storage = self.storage
+        if storage.home is not None and storage.stale is not None:
+            return storage.home.read()  # type: ignore[no-any-return]
+        return scopes.current().read(storage)
 
     def _expect_known(self) -> None:
         if self.storage.unless is not None:
             self.storage.unless()
-        if self.storage.stale is not None:
+        if self.storage.stale is not None and self.storage.home is None:
             raise errors.StaleValueError(
-                "this array was chosen by a traced condition, and one of those that it may be was"
-                f" assigned to since, at {self.storage.stale}; .copy() it before that",
+                "this array was chosen by a traced condition or position, and one of those that it"
+                f" may be was assigned to since, at {self.storage.stale}; .copy() it before that",
                 user_loc(),
             )
 
@@ -144,20 +154,23 @@ class Tracer:
                 " make an array of it first (np.array(x))",
                 user_loc(),
             )
-        if self.storage.is_ambiguous:
+        if self.storage.home is None and self.storage.is_ambiguous:
             raise errors.ReadOnlyError(
-                "this array may be either of two others, chosen by a traced condition, so that"
-                " assigning to it in place would have to change one of them; use x = x + y, or"
-                " .copy() it first",
+                "this array may be either of two others, chosen by a traced condition or position,"
+                " so that assigning to it in place would have to change one of them; use x = x + y,"
+                " or .copy() it first",
                 user_loc(),
             )
         scope = scopes.current()
-        below = [scope.read(self.storage)] if self.views else []
+        below = [self._whole()] if self.views else []
         for view in self.views[:-1]:
             below.append(view.get(below[-1]))
         for view, base in zip(reversed(self.views), reversed(below), strict=True):
             new = view.put(base, new)
-        scope.write(self.storage, new)
+        if self.storage.home is not None:
+            self.storage.home.store(new)
+        else:
+            scope.write(self.storage, new)
 
     def view(self, view: View, shape: tuple[int, ...]) -> Tracer:
         """A tracer that reads and writes this array through one more view."""
