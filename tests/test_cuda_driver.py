@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 import ctypes
 import enum
+import gc as collector
 
 import numpy as np
 import pytest
@@ -101,6 +102,7 @@ class Driver:
     def cuGraphDestroy(self, graph): ...
     def cuGraphExecDestroy(self, graph): ...
     def cuGraphLaunch(self, graph, stream): ...
+    def cuModuleUnload(self, module): ...
     def cuEventRecord(self, event, stream): ...
     def cuStreamWaitEvent(self, stream, event, flags): ...
     def cuEventDestroy(self, event): ...
@@ -322,6 +324,21 @@ def test_a_step_is_launched_then_recorded_then_replayed():
     assert names[-1] == "cuGraphLaunch"
     assert names.count("cuGraphLaunch") >= 2
     assert launches > 0
+
+
+def test_what_a_step_holds_is_let_go_with_it():
+    driver = Driver()
+    with use(CudaDevice(driver)):
+        step = gc.compile(lambda x: np.cumsum(np.sort(x)), target="cuda")
+        x = gc.to_device(np.ones(30))
+        for _ in range(4):
+            step(x)
+        del step
+        collector.collect()
+    recorded = driver.calls("cuGraphInstantiate")
+    assert recorded
+    assert len(driver.calls("cuGraphExecDestroy")) == len(recorded)
+    assert len(driver.calls("cuModuleUnload")) == 1
 
 
 # ---- errors --------------------------------------------------------------------------------------

@@ -8,8 +8,9 @@ its own, because the default one cannot be recorded.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -162,8 +163,10 @@ class CudaDevice:
     def load(self, text: str, names: Sequence[str]) -> dict[str, Any]:
         self._enter()
         module = self._module(cached_ptx(text, self._architecture))
-        functions = {n: self._do("cuModuleGetFunction", module, n.encode()) for n in names}
-        functions[""] = module  # which lives as long as its functions
+        functions = _Functions(
+            {n: self._do("cuModuleGetFunction", module, n.encode()) for n in names}
+        )
+        functions.module = _Held(self, module, "cuModuleUnload")
         return functions
 
     def _module(self, code: str) -> Any:
@@ -203,11 +206,13 @@ class CudaDevice:
         finally:
             self._stream = DEFAULT_STREAM
             graph = self._do("cuStreamEndCapture", self._recorder)
-        recordings.append(_CudaGraph(self, graph))
+        executable = self._do("cuGraphInstantiate", graph, 0)
+        self._do("cuGraphDestroy", graph)
+        recordings.append(_Held(self, executable, "cuGraphExecDestroy"))
 
     def replay(self, recording: Any) -> None:
         self._enter()
-        self._do("cuGraphLaunch", recording.executable, DEFAULT_STREAM)
+        self._do("cuGraphLaunch", recording.held, DEFAULT_STREAM)
 
     # ---- waiting ---------------------------------------------------------------------------------
 
@@ -230,16 +235,30 @@ class CudaDevice:
         return CudaDevice(self._driver, self.number)
 
 
-class _CudaGraph:
-    """A recording, ready to be launched."""
+class _Held:
+    """Something of the driver's that is let go with this object."""
 
-    def __init__(self, device: CudaDevice, graph: Any):
+    def __init__(self, device: CudaDevice, held: Any, release: str):
         self._device = device
-        self.executable = device._do("cuGraphInstantiate", graph, 0)
-        device._do("cuGraphDestroy", graph)
+        self._release: str | None = release
+        self.held = held
 
     def close(self) -> None:
-        self._device._do("cuGraphExecDestroy", self.executable)
+        release, self._release = self._release, None
+        if release is not None and not self._device.is_lost:
+            self._device._enter()
+            self._device._do(release, self.held)
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            with suppress(Fault):  # which whoever waits for the device is told
+                self.close()
+
+
+class _Functions(dict[str, Any]):
+    """Functions by name, and the module that they are of."""
+
+    module: _Held
 
 
 def _no_device(what: str) -> errors.NoDeviceError:
