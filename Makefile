@@ -1,4 +1,5 @@
 PYTHON ?= python3
+TARGET ?= cpu
 
 .PHONY: help demo test lint style types imports installed bench clean
 
@@ -6,7 +7,8 @@ help:
 	@echo "make demo    install graphc and run the example: a two-layer network, then real digits"
 	@echo "make test    install graphc and run the tests; T='-k cond' passes arguments to pytest"
 	@echo "make lint    style, types and the direction of imports"
-	@echo "make bench   graphc beside its peers; B='--quick' passes arguments: see bench/README.md"
+	@echo "make bench   graphc beside its peers; B='--quick' passes arguments: see bench/README.md;"
+	@echo "             TARGET=cuda on a GPU"
 	@echo "make clean   remove virtual environments and caches"
 
 demo: .venv-examples/ready
@@ -16,7 +18,10 @@ test: .venv-test/ready
 	.venv-test/bin/pytest -n 2 $(T)
 
 bench: .venv-bench/ready
-	.venv-bench/bin/python -m bench $(B)
+ifeq ($(TARGET),cuda)
+	.venv-bench/bin/python -m pip install --quiet --editable ".[cuda]"
+endif
+	.venv-bench/bin/python -m bench --target $(TARGET) $(B)
 
 lint: style types imports
 

@@ -15,8 +15,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import costs, driver, machine, plots
-from bench.contenders import ENTRIES, UNFUSED
+from bench import costs, driver, gpu, machine, plots
+from bench.contenders import ENTRIES, UNFUSED, on_target
 from bench.process import Process, pinned
 from bench.report import markdown
 from bench.results import Results
@@ -31,7 +31,7 @@ QUICK = (
 QUICK_WITHOUT = ("torch.compile", "pytensor")
 """They compile for minutes."""
 
-TARGETS = ("cpu",)
+TARGETS = ("cpu", "cuda")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -56,6 +56,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
+    if options.target == "cuda" and not options.list:
+        gpu.expect()
     workloads = chosen_workloads(options)
     if options.list:
         print("\n".join(workload.name for workload in workloads))
@@ -84,10 +86,11 @@ def chosen_workloads(options: argparse.Namespace) -> list[Workload]:
 
 def chosen_contenders(options: argparse.Namespace) -> list[str]:
     """Those that `--contenders` and `--quick` leave, installed or not."""
-    names = list(options.contenders or ENTRIES)
-    unknown = [name for name in names if name not in ENTRIES]
+    known = on_target(options.target)
+    names = list(options.contenders or known)
+    unknown = [name for name in names if name not in known]
     if unknown:
-        sys.exit(f"no contender {', '.join(unknown)}; there are {', '.join(ENTRIES)}")
+        sys.exit(f"no contender {', '.join(unknown)}; there are {', '.join(known)}")
     if options.quick and not options.contenders:
         names = [name for name in names if name not in QUICK_WITHOUT]
     return names
@@ -114,15 +117,17 @@ def _measured(
     log: Path,
 ) -> Results:
     say("measuring the machine")
-    limits = machine.measure(options.threads)
+    is_gpu = options.target == "cuda"
+    limits = gpu.measure() if is_gpu else machine.measure(options.threads)
     results = Results(
         about(options),
-        versions(installed, options.threads, log),
+        versions(installed, options, log),
         [name for name in names if name not in installed],
         limits,
     )
-    results.rows = driver.measured(workloads, installed, limits, options.rounds, log, say)
-    if not options.no_costs:
+    rounds, target = options.rounds, options.target
+    results.rows = driver.measured(workloads, installed, limits, rounds, log, say, target)
+    if not options.no_costs and not is_gpu:
         compiling = [name for name in installed if ENTRIES[name].compiles]
         cold = [workload for workload in workloads if workload.from_cold]
         results.starts = costs.starts(cold, compiling, options.threads, log, say)
@@ -131,13 +136,13 @@ def _measured(
     return results
 
 
-def versions(names: Sequence[str], threads: int, log: Path) -> dict[str, str]:
+def versions(names: Sequence[str], options: argparse.Namespace, log: Path) -> dict[str, str]:
     """Contender -> version, from its own process."""
     found = {}
     for name in names:
         if name == UNFUSED:
             continue
-        process = Process(name, threads, log)
+        process = Process(name, options.threads, log, options.target)
         found[name] = process.ask("hello").get("version", "?")
         process.stop()
     return found
@@ -146,13 +151,17 @@ def versions(names: Sequence[str], threads: int, log: Path) -> dict[str, str]:
 def about(options: argparse.Namespace) -> dict[str, str | int]:
     """Where and how this run is made."""
     return {
-        "machine": f"{_processor()}, {os.cpu_count()} CPUs",
+        "machine": gpu.name() if options.target == "cuda" else _cpus(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "rounds": options.rounds,
         "target": options.target,
     }
+
+
+def _cpus() -> str:
+    return f"{_processor()}, {os.cpu_count()} CPUs"
 
 
 def _processor() -> str:

@@ -83,9 +83,10 @@ def measured(
     rounds: int,
     log: Path,
     say: Say,
+    target: str = "cpu",
 ) -> list[Row]:
     """The row of each workload, with the contenders in processes of their own."""
-    processes = {name: Process(name, limits.threads, log) for name in names}
+    processes = {name: Process(name, limits.threads, log, target) for name in names}
     try:
         with tempfile.TemporaryDirectory() as folder:
             return [

@@ -39,14 +39,14 @@ def pinned(threads: int) -> None:
 class Process:
     """The process of one contender; it starts at once."""
 
-    def __init__(self, name: str, threads: int, log: Path):
-        self.name, self.threads, self.log = name, threads, log
+    def __init__(self, name: str, threads: int, log: Path, target: str = "cpu"):
+        self.name, self.threads, self.log, self.target = name, threads, log, target
         self.start()
 
     def start(self) -> None:
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "bench.worker", self.name, str(self.threads)],
+                [sys.executable, "-m", "bench.worker", self.name, str(self.threads), self.target],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -1,6 +1,6 @@
 """The process of one contender: answers the driver's requests, a line of JSON for each.
 
-python -m bench.worker CONTENDER THREADS
+python -m bench.worker CONTENDER THREADS TARGET
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 import traceback
 from typing import Any, TextIO
 
@@ -63,9 +62,7 @@ class Worker:
         assert self.runner is not None
         self.runner.reset()
         self.runner.repeat(1)
-        start = time.perf_counter()
-        self.runner.repeat(calls)
-        return time.perf_counter() - start
+        return self.runner.seconds(calls)
 
 
 def _stored(path: str) -> list[np.ndarray]:
@@ -82,8 +79,8 @@ def own_stdout() -> TextIO:
 
 def main() -> None:
     pipe = own_stdout()
-    name, threads = sys.argv[1], int(sys.argv[2])
-    worker = Worker(contenders.load(name, threads))
+    name, threads, target = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    worker = Worker(contenders.load(name, threads, target))
     for line in sys.stdin:
         pipe.write(json.dumps(worker.answer(json.loads(line))) + "\n")
 

@@ -12,11 +12,13 @@ from typing import Any
 class Entry:
     """A contender that can be started.
 
-    module         where its class `Contender` is, imported in its own process only
+    module         where its class `Contender` is, imported in its own process only; "" for who runs
+                   on a GPU only
     needs          the module that has to be installed
     distributions  what a user installs, for the size on disk; the dependencies are added
     is_graphc      graphc itself, which is compared with the others
     compiles       has rows in the table of cold and warm starts
+    cuda           the module for `--target cuda`, "" for who does not run there
     """
 
     title: str
@@ -25,6 +27,7 @@ class Entry:
     distributions: tuple[str, ...]
     is_graphc: bool = False
     compiles: bool = True
+    cuda: str = ""
 
     @property
     def is_installed(self) -> bool:
@@ -34,21 +37,41 @@ class Entry:
 GRAPHC = "graphc"
 UNFUSED = "graphc unfused"
 _GRAPHC_NEEDS = ("numpy", "llvmlite", "numba", "networkx")
+_TORCH = ("torch", "numpy")
 
 ENTRIES: dict[str, Entry] = {
-    GRAPHC: Entry("graphc", "graphc_fused", "graphc", _GRAPHC_NEEDS, is_graphc=True),
+    GRAPHC: Entry(
+        "graphc", "graphc_fused", "graphc", _GRAPHC_NEEDS, is_graphc=True, cuda="graphc_cuda"
+    ),
     UNFUSED: Entry(
         "graphc, no fusion", "graphc_unfused", "graphc", _GRAPHC_NEEDS, True, compiles=False
     ),
     "numpy": Entry("NumPy", "numpy_eager", "numpy", ("numpy",), compiles=False),
-    "torch": Entry("torch eager", "torch_eager", "torch", ("torch", "numpy"), compiles=False),
-    "torch.compile": Entry("torch.compile", "torch_compiled", "torch", ("torch", "numpy")),
-    "jax": Entry("JAX", "jax_jit", "jax", ("jax", "jaxlib")),
+    "torch": Entry(
+        "torch eager", "torch_eager", "torch", _TORCH, compiles=False, cuda="torch_cuda"
+    ),
+    "torch.compile": Entry(
+        "torch.compile", "torch_compiled", "torch", _TORCH, cuda="torch_cuda_compiled"
+    ),
+    "torch reduce-overhead": Entry(
+        "torch.compile, reduce-overhead", "", "torch", _TORCH, cuda="torch_cuda_graphs"
+    ),
+    "jax": Entry("JAX", "jax_jit", "jax", ("jax", "jaxlib"), cuda="jax_cuda"),
+    "cupy": Entry("CuPy", "", "cupy", ("cupy",), compiles=False, cuda="cupy_eager"),
     "pytensor": Entry("PyTensor", "pytensor_function", "pytensor", ("pytensor",)),
 }
 
 
-def load(name: str, threads: int) -> Any:
+def on_target(target: str) -> list[str]:
+    """Who runs there."""
+    return [name for name, entry in ENTRIES.items() if module_of(entry, target)]
+
+
+def module_of(entry: Entry, target: str) -> str:
+    return entry.cuda if target == "cuda" else entry.module
+
+
+def load(name: str, threads: int, target: str = "cpu") -> Any:
     """The contender, which imports its framework."""
-    module = importlib.import_module(f"bench.contenders.{ENTRIES[name].module}")
+    module = importlib.import_module(f"bench.contenders.{module_of(ENTRIES[name], target)}")
     return module.Contender(threads)

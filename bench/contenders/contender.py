@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -41,6 +42,12 @@ class Runner:
         call, arguments = self.call, self.arguments
         for _ in range(calls):
             call(*arguments)
+
+    def seconds(self, calls: int) -> float:
+        """How long so many calls take."""
+        start = time.perf_counter()
+        self.repeat(calls)
+        return time.perf_counter() - start
 
     def first(self) -> Any:
         """Call the step once and wait: what it returns."""
