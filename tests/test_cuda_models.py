@@ -57,7 +57,7 @@ LAUNCHES = {
     "gradient of softmax": (gradient(softmax), [X], [1]),
     "layer norm": (layer_norm, [X, ROW, ROW], [1]),
     "gradient of layer norm": (gradient(layer_norm), [X, ROW, ROW], [1]),
-    "all gradients of layer norm": (gradient(layer_norm, 0, 1, 2), [(70, 96), (96,), (96,)], None),
+    "all gradients of layer norm": (gradient(layer_norm, 0, 1, 2), [(70, 96), (96,), (96,)], [2]),
     "cross entropy": (cross_entropy, [X, X], [1]),
     "gradient of cross entropy": (gradient(cross_entropy), [X, X], [1]),
     "softmax of columns": (lambda x: softmax(x.T), [(40, 70)], [1]),

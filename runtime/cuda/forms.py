@@ -65,7 +65,7 @@ def choose_form(kernel: Kernel, roots: Sequence[Root], phase: Phase, limits: Lim
         return _in_parts(kernel, roots, Form("threads", nest), limits)
     nest = _merged(kernel, roots, nest)
     lanes = lanes_of_rows(kernel, nest)
-    team = _team_size(nest, sizes, lanes, limits)
+    team = team_size(nest, sizes, lanes, limits)
     kind = "teams" if nest.units or isinstance(phase.main, Loop) else "together"
     return _in_parts(kernel, roots, Form(kind, nest, team, lanes), limits)
 
@@ -190,7 +190,7 @@ def _until_loop(body: Sequence[Statement]) -> Iterator[Statement]:
 # ---- teams ---------------------------------------------------------------------------------------
 
 
-def _team_size(nest: Nest, sizes: Sequence[int], lanes: int, limits: Limits) -> int:
+def team_size(nest: Nest, sizes: Sequence[int], lanes: int, limits: Limits) -> int:
     """The threads that work on a unit: a warp where a few turns of it are enough."""
     if any(isinstance(s, (Product, Transpose)) for s in inner(nest.body)):
         return limits.threads

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphc.runtime.cuda.device_kernel import VECTOR_BYTES, Launches, Limits
-from graphc.runtime.cuda.emit_kernel import KernelEmitter, Settings
+from graphc.runtime.cuda.emit_kernel import KernelEmitter
+from graphc.runtime.cuda.launches import Settings
 from graphc.runtime.kernel import Kernel
 from graphc.runtime.llvm.builder import Module
 from graphc.runtime.program import Root

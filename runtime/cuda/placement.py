@@ -139,8 +139,10 @@ def place_for_teams(
     limits: Limits,
     start: int,
     f: Function,
+    grid_is_fixed: bool = False,
 ) -> Placement:
-    """A scratch buffer for each team; `count` units wait for one."""
+    """A scratch buffer for each team; `count` units wait for one, or with `grid_is_fixed` have a
+    team each."""
     is_warp = form.team == WARP
     per_block = max(min(limits.threads // WARP, count), 1) if is_warp else 1
     block = per_block * form.team
@@ -164,7 +166,9 @@ def place_for_teams(
         else:
             large.append(buffer)
     each = sum(nbytes_of(kernel, b) for b in large) * per_block
-    if each:
+    if grid_is_fixed:
+        grid = teams_wanted
+    elif each:
         grid = max(min(grid, limits.most_workspace // each), 1)
     work = []
     for buffer in large:
