@@ -16,6 +16,7 @@ from graphc import errors
 from graphc.dims import Dim
 from graphc.ir import (
     COMPLEXES,
+    FLOATS,
     INT_RANGES,
     INTS,
     NO_ATTRS,
@@ -32,6 +33,7 @@ from graphc.ir import (
     Var,
     map_subgraphs,
 )
+from graphc.rounding import nearest
 
 
 def literal(value: Any, type: Type) -> Lit:
@@ -39,9 +41,9 @@ def literal(value: Any, type: Type) -> Lit:
     if type.dtype in INTS and isinstance(value, int):
         least, most = INT_RANGES[type.dtype]
         return Lit((value - least) % (most - least + 1) + least, type)
-    with np.errstate(over="ignore"):
-        rounded = type.numpy_dtype.type(value).item()
-    return Lit(rounded, type)
+    if type.dtype in FLOATS:
+        return Lit(nearest(float(value), type.dtype), type)
+    return Lit(type.numpy_dtype.type(value).item(), type)
 
 
 def _parts(number: complex) -> tuple[float, float]:

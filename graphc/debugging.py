@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc import errors
-from graphc.ir import Eqn, Graph
+from graphc.ir import DTYPE_NAMES, INEXACT, Eqn, Graph
 from graphc.runtime.reference import evaluate
 from graphc.switches import SWITCHES
 from graphc.trace import tree
@@ -105,7 +105,8 @@ def run_checked(
 
 def is_finite(value: Any) -> bool:
     array = np.asarray(value)
-    return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
+    is_inexact = DTYPE_NAMES.get(array.dtype) in INEXACT
+    return not is_inexact or bool(np.isfinite(array).all())
 
 
 def _expect_finite(eqn: Eqn, ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Builder, Value, rename
-from graphc.ir import FLOATS, NUMPY_DTYPES, Atom, Graph, Lit, Type, Var
+from graphc.ir import FLOATS, NARROW, NUMPY_DTYPES, Atom, Graph, Lit, Type, Var
 from graphc.ops import elementwise as ew
 from graphc.ops import external
 from graphc.ops.external import FUNCTIONS, External
@@ -346,6 +346,11 @@ def _widened(given: str, result: str) -> bool:
 
 def _compile_scalar(function: Callable[..., Any], dtypes: Sequence[str]) -> Any:
     numba = _numba()
+    if strange := NARROW.intersection(dtypes):
+        raise errors.ExternalError(
+            f"elementwise: numba has no {', '.join(strange)}; convert with .astype(np.float32)",
+            user_loc(),
+        )
     types = [numba.from_dtype(NUMPY_DTYPES[dtype]) for dtype in dtypes]
     inner = numba.njit(error_model="numpy")(function)
     try:

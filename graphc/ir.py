@@ -9,6 +9,7 @@ attributes, so that every pass recurses by the same helper, `map_subgraphs`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,10 +23,54 @@ from graphc.dims import Shape, Size
 if TYPE_CHECKING:
     from graphc.build import Value
 
-NUMPY_DTYPES: Mapping[str, np.dtype] = MappingProxyType(
+
+class _NumpyDtypes(dict[str, np.dtype]):
+    """Names and dtypes; that of bf16 is ml_dtypes', which is imported when it is asked for."""
+
+    def __missing__(self, name: str) -> np.dtype:
+        if name != "bf16":
+            raise KeyError(name)
+        return bfloat16()
+
+
+@functools.cache
+def bfloat16() -> np.dtype:
+    """NumPy's dtype for bf16.  Raises `errors.DTypeError` where ml_dtypes is not installed."""
+    from graphc import errors
+
+    try:
+        import ml_dtypes
+    except ImportError:
+        raise errors.DTypeError(
+            "arrays of bf16 need the package ml_dtypes: pip install graphc-compiler[bfloat16]"
+        ) from None
+    found: np.dtype = np.dtype(ml_dtypes.bfloat16)
+    return found
+
+
+class _DtypeNames(dict[np.dtype, str]):
+    """The names of dtypes; the dtype of bf16 is known by its own name, without an import."""
+
+    def __missing__(self, dtype: np.dtype) -> str:
+        if dtype.kind == "V" and dtype.name == "bfloat16":
+            return "bf16"
+        raise KeyError(dtype)
+
+    def __contains__(self, dtype: object) -> bool:
+        return self.get(dtype) is not None
+
+    def get(self, dtype: Any, default: Any = None) -> Any:
+        try:
+            return self[dtype]
+        except KeyError:
+            return default
+
+
+NUMPY_DTYPES: Mapping[str, np.dtype] = _NumpyDtypes(
     {
         "f32": np.dtype(np.float32),
         "f64": np.dtype(np.float64),
+        "f16": np.dtype(np.float16),
         "i8": np.dtype(np.int8),
         "i16": np.dtype(np.int16),
         "i32": np.dtype(np.int32),
@@ -39,11 +84,15 @@ NUMPY_DTYPES: Mapping[str, np.dtype] = MappingProxyType(
         "c128": np.dtype(np.complex128),
     }
 )
-"""Every dtype of the language and the NumPy dtype that it means."""
+"""The NumPy dtype that a dtype of the language means: listed are those that NumPy has itself."""
 
-DTYPE_NAMES: Mapping[np.dtype, str] = MappingProxyType({v: k for k, v in NUMPY_DTYPES.items()})
+DTYPE_NAMES: Mapping[np.dtype, str] = _DtypeNames({v: k for k, v in NUMPY_DTYPES.items()})
+DTYPES = (*list(NUMPY_DTYPES)[:3], "bf16", *list(NUMPY_DTYPES)[3:])
+"""Every dtype of the language."""
 
-FLOATS = frozenset({"f32", "f64"})
+NARROW = frozenset({"f16", "bf16"})
+"""The floats that are stored in 16 bits and computed with in f32."""
+FLOATS = NARROW | {"f32", "f64"}
 DIFFERENTIABLE = FLOATS | {"tape"}
 """The dtypes of values that have cotangents; that of a tape is a tape."""
 SIGNED = frozenset({"i8", "i16", "i32", "i64"})
@@ -74,6 +123,10 @@ WHOLES: Mapping[str, str] = MappingProxyType({part: whole for whole, part in PAR
 COMPLEXES = frozenset(PARTS)
 INEXACT = FLOATS | COMPLEXES
 
+ITEM_BYTES: Mapping[str, int] = MappingProxyType(
+    {**{name: dtype.itemsize for name, dtype in NUMPY_DTYPES.items()}, "bf16": 2, "tape": 8}
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Type:
@@ -101,7 +154,7 @@ class Type:
 
     @property
     def nbytes(self) -> Any:
-        return self.size * self.numpy_dtype.itemsize
+        return self.size * ITEM_BYTES[self.dtype]
 
     def with_shape(self, shape: Shape) -> Type:
         return Type(self.dtype, tuple(shape))

@@ -24,11 +24,12 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import FLOATS, INTS
+from graphc.ir import DTYPE_NAMES, FLOATS, INTS, NARROW, NUMPY_DTYPES
 from graphc.loops import while_loop
 from graphc.ops import shape as shape_ops
 from graphc.ops.random import WORD
 from graphc.ops.random import philox as philox_op
+from graphc.rounding import FORMATS
 from graphc.trace.scope import current, is_tracing, user_loc
 from graphc.trace.tracer import Tracer, cast_to, known_dtype, lift, wrap
 from graphc.transforms import stop_gradient
@@ -175,8 +176,7 @@ def _as_shape(shape: Any) -> tuple[int, ...]:
 def _dtype(dtype: Any, kinds: frozenset[str], wanted: str) -> np.dtype:
     if known_dtype(dtype) not in kinds:
         raise errors.DTypeError(f"{wanted} has no dtype {np.dtype(dtype)}", user_loc())
-    kind: np.dtype = np.dtype(dtype)
-    return kind
+    return NUMPY_DTYPES[known_dtype(dtype)]
 
 
 # ---- distributions -------------------------------------------------------------------------------
@@ -211,9 +211,14 @@ def _as(number: Any, kind: np.dtype) -> Any:
 
 def _unit(bits: Any, kind: np.dtype) -> Any:
     """[0, 1) from the high bits, as many as the significand holds: every value is exact."""
-    digits = np.finfo(kind).nmant + 1
+    digits = FORMATS[DTYPE_NAMES[kind]].digits
     high = bits >> 64 - digits & (1 << digits) - 1
     return high.astype(kind) * kind.type(2.0**-digits)
+
+
+def _is_narrow(kind: np.dtype) -> bool:
+    """Whether a dtype has too few digits to compute with: the tails of a distribution would go."""
+    return DTYPE_NAMES[kind] in NARROW
 
 
 def _positive_unit(bits: Any, kind: np.dtype) -> Any:
@@ -232,6 +237,8 @@ def normal(key: Any, shape: Shape = (), dtype: Any = np.float64) -> Any:
     True
     """
     kind, sizes = _dtype(dtype, FLOATS, "normal"), _as_shape(shape)
+    if _is_narrow(kind):
+        return normal(key, shape, np.float32).astype(kind)
     radius = np.sqrt(-2.0 * np.log(_positive_unit(_philox(key, sizes, _DRAWING, 0), kind)))
     angle = _unit(_philox(key, sizes, _DRAWING, 1), kind)
     return radius * np.cos(kind.type(2.0 * math.pi) * angle)
@@ -277,6 +284,8 @@ def exponential(key: Any, shape: Shape = (), dtype: Any = np.float64) -> Any:
     True
     """
     kind = _dtype(dtype, FLOATS, "exponential")
+    if _is_narrow(kind):
+        return exponential(key, shape, np.float32).astype(kind)
     return -np.log(_positive_unit(_philox(key, _as_shape(shape), _DRAWING), kind))
 
 
@@ -293,6 +302,8 @@ def gamma(key: Any, a: Any, shape: Shape | None = None, dtype: Any = np.float64)
     True
     """
     kind = _dtype(dtype, FLOATS, "gamma")
+    if _is_narrow(kind):
+        return gamma(key, _as(a, np.dtype(np.float32)), shape, np.float32).astype(kind)
     sizes = np.shape(a) if shape is None else _as_shape(shape)
     given: Any = np.broadcast_to(stop_gradient(_as(a, kind)), sizes)
     # Of what is no shape parameter nothing would ever be accepted.
@@ -341,6 +352,8 @@ def categorical(key: Any, logits: Any, axis: int = -1, shape: Shape | None = Non
             user_loc(),
         )
     kind = _dtype(moved.dtype, FLOATS, "categorical")
+    if _is_narrow(kind):
+        return categorical(key, scores.astype(np.float32), axis, shape)
     drawn = _philox(key, (*sizes, moved.shape[-1]), _DRAWING)
     # (0, 1): both logarithms are finite, so that a score of -inf is never chosen.
     noise = -np.log(-np.log(_unit(drawn, kind) + kind.type(np.finfo(kind).eps / 4)))

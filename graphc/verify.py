@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import math
-import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,10 +19,10 @@ from graphc.dims import Dim, surely_less
 from graphc.ir import (
     COMPLEXES,
     DTYPE_NAMES,
+    DTYPES,
     FLOATS,
     INT_RANGES,
     INTS,
-    NUMPY_DTYPES,
     OPS,
     TAPE,
     Atom,
@@ -36,6 +34,7 @@ from graphc.ir import (
     Var,
     subgraphs,
 )
+from graphc.rounding import nearest, same_float
 
 NEIGHBOURS = 3
 """How many equations before and after the offending one a message shows."""
@@ -179,8 +178,8 @@ def _check_boundary(graph: Graph) -> None:
 
 
 def _check_type(type: Type) -> None:
-    if type.dtype not in NUMPY_DTYPES and type.dtype != TAPE.dtype:
-        choices = ", ".join(NUMPY_DTYPES)
+    if type.dtype not in DTYPES and type.dtype != TAPE.dtype:
+        choices = ", ".join(DTYPES)
         raise _Fault(errors.UnknownDTypeError, f"{type} has no known dtype; choose from {choices}")
     for size in type.shape:
         if size.__class__ not in (int, Dim) or surely_less(size, 0):
@@ -211,25 +210,11 @@ def _check_literal(literal: Lit) -> None:
 def holds(dtype: str, value: object) -> bool:
     """Whether `value` is of the Python kind that stands for `dtype`, and exact in it."""
     if dtype in FLOATS:
-        return type(value) is float and (dtype == "f64" or same_float(nearest_f32(value), value))
+        return type(value) is float and same_float(nearest(value, dtype), value)
     if dtype in INTS:
         least, most = INT_RANGES[dtype]
         return type(value) is int and least <= value <= most
     return dtype == "bool" and type(value) is bool
-
-
-def nearest_f32(value: float) -> float:
-    """`value` rounded to f32; infinite where it is beyond the largest."""
-    try:
-        rounded: float = struct.unpack("<f", struct.pack("<f", value))[0]
-    except OverflowError:
-        return math.copysign(math.inf, value)
-    return rounded
-
-
-def same_float(a: float, b: float) -> bool:
-    """Equal, or both NaN."""
-    return a == b or (math.isnan(a) and math.isnan(b))
 
 
 # ---- attributes ----------------------------------------------------------------------------------

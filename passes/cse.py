@@ -16,6 +16,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from graphc.build import rename
 from graphc.ir import Atom, Dense, Eqn, Graph, Lit, Var, map_labelled, subgraphs
 from graphc.ops.control import held_operands
@@ -142,7 +144,7 @@ class _DenseKey:
 
     def __init__(self, dense: Dense):
         self.dense = dense
-        self.checksum = zlib.crc32(dense.array.data) if dense.array.size else 0
+        self.checksum = zlib.crc32(dense.array.reshape(-1).view(np.uint8).data)
 
     def __hash__(self) -> int:
         return hash((self.checksum, self.dense.type))

@@ -24,7 +24,7 @@ from graphc.passes.rewrite import Result, Rewriter, Rule, is_number, rewrite, ta
 LIMIT = 4096
 """No equation with more elements than this, in its inputs and its output together, is evaluated."""
 
-EXACT_INTEGERS = {"f32": 2**24, "f64": 2**53}
+EXACT_INTEGERS = {"bf16": 2**8, "f16": 2**11, "f32": 2**24, "f64": 2**53}
 """Up to here each whole number is a float, so that sums of them round nowhere."""
 
 

@@ -12,9 +12,17 @@ from __future__ import annotations
 import numpy as np
 
 from graphc.build import Value
-from graphc.ir import FLOATS, OPS, Atom, Dense, Eqn, Graph, Lit, Op
+from graphc.ir import FLOATS, INT_RANGES, OPS, Atom, Dense, Eqn, Graph, Lit, Op
 from graphc.ops import index, linalg, reduce, shape
-from graphc.ops.elementwise import cast, equal, isnan, logical_not, logical_or, where
+from graphc.ops.elementwise import (
+    cast,
+    equal,
+    isnan,
+    logical_not,
+    logical_or,
+    minimum,
+    where,
+)
 from graphc.passes import lower_linalg, lower_special
 from graphc.passes.fold import known_dimension
 from graphc.passes.rewrite import Result, Rewriter, Rule, rewrite, table
@@ -53,6 +61,16 @@ def lower_check(at: Rewriter, eqn: Eqn) -> Result:
         failed = reduce.any(failed, axes=axes)
     at.emit(index.fail_if, (failed.atom, value.atom), eqn.attrs)
     return ()
+
+
+def signed_positions(at: Rewriter, eqn: Eqn) -> Result:
+    """Positions of u64 as i64: what is beyond the largest is beyond every axis, too."""
+    x, positions, *rest = eqn.ins
+    if positions.type.dtype != "u64":
+        return None
+    most = INT_RANGES["i64"][1]
+    signed: Value = cast(minimum(at.value(positions), most), dtype="i64")
+    return at.make(eqn.op, x, signed.atom, *rest, **eqn.attrs)
 
 
 PRODUCTS = {
@@ -96,6 +114,7 @@ LOWERINGS = table(
         ("check", lower_check),
         ("dimension", known_dimension),
         ("matmul", product_of_words),
+        *((op.name, signed_positions) for op in (*index.GATHERS, index.scatter_add, index.put)),
         *(
             (name, operands_in_memory)
             for name, op in OPS.items()

@@ -27,6 +27,7 @@ from graphc.passes.fuse import fuse, separate
 from graphc.passes.join import join
 from graphc.passes.loops import simplify_loops
 from graphc.passes.lower import lower
+from graphc.passes.narrow import keep_wide, narrow_arithmetic
 from graphc.passes.recompute import recompute
 from graphc.passes.row_blocks import fuse_rows
 from graphc.passes.simplify import simplify
@@ -54,6 +55,7 @@ OPTIMIZE: tuple[Pass, ...] = (
 )
 
 LOWER: tuple[Pass, ...] = (
+    Pass("narrow", narrow_arithmetic),  # what follows knows arithmetic in f32 and f64 alone
     Pass("lower", lower),
     Pass("common: lowered", eliminate_common),
     Pass("dead: lowered", eliminate_dead),
@@ -65,6 +67,7 @@ FUSE: tuple[Pass, ...] = (
     Pass("recompute", recompute),
     Pass("rows", fuse_rows),
     Pass("join", join),
+    Pass("wide", keep_wide),  # when it is known what is in one kernel
 )
 
 SEPARATE: tuple[Pass, ...] = (*LOWER, Pass("separate", separate))

@@ -174,7 +174,7 @@ LOSSLESS = {
         if np.can_cast(kind, wide) and (source, target) not in {("i64", "f64"), ("u64", "f64")}
     )
     for source, kind in NUMPY_DTYPES.items()
-}
+} | {"bf16": frozenset({"bf16", "f32", "f64"})}
 """The dtypes that hold every value of a dtype."""
 
 

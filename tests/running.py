@@ -10,10 +10,11 @@ import numpy as np
 import graphc.ops  # noqa: F401 - fills OPS
 from graphc.build import Builder, Value
 from graphc.equal import structurally_equal
-from graphc.ir import OPS, Eqn, Graph, Type, subgraphs
+from graphc.ir import DTYPE_NAMES, FLOATS, OPS, Eqn, Graph, Type, subgraphs
 from graphc.passes.fuse import fuse
 from graphc.passes.join import join
 from graphc.passes.lower import lower
+from graphc.passes.narrow import keep_wide, narrow_arithmetic
 from graphc.passes.row_blocks import fuse_rows
 from graphc.runtime.reference import evaluate
 from graphc.runtime.step import Step
@@ -54,7 +55,7 @@ def cond(
 
 def fused(graph: Graph) -> Graph:
     """The graph as the runtime gets it, with the text round trip and every rule checked."""
-    result = join(fuse_rows(fuse(lower(graph))))
+    result = keep_wide(join(fuse_rows(fuse(lower(narrow_arithmetic(graph))))))
     verify(result)
     assert structurally_equal(parse(str(result)), result)
     return result
@@ -99,7 +100,7 @@ def assert_same(got: np.ndarray, expected: np.ndarray, what: object = "") -> Non
     """Equal bit for bit, with every NaN equal to every other."""
     assert (got.dtype, got.shape) == (expected.dtype, expected.shape), what
     same = got == expected
-    if got.dtype.kind == "f":
+    if DTYPE_NAMES[got.dtype] in FLOATS:
         same = same & (np.signbit(got) == np.signbit(expected)) | np.isnan(got) & np.isnan(expected)
     _explain(same, got, expected, what)
 

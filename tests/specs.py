@@ -11,17 +11,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from graphc.build import Builder
 from graphc.ir import NUMPY_DTYPES, OPS, Dense, Graph, Type
 
-FLOAT = ("f32", "f64")
+WIDE = ("f32", "f64")
+NARROW = ("f16", "bf16")
+FLOAT = (*WIDE, *NARROW)
 INT = ("i32", "i64", "i8", "i16", "u8", "u16", "u32", "u64")
 NUMBER = (*FLOAT, *INT)
 EVERY = (*NUMBER, "bool")
 
-OFTEN = frozenset({*FLOAT, "i32", "i64", "bool"})
+OFTEN = frozenset({"f32", "f64", "i32", "i64", "bool"})
 """The dtypes of which every case is run; of the others, those of one case in seven."""
 
 Shape = tuple[int, ...]
@@ -142,6 +145,11 @@ def _special(type: Type, rng: np.random.Generator) -> np.ndarray:
     return values[rng.integers(0, len(values), type.shape)].reshape(type.shape)
 
 
+def finfo(kind: np.dtype) -> Any:
+    """NumPy's, or that of ml_dtypes for bf16."""
+    return np.finfo(kind) if kind.kind == "f" else ml_dtypes.finfo(kind)
+
+
 def specials(dtype: str) -> np.ndarray:
     kind = NUMPY_DTYPES[dtype]
     if dtype == "bool":
@@ -150,7 +158,7 @@ def specials(dtype: str) -> np.ndarray:
         info = np.iinfo(kind)
         whole = [info.min, info.min + 1, -7, -2, -1, 0, 1, 2, 3, 10, info.max]
         return np.array([number for number in whole if number >= info.min], kind)
-    info = np.finfo(kind)
+    info = finfo(kind)
     ends = [0.0, np.inf, np.nan, info.max, info.tiny, info.smallest_subnormal, info.eps]
     plain = [1, 2, 0.5, 0.1, 1.5, 2.5, 3.25, 10, 88.5, 1e-3, 1e5, 1e9, 0.7, 0.99, 20]
     positive = np.array(ends + plain, kind)
@@ -211,7 +219,7 @@ ELEMENTWISE: dict[str, tuple[int, tuple[str, ...], str, tuple[str, ...]]] = {
     "arctanh": (1, FLOAT, "ulp", ("unit",)),
     "signbit": (1, FLOAT, "exact", ()),
     "copysign": (2, FLOAT, "exact", ("nonzero", "nonzero")),
-    "nextafter": (2, FLOAT, "exact", ("plain", "plain")),
+    "nextafter": (2, WIDE, "exact", ("plain", "plain")),
     "frexp_exponent": (1, FLOAT, "exact", ()),
     "gcd": (2, INT, "exact", ()),
     "floor": (1, NUMBER, "exact", ()),
@@ -251,6 +259,9 @@ def _elementwise_on(shape: Shape, domain: str) -> Iterator[Case]:
         yield Case("philox", (Type("i64", shape),) * 3, attrs, (domain,) * 3)
     for dtype in FLOAT:
         yield Case("ldexp", (Type(dtype, shape),) * 2, {}, (domain, "exponents"))
+    for dtype in NARROW:
+        yield Case("widen", (Type(dtype, shape),), {}, (domain,))
+        yield Case("narrow", (Type("f32", shape),), {"dtype": dtype}, (domain,))
     for dtype in EVERY:
         condition = Type("bool", shape)
         yield Case("where", (condition, Type(dtype, shape), Type(dtype, shape)), {}, (domain,) * 3)

@@ -129,11 +129,26 @@ def functions_called(code: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("dtype", ["f32", "f64", "f16", "bf16"])
 @pytest.mark.usefixtures("every_target")
 def test_no_function_of_the_c_library_is_called(name: str, dtype: str) -> None:
     graph = build([Type(dtype, (100,))] * 2, every_function)
     assert functions_called(code_for(graph, TARGETS[name]())) == set()
+
+
+HALVES = {
+    "x86-64-v3": (r"vcvtph2ps.*ymm", r"vcvtps2ph.*ymm"),
+    "x86-64-v4": (r"vcvtph2ps.*zmm", r"vcvtps2ph.*zmm"),
+    "neon": (r"fcvtl", r"fcvtn"),
+}
+
+
+@pytest.mark.parametrize("name", HALVES)
+@pytest.mark.usefixtures("every_target")
+def test_floats_of_16_bits_are_converted_in_vectors(name: str) -> None:
+    graph = build([Type("f16", (1000,))] * 2, lambda x, y: x * y)
+    code = code_for(graph, TARGETS[name]())
+    assert all(re.search(instruction, code) for instruction in HALVES[name])
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -357,8 +357,8 @@ RULES: list[tuple[Callable[[], Graph], type[errors.VerifyError], str]] = [
     (
         lambda: graph_of(params=(Var(Type("f8", (3,)), "x"),)),
         errors.UnknownDTypeError,
-        "f8[3] has no known dtype; choose from f32, f64, i8, i16, i32, i64, u8, u16, u32, u64, bool,"
-        " c64, c128",
+        "f8[3] has no known dtype; choose from f32, f64, f16, bf16, i8, i16, i32, i64, u8, u16, u32,"
+        " u64, bool, c64, c128",
     ),
     (
         lambda: graph_of(params=(Var(Type("f32", (2, -1)), "x"),)),

@@ -11,7 +11,7 @@ from typing import Any
 
 from graphc import errors
 from graphc.cli.function import place
-from graphc.ir import NUMPY_DTYPES
+from graphc.ir import DTYPES
 from graphc.trace.trace import Spec
 
 
@@ -73,7 +73,7 @@ def _named(text: str) -> tuple[str | None, Any]:
     return None, _value(text)
 
 
-_TYPE = rf"({'|'.join(NUMPY_DTYPES)})\[([\d,\s]*)\]"
+_TYPE = rf"({'|'.join(DTYPES)})\[([\d,\s]*)\]"
 _QUOTED_TYPE = re.compile(rf"(['\"])\s*({_TYPE})\s*\1")
 _STRING_OR_TYPE = re.compile(rf"'[^']*'|\"[^\"]*\"|(?<!\w){_TYPE}")
 
@@ -97,7 +97,7 @@ def _value(text: str) -> Any:
         return _literal(ast.parse(replaced, mode="eval").body, types)
     except (SyntaxError, ValueError, RecursionError):
         raise errors.CommandError(
-            f"--arg {text!r} is neither a type such as f32[64,1000] (of {', '.join(NUMPY_DTYPES)};"
+            f"--arg {text!r} is neither a type such as f32[64,1000] (of {', '.join(DTYPES)};"
             " f32[] is a scalar) nor a number such as 0.1 nor a tuple, list or dict of them"
         ) from None
 

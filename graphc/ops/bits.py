@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from graphc.build import Value
-from graphc.ir import FLOATS, INTS, Op
+from graphc.ir import FLOATS, INTS, NARROW, Op
 from graphc.ops.elementwise import LN_2, define, equal, where
 
 
@@ -21,7 +21,7 @@ def _ldexp_reference(x: np.ndarray, n: np.ndarray) -> Any:
 
 signbit: Op = define("signbit", np.signbit, 1, FLOATS, result="bool")
 copysign = define("copysign", np.copysign, 2, FLOATS, _copysign_vjp)
-nextafter = define("nextafter", np.nextafter, 2, FLOATS, lambda g, out, x, y: (g, None))
+nextafter = define("nextafter", np.nextafter, 2, FLOATS - NARROW, lambda g, out, x, y: (g, None))
 ldexp: Op = define(
     "ldexp", _ldexp_reference, 2, FLOATS, lambda g, out, x, n: (ldexp(g, n), g * out * LN_2)
 )

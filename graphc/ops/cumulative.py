@@ -26,6 +26,7 @@ from graphc.ops.elementwise import (
 from graphc.ops.elementwise import logical_or as either
 from graphc.ops.shape import pad
 from graphc.ops.shape import slice as window
+from graphc.ops.single import in_single
 
 
 def _expect_axis(name: str, x: Type, axis: int) -> None:
@@ -48,7 +49,7 @@ def _define(name: str, ufunc: Any, vjp: Rule) -> Op:
         return _turned(run, axis, reverse)
 
     doc = f"Element k is the {ufunc.__name__} of the elements 0 to k of `axis`."
-    return register(Op(name, infer, reference, vjp, native=True, doc=doc))
+    return register(Op(name, infer, in_single(reference), vjp, native=True, doc=doc))
 
 
 def _shifted(x: Value, axis: int, toward_end: bool, fill: float) -> Value:
@@ -146,7 +147,7 @@ recurrence: Op = register(
     Op(
         "recurrence",
         _infer_recurrence,
-        _recurrence_reference,
+        in_single(_recurrence_reference),
         _recurrence_vjp,
         native=True,
         doc="y[k] = a[k] * y[k-1] + b[k] along `axis`, with y[-1] = 0.",

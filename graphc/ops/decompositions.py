@@ -15,7 +15,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import FLOATS, Op, Type, register
+from graphc.ir import FLOATS, NARROW, Op, Type, register
 from graphc.ops import elementwise as ew
 from graphc.ops.elementwise import expect_dtype
 from graphc.ops.linalg import matmul
@@ -63,7 +63,7 @@ def _types(*xs: np.ndarray) -> tuple[Type, ...]:
 
 
 def _expect_matrices(name: str, a: Type, square: bool = False) -> None:
-    expect_dtype(name, a, FLOATS)
+    expect_dtype(name, a, FLOATS - NARROW)
     if a.rank < 2 or (square and a.shape[-1] != a.shape[-2]):
         kind = "square matrices" if square else "matrices"
         raise errors.ShapeError(f"{name}: {kind} in the last two axes, not {a}")

@@ -14,7 +14,8 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import COMPLEXES, FLOATS, INTS, NUMPY_DTYPES, Op, Type, register
+from graphc.ir import COMPLEXES, DTYPES, FLOATS, INTS, NUMPY_DTYPES, Op, Type, register
+from graphc.ops.single import in_single
 
 BOOL = frozenset({"bool"})
 NUMBERS = FLOATS | INTS
@@ -41,7 +42,7 @@ def define(
         expect_dtype(name, types[0], dtypes)
         return (types[0].with_dtype(result) if result else types[0],)
 
-    return register(Op(name, infer, reference, vjp, elementwise=True))
+    return register(Op(name, infer, in_single(reference), vjp, elementwise=True))
 
 
 def expect_arity(name: str, arity: int, types: tuple[Type, ...]) -> None:
@@ -264,8 +265,8 @@ stop_gradient = register(
 
 
 def _infer_cast(x: Type, *, dtype: str) -> tuple[Type, ...]:
-    if dtype not in NUMPY_DTYPES:
-        raise errors.DTypeError(f"cast: no dtype {dtype!r}; choose from {', '.join(NUMPY_DTYPES)}")
+    if dtype not in DTYPES:
+        raise errors.DTypeError(f"cast: no dtype {dtype!r}; choose from {', '.join(DTYPES)}")
     if x.dtype in COMPLEXES and dtype not in COMPLEXES:
         raise errors.DTypeError(f"cast: {dtype} has no imaginary part for {x}; use real or imag")
     return (x.with_dtype(dtype),)

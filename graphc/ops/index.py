@@ -18,6 +18,7 @@ from graphc.dims import Size, surely_less
 from graphc.ir import FLOATS, INTS, OPS, Op, Type, register
 from graphc.ops.effects import described
 from graphc.ops.elementwise import cast, equal, maximum, minimum, where
+from graphc.ops.single import in_single
 
 # ---- take ----------------------------------------------------------------------------------------
 
@@ -134,7 +135,7 @@ scatter_add = register(
     Op(
         "scatter_add",
         _infer_scatter_add,
-        _scatter_add_reference,
+        in_single(_scatter_add_reference),
         _scatter_add_vjp,
         doc="x with v added at `positions` of `axis`; a position that occurs twice adds twice.",
     )

@@ -11,6 +11,7 @@ from graphc.build import Value
 from graphc.ir import COMPLEXES, FLOATS, INTS, Op, Type, register
 from graphc.ops.elementwise import expect_dtype
 from graphc.ops.shape import transpose
+from graphc.ops.single import in_single
 
 
 def _infer_matmul(a: Type, b: Type) -> tuple[Type, ...]:
@@ -41,7 +42,7 @@ matmul = register(
     Op(
         "matmul",
         _infer_matmul,
-        np.matmul,
+        in_single(np.matmul),
         _matmul_vjp,
         doc="Products of the last two axes; leading axes are equal and pair the matrices up.",
     )

@@ -13,6 +13,7 @@ from graphc.build import Value
 from graphc.dims import Shape
 from graphc.ir import FLOATS, OPS, Op, Type, register
 from graphc.ops.elementwise import ANY, BOOL, FIELD, Rule, cast, equal, expect_dtype, where
+from graphc.ops.single import in_single
 
 Axes = tuple[int, ...]
 
@@ -50,7 +51,7 @@ def _define(
     def reference(x: np.ndarray, axes: Axes) -> Any:
         return ufunc(x, axis=axes).astype(x.dtype) if axes else x
 
-    return register(Op(name, infer, reference, vjp))
+    return register(Op(name, infer, in_single(reference), vjp))
 
 
 def _extremum_vjp(g: Value, out: Value, x: Value, *, axes: Axes) -> tuple[Any, ...]:
@@ -93,7 +94,7 @@ def _define_position(name: str, function: Callable[..., Any]) -> Op:
             raise errors.ShapeError(f"{name} of {x} along axis {axis} has no elements")
         return (Type("i64", without(x.shape, (axis,))),)
 
-    return register(Op(name, infer, lambda x, axis: function(x, axis=axis)))
+    return register(Op(name, infer, in_single(lambda x, axis: function(x, axis=axis))))
 
 
 argmax = _define_position("argmax", np.argmax)

@@ -13,6 +13,7 @@ from graphc.ir import FLOATS, OPS, Op, Type, register
 from graphc.ops.elementwise import NUMBERS, expect_dtype
 from graphc.ops.index import scatter_add, take
 from graphc.ops.shape import reshape
+from graphc.ops.single import in_single
 
 
 def _expect_sortable(name: str, x: Type) -> None:
@@ -59,7 +60,7 @@ sort = register(
     Op(
         "sort",
         _infer_sort,
-        lambda x: np.sort(x, axis=-1, kind="stable"),
+        in_single(lambda x: np.sort(x, axis=-1, kind="stable")),
         _sort_vjp,
         native=True,
         doc="Each row in increasing order.",
@@ -69,7 +70,7 @@ argsort: Op = register(
     Op(
         "argsort",
         _infer_argsort,
-        lambda x: np.argsort(x, axis=-1, kind="stable"),
+        in_single(lambda x: np.argsort(x, axis=-1, kind="stable")),
         native=True,
         doc="The positions that sort each row; equal elements stay in order.",
     )
@@ -99,7 +100,7 @@ searchsorted = register(
     Op(
         "searchsorted",
         _infer_searchsorted,
-        lambda table, x, side: np.searchsorted(table, x, side=side),
+        in_single(lambda table, x, side: np.searchsorted(table, x, side=side)),
         native=True,
         doc="How many elements of the sorted table are below x (`left`), or not above it.",
     )

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from graphc.dims import Dim, Size, parse_size
-from graphc.ir import DTYPE_NAMES, FLOATS, NUMPY_DTYPES, Dense, Lit, Type, size_text
-from graphc.verify import NOT_DENSE, holds, nearest_f32, same_float
+from graphc.ir import DTYPE_NAMES, DTYPES, FLOATS, NUMPY_DTYPES, Dense, Lit, Type, size_text
+from graphc.rounding import nearest, same_float
+from graphc.verify import NOT_DENSE, holds
 
 READABLE_ELEMENTS = 16
 """Arrays of up to this many elements are printed as numbers, larger ones as base64."""
@@ -60,11 +61,11 @@ def _number_text(value: float, dtype: str) -> str:
     """The shortest text that reads back as `value` in `dtype`."""
     if isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
-    if isinstance(value, float) and dtype == "f32":
-        rounded = nearest_f32(value)
-        short = str(np.float32(rounded))
-        # Not so for a value that is no f32 at all, or if NumPy's print options shorten it.
-        if same_float(rounded, value) and same_float(nearest_f32(float(short)), value):
+    if isinstance(value, float) and dtype in ("f16", "f32"):
+        rounded = nearest(value, dtype)
+        short = str(NUMPY_DTYPES[dtype].type(rounded))
+        # Not so for a value that is not of the dtype, or if NumPy's print options shorten it.
+        if same_float(rounded, value) and same_float(nearest(float(short), dtype), value):
             return short
     return repr(float(value) if isinstance(value, float) else value)
 
@@ -76,7 +77,8 @@ def _dense_text(dense: Dense) -> str:
         # NaN has many bit patterns and one spelling: the others go into base64.
         if dense_of_numbers(numbers, dense.type) == dense:
             return f"dense({dense.type}, [{', '.join(numbers)}])"
-    data = array.astype(array.dtype.newbyteorder("<")).tobytes()
+    words = array.view(_word_of(array.dtype))
+    data = words.astype(words.dtype.newbyteorder("<")).tobytes()
     return f'dense({dense.type}, "{base64.b64encode(data).decode()}")'
 
 
@@ -94,14 +96,20 @@ def dense_of_bytes(text: str, type: Type) -> Dense:
     _expect_elements(type, len(data), of_bytes=True)
     if type.dtype == "bool" and data.strip(b"\0\1"):
         raise ValueError("a byte of a bool array is 0 or 1")
-    stored = type.numpy_dtype.newbyteorder("<")
-    return Dense(np.frombuffer(data, stored).astype(type.numpy_dtype).reshape(type.shape))
+    word = _word_of(type.numpy_dtype)
+    words = np.frombuffer(data, word.newbyteorder("<")).astype(word)
+    return Dense(words.view(type.numpy_dtype).reshape(type.shape))
+
+
+def _word_of(dtype: np.dtype) -> np.dtype:
+    """The integers with as many bytes as the elements of `dtype`."""
+    return np.dtype(f"u{dtype.itemsize}")
 
 
 def _expect_elements(type: Type, count: int, of_bytes: bool = False) -> None:
     """Checked before NumPy sees the shape, to which -1 means another thing."""
-    if type.dtype not in NUMPY_DTYPES:
-        raise ValueError(f"no dtype {type.dtype}; choose from {', '.join(NUMPY_DTYPES)}")
+    if type.dtype not in DTYPES:
+        raise ValueError(f"no dtype {type.dtype}; choose from {', '.join(DTYPES)}")
     needed = type.nbytes if of_bytes else type.size
     if needed != count or any(size < 0 for size in type.shape):
         unit = "bytes" if of_bytes else "elements"
@@ -130,7 +138,7 @@ def read_number(text: str, dtype: str | None = None) -> Any:
     value = float(text)
     if value in (float("inf"), -float("inf")) and not text.endswith("inf"):
         raise ValueError(f"{text} is beyond f64")
-    rounded = nearest_f32(value) if dtype == "f32" else value
+    rounded = nearest(value, dtype) if dtype in FLOATS else value
     return rounded if abs(rounded) != float("inf") else value
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from graphc import errors
 from graphc.ir import COMPLEXES, FLOATS
 from graphc.ops import elementwise as ew
+from graphc.rounding import FORMATS
 from graphc.trace.complex_ufuncs import joined
 from graphc.trace.numpy_padding import pad
 from graphc.trace.numpy_reductions import all, any, normalise_axis, sum
@@ -275,7 +276,7 @@ def nan_to_num(
         return joined(*parts)
     if value.dtype_name not in FLOATS:
         return np.copy(value)
-    limits = np.finfo(value.dtype)
+    largest = FORMATS[value.dtype_name].largest
     result = where(np.isnan(value), nan, value)
-    result = where(np.equal(value, np.inf), limits.max if posinf is None else posinf, result)
-    return where(np.equal(value, -np.inf), limits.min if neginf is None else neginf, result)
+    result = where(np.equal(value, np.inf), largest if posinf is None else posinf, result)
+    return where(np.equal(value, -np.inf), -largest if neginf is None else neginf, result)

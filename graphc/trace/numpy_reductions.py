@@ -5,13 +5,15 @@ from __future__ import annotations
 import builtins
 import math
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from graphc import errors
-from graphc.ir import COMPLEXES, INEXACT, widest
+from graphc.ir import COMPLEXES, INEXACT, NARROW, widest
 from graphc.ops import elementwise as ew
+from graphc.ops import narrow as narrow_ops
 from graphc.ops import reduce as reduce_ops
 from graphc.ops import shape as shape_ops
 from graphc.trace.scope import user_loc
@@ -180,6 +182,8 @@ def mean(
     a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, where: Any = None
 ) -> Any:
     x = lift(a)
+    if dtype is None and x.dtype_name in NARROW:
+        return in_single(x, lambda wide: mean(wide, axis, None, keepdims, where))
     if dtype is None:
         dtype = x.dtype if x.dtype_name in INEXACT else np.float64
     total = sum(x, axis, dtype, keepdims, None, where)
@@ -187,6 +191,13 @@ def mean(
         counted = sum(np.broadcast_to(where, x.shape), axis, np.int64, keepdims)
         return np.true_divide(total, counted.astype(total.dtype))
     return wrap(ew.divide(total.value(), float(_count(x, axis))))
+
+
+def in_single(x: Tracer, function: Callable[[Tracer], Any]) -> Tracer:
+    """What a function gives in f32, in the dtype of `x`: a count or a sum of squares may be beyond
+    the largest f16."""
+    result = function(wrap(narrow_ops.widen(x.value())))
+    return wrap(narrow_ops.narrow(result.value(), dtype=x.dtype_name))
 
 
 def _count(x: Tracer, axis: Any) -> int:
@@ -243,6 +254,10 @@ def var(
     correction: Any = None,
 ) -> Any:
     x = lift(a)
+    if dtype is None and x.dtype_name in NARROW:
+        centre = mean if mean is None else lift(mean).astype(np.float32)
+        given = {"mean": centre, "correction": correction}
+        return in_single(x, lambda wide: var(wide, axis, None, ddof, keepdims, where, **given))
     if dtype is None and x.dtype_name not in INEXACT:
         dtype = np.float64
     if dtype is not None:
@@ -296,8 +311,11 @@ def nansum(a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) 
 
 
 def nanmean(a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
-    if lift(a).dtype_name not in INEXACT:
+    x = lift(a)
+    if x.dtype_name not in INEXACT:
         return mean(a, axis, dtype, keepdims)
+    if x.dtype_name in NARROW and dtype is None:
+        return in_single(x, lambda wide: nanmean(wide, axis, None, keepdims))
     counted = sum(np.logical_not(np.isnan(a)), axis, None, keepdims)
     return np.true_divide(nansum(a, axis, dtype, keepdims), counted.astype(lift(a).dtype))
 

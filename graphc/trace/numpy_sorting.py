@@ -11,7 +11,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import COMPLEXES, FLOATS, INEXACT
+from graphc.ir import COMPLEXES, DTYPE_NAMES, FLOATS, INEXACT
 from graphc.ops import sorting
 from graphc.trace.numpy_joining import concatenate
 from graphc.trace.numpy_reductions import normalise_axes, normalise_axis, sum
@@ -228,7 +228,7 @@ def _in_dtype_of(x: Tracer, q: Any, method: str) -> Tracer:
     if isinstance(q, (int, float)) or (isinstance(q, Tracer) and q.weak):
         return x
     levels = q.dtype if isinstance(q, Tracer) else np.asarray(q).dtype
-    levels = levels if levels.kind == "f" else np.dtype(np.float64)
+    levels = levels if DTYPE_NAMES.get(levels) in FLOATS else np.dtype(np.float64)
     return x.astype(np.result_type(x.dtype, levels))  # type: ignore[no-any-return]
 
 

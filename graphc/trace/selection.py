@@ -16,7 +16,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import Atom, Eqn, Lit, Loc, Var
+from graphc.ir import DTYPE_NAMES, FLOATS, Atom, Eqn, Lit, Loc, Var
 from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
 from graphc.ops import shape as shape_ops
@@ -220,7 +220,7 @@ def worst(dtype: np.dtype, is_max: bool) -> Any:
         raise errors.UnsupportedFunctionError(
             "an extremum of some complex numbers cannot be traced; use np.abs or .real", user_loc()
         )
-    if dtype.kind == "f":
+    if DTYPE_NAMES[dtype] in FLOATS:
         return -np.inf if is_max else np.inf
     if dtype.kind == "b":
         return not is_max
@@ -240,7 +240,7 @@ def _expect_some(a: Selection, what: str) -> None:
 
 def _median(a: Selection, axis: Any = None) -> Any:
     """NaN stands for what is not selected; of a NaN that is, the median is NaN."""
-    whole = a.array if a.dtype.kind == "f" else a.array.astype(np.float64)
+    whole = a.array if DTYPE_NAMES[a.dtype] in FLOATS else a.array.astype(np.float64)
     mask = a.full_mask()
     axes = _axes(a, axis)
     result = np.nanmedian(np.where(mask, whole, np.nan), axes)

@@ -241,7 +241,7 @@ def np_i0(x: Any) -> Any:
 
 def _floats(a: Any) -> Any:
     x = lift(a)
-    return x if x.dtype.kind == "f" else x.astype(np.float64)
+    return x if x.dtype_name in FLOATS else x.astype(np.float64)
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {

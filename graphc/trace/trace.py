@@ -11,7 +11,7 @@ import numpy as np
 from graphc import errors
 from graphc.build import Value
 from graphc.dims import Dim, Shape, Size, parse_size
-from graphc.ir import DTYPE_NAMES, NUMPY_DTYPES, Atom, Graph, Type
+from graphc.ir import DTYPE_NAMES, DTYPES, Atom, Graph, Type
 from graphc.trace import control, tree
 from graphc.trace.scope import (
     LoopNote,
@@ -87,13 +87,13 @@ def _known_size(given: Any) -> Size:
 
 
 def _known_dtype(dtype: Any) -> str:
-    if isinstance(dtype, str) and dtype in NUMPY_DTYPES:
+    if isinstance(dtype, str) and dtype in DTYPES:
         return dtype
     try:
         return DTYPE_NAMES[np.dtype(dtype)]
     except (TypeError, KeyError):
         raise errors.DTypeError(
-            f"no dtype {dtype!r}; choose from {', '.join(NUMPY_DTYPES)}", user_loc()
+            f"no dtype {dtype!r}; choose from {', '.join(DTYPES)}", user_loc()
         ) from None
 
 

@@ -24,6 +24,7 @@ from graphc.ir import (
     INEXACT,
     INT_RANGES,
     INTS,
+    NARROW,
     NUMPY_DTYPES,
     Lit,
     Type,
@@ -542,7 +543,7 @@ def promoted_dtype(operands: list[Tracer], widen: bool = False) -> str:
     stand_ins = [x.stand_in() for x in operands]
     if all(is_python_scalar(x) for x in stand_ins):
         stand_ins = [x.dtype if x.dtype_name in INEXACT else np.dtype(np.int64) for x in operands]
-    dtype = known_dtype(np.result_type(*stand_ins))
+    dtype = _bfloat16_with(operands) or known_dtype(np.result_type(*stand_ins))
     for x in operands:
         atom = x.storage.atom
         if not x.weak:
@@ -562,6 +563,29 @@ def promoted_dtype(operands: list[Tracer], widen: bool = False) -> str:
     return dtype
 
 
+def _bfloat16_with(operands: list[Tracer]) -> str | None:
+    """What bf16 and the others become; None without one.
+
+    NumPy knows only what ml_dtypes tells it, which is the same but for Python floats: they leave
+    bf16 as it is, like every other float dtype.
+    """
+    dtypes = {x.dtype_name for x in operands if not x.weak}
+    if "bf16" not in dtypes:
+        return None
+    wider = dtypes & INEXACT - NARROW
+    if any(x.weak and x.dtype_name in COMPLEXES for x in operands):
+        wider.add("c64")
+    if wider:
+        return known_dtype(np.result_type(*(NUMPY_DTYPES[name] for name in wider)))
+    if strange := dtypes - {"bf16", "bool", "i8", "u8"}:
+        raise errors.DTypeError(
+            f"there is no dtype for both bf16 and {', '.join(sorted(strange))}; convert one of them"
+            " with .astype first",
+            user_loc(),
+        )
+    return "bf16"
+
+
 def fits(number: Any, dtype: str) -> bool:
     """Whether an integer is in the range of `dtype`; floats always are, infinity at the worst."""
     if dtype not in INTS:
@@ -572,6 +596,8 @@ def fits(number: Any, dtype: str) -> bool:
 
 def known_dtype(dtype: Any) -> str:
     """graphc's name for a NumPy dtype.  Raises `errors.DTypeError` where it has none."""
+    if isinstance(dtype, str) and dtype == "bf16":
+        return dtype
     try:
         resolved = np.dtype(dtype)
     except TypeError:

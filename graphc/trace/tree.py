@@ -53,11 +53,10 @@ Structure = Leaf | Static | Node
 LEAF = Leaf()
 
 
-PLAIN_LEAVES = frozenset({np.ndarray, np.float32, np.float64, np.int32, np.int64, float, int}) | {
-    complex,
-    np.complex64,
-    np.complex128,
-}
+PLAIN_LEAVES = frozenset(
+    {np.ndarray, float, int, complex}
+    | {np.float16, np.float32, np.float64, np.int32, np.int64, np.complex64, np.complex128}
+)
 """The common types of leaves; `is_leaf` knows the others."""
 
 

@@ -108,11 +108,9 @@ def _as_first(name: str, operands: list[Tracer]) -> str:
     exponent = promoted_dtype(operands[1:])
     if exponent in FLOATS:
         raise errors.DTypeError(f"np.{name} takes integers second, not {exponent}", user_loc())
-    found = np.ldexp.resolve_dtypes((*(x.stand_in(type) for x in operands), None))
-    if found[0] == np.float16:
-        raise errors.DTypeError(f"np.{name} would compute in float16; give it a float", user_loc())
-    dtype = _as_numbers(name, operands[:1])
-    return dtype if dtype in FLOATS else "f64"
+    if operands[0].dtype_name == "bf16":
+        return "bf16"
+    return known_dtype(np.ldexp.resolve_dtypes((*(x.stand_in(type) for x in operands), None))[0])
 
 
 def _as_f64(name: str, operands: list[Tracer]) -> str:
@@ -391,7 +389,7 @@ def _compare_mixed(name: str, op: Any, operands: list[Tracer]) -> Any:
     place = next(i for i, x in enumerate(operands) if x.dtype_name in SIGNED)
     signed = broadcast_to(cast_to(operands[place].value(), "i64"), shape)
     natural = broadcast_to(operands[1 - place].value(), shape)
-    pair, below = (cast_to(signed, "u64"), natural), (-1, 0)
+    pair, below = (cast_to(signed, "u64"), natural), (np.int64(-1), np.int64(0))
     order = 1 if place == 0 else -1
     compared = op(*pair[::order])
     answer = bool(op.reference(*below[::order]))

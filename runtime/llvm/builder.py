@@ -19,10 +19,14 @@ from graphc.dims import Dim, Size
 if TYPE_CHECKING:
     from graphc.runtime.sizes import Sizing
 
+from graphc.rounding import narrow_bits
+
 BITS = {"float": 32, "double": 64, "i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64}
 UNSIGNED = {f"u{bits}": f"i{bits}" for bits in (8, 16, 32, 64)}
 """Element types that count from zero upwards: to LLVM the same words as others."""
-BITS |= {unsigned: BITS[word] for unsigned, word in UNSIGNED.items()}
+WORDS = {**UNSIGNED, "f16": "i16", "bf16": "i16"}
+"""Element types of graphc's own, and the words that LLVM sees: floats of 16 bits are only moved."""
+BITS |= {"half": 16, **{elem: BITS[word] for elem, word in WORDS.items()}}
 
 
 class Reg(NamedTuple):
@@ -43,7 +47,7 @@ class Reg(NamedTuple):
 
 def llvm_elem(elem: str) -> str:
     """What LLVM calls an element type."""
-    return UNSIGNED.get(elem, elem)
+    return WORDS.get(elem, elem)
 
 
 @functools.cache
@@ -68,6 +72,8 @@ def _round_to_f32(value: float) -> float:
 
 def constant(value: bool | int | float, elem: str, lanes: int = 1) -> Reg:
     """A constant, the same in each lane."""
+    if elem in ("f16", "bf16"):
+        value = narrow_bits(float(value), elem)
     text = float_text(float(value), elem) if elem in ("float", "double") else str(int(value))
     return Reg(text if lanes == 1 else f"splat ({llvm_elem(elem)} {text})", elem, lanes)
 

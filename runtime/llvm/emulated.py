@@ -20,6 +20,8 @@ def emulations(target: HostTarget) -> Mapping[str, Emulation]:
         missing["fma"] = fma
     if not target.has_rounding:
         missing.update(rint=rint, roundeven=rint, floor=floor, ceil=ceil, trunc=trunc)
+    if not target.has_half:
+        missing.update(widen_f16=widen_f16, narrow_f16=narrow_f16)
     return missing
 
 
@@ -91,6 +93,47 @@ def ceil(f: Function, x: Reg) -> Reg:
 
 def trunc(f: Function, x: Reg) -> Reg:
     return f.intrinsic("copysign", floor(f, f.intrinsic("fabs", x)), x)
+
+
+# ---- floats of 16 bits --------------------------------------------------------------------------
+
+EXPONENTS = 112
+"""How much larger the exponents of f32 are stored than those of f16."""
+
+
+def widen_f16(f: Function, x: Reg) -> Reg:
+    """The bits in their place make a number 2**-112 as large, subnormal ones included."""
+    word = f.convert("zext", x, "i32")
+    size = f.and_(word, f.const(0x7FFF, word))
+    small = f.bitcast(f.shl(size, f.const(13, size)), "float")
+    scaled = f.bitcast(_multiply(f, small, f.const(2.0**EXPONENTS, small)), "i32")
+    # Infinity and NaN became numbers from 2**16 upwards: their exponent is all ones.
+    is_special = f.icmp("uge", size, f.const(0x7C00, size))
+    scaled = f.select(is_special, f.or_(scaled, f.const(0x7F800000, scaled)), scaled)
+    sign = f.shl(f.and_(word, f.const(0x8000, word)), f.const(16, word))
+    return f.bitcast(f.or_(scaled, sign), "float")
+
+
+def narrow_f16(f: Function, x: Reg) -> Reg:
+    """x rounded to f16, to nearest even."""
+    bits = f.bitcast(x, "i32")
+    size = f.and_(bits, f.const(0x7FFFFFFF, bits))
+    # Normal numbers: half of what is dropped, less one or not, carries, up to infinity.
+    is_odd = f.and_(f.lshr(size, f.const(13, size)), f.const(1, size))
+    carried = f.add(size, f.add(is_odd, f.const(0xFFF, size)))
+    normal = f.lshr(f.sub(carried, f.const(EXPONENTS << 23, size)), f.const(13, size))
+    # Subnormal ones are multiples of 2**-24, which is the last bit of 0.5.
+    half = f.const(0.5, x)
+    shifted = f.bitcast(_add(f, f.bitcast(size, "float"), half), "i32")
+    subnormal = f.sub(shifted, f.const(0x3F000000, shifted))
+    is_small = f.icmp("ult", size, f.const((EXPONENTS + 1) << 23, size))
+    result = f.select(is_small, subnormal, normal)
+    is_large = f.icmp("uge", size, f.const((EXPONENTS + 31) << 23, size))
+    result = f.select(is_large, f.const(0x7C00, result), result)
+    is_nan = f.icmp("ugt", size, f.const(0x7F800000, size))
+    result = f.select(is_nan, f.const(0x7E00, result), result)
+    sign = f.and_(f.lshr(bits, f.const(16, bits)), f.const(0x8000, bits))
+    return f.convert("trunc", f.or_(result, sign), "f16")
 
 
 # ---- arithmetic that fast-math leaves alone ------------------------------------------------------

@@ -28,6 +28,8 @@ class HostTarget(NamedTuple):
     """Fused multiply-adds are instructions."""
     has_rounding: bool = True
     """Rounding a float to a whole one is an instruction."""
+    has_half: bool = True
+    """So is the conversion between f16 and f32."""
 
     @property
     def is_arm(self) -> bool:
@@ -51,7 +53,7 @@ def x86_target(level: str) -> HostTarget:
     if llvm.get_default_triple().startswith("x86_64"):
         triple = llvm.get_default_triple()
     newer = level in ("x86-64-v3", "x86-64-v4")
-    return HostTarget(triple, level, "", X86_LEVELS[level], newer, level != "x86-64")
+    return HostTarget(triple, level, "", X86_LEVELS[level], newer, level != "x86-64", newer)
 
 
 def neon_target() -> HostTarget:
@@ -75,4 +77,4 @@ def _host_target() -> HostTarget:
         return HostTarget(triple, cpu, text, 16)
     has = {name for name, on in features.items() if on}
     vector_bytes = 64 if "avx512f" in has else 32 if "avx2" in has else 16
-    return HostTarget(triple, cpu, text, vector_bytes, "fma" in has, "sse4.1" in has)
+    return HostTarget(triple, cpu, text, vector_bytes, "fma" in has, "sse4.1" in has, "f16c" in has)

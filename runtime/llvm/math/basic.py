@@ -17,6 +17,7 @@ from graphc.runtime.llvm.math._lanes import (
     while_any,
 )
 from graphc.runtime.llvm.math._steps import ieee, layout, magnitude, with_sign
+from graphc.runtime.llvm.math.narrow import NARROW, narrow, widen
 
 Row = Callable[..., Reg]
 
@@ -158,6 +159,8 @@ ELEMS = {
     "f32": "float",
     "f64": "double",
     **{dtype: dtype for dtype in INTS},
+    "f16": "f16",
+    "bf16": "bf16",
     "bool": "i1",
     "tape": "i64",  # the address of its last record
 }
@@ -172,6 +175,10 @@ def cast(f: Function, x: Reg, *, dtype: str) -> Reg:
     elem = ELEMS[dtype]
     if elem == x.elem:
         return x
+    if x.elem in NARROW:
+        return cast(f, widen(f, x), dtype=dtype)
+    if elem in NARROW:
+        return narrow(f, x, dtype=dtype)
     if elem == "i1":
         zero = f.const(0, x)
         return f.fcmp("une", x, zero) if is_float(x) else f.icmp("ne", x, zero)
