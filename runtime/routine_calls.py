@@ -19,6 +19,7 @@ from graphc.runtime.kernel import (
     Statement,
     Store,
 )
+from graphc.runtime.sizes import applied, largest
 
 Pair = tuple[int, int]
 
@@ -33,7 +34,7 @@ class Calls:
         body: Graph = eqn.attrs["body"]
         (self.eqn,) = body.eqns
         params = body.params
-        self.count = 1
+        self.count: Size = 1
         self.axes: list[int] = []
         self.names = 0
         self.offsets = offsets
@@ -50,25 +51,26 @@ class Calls:
             Buffer(f"y{i}", out.type.dtype, out.type.size, "out") for i, out in enumerate(body.outs)
         ]
 
-    def operand(self, i: int, step: int) -> Access:
+    def operand(self, i: int, step: Size) -> Access:
         """Operand i, `step` elements further on for each part."""
         atom = self.eqn.ins[i]
         assert isinstance(atom, Var), "lowering puts literals into memory"
         return self._access(self.position[atom], step)
 
-    def result(self, step: int, i: int = 0) -> Access:
+    def result(self, step: Size, i: int = 0) -> Access:
         """Result i; one that nothing reads is written to working memory."""
         if i in self.outs:
             return self._access(self.outs[i], step)
         type = self.eqn.outs[i].type
         return self.scratch(type.dtype, step)
 
-    def scratch(self, dtype: str, size: int) -> Access:
+    def scratch(self, dtype: str, size: Size) -> Access:
         """Working memory that every part uses again."""
-        self.buffers.append(Buffer(f"work{len(self.buffers)}", dtype, max(size, 1), "scratch"))
+        whole = applied(largest, size, 1)
+        self.buffers.append(Buffer(f"work{len(self.buffers)}", dtype, whole, "scratch"))
         return Access(len(self.buffers) - 1, 0, (0,))
 
-    def _access(self, buffer: int, step: int) -> Access:
+    def _access(self, buffer: int, step: Size) -> Access:
         return Access(buffer, self.offsets[buffer], (step,))
 
     def copied(

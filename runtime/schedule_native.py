@@ -10,11 +10,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from graphc.dims import Size
+from graphc.dims import Dim, Size
 from graphc.ir import Eqn, Type
 from graphc.runtime import schedule_lapack
 from graphc.runtime.kernel import Kernel, Native, Statement
 from graphc.runtime.routine_calls import Calls
+from graphc.runtime.sizes import same
 
 
 def schedule_native(name: str, eqn: Eqn, offsets: Sequence[Size]) -> Kernel:
@@ -31,7 +32,7 @@ DIGITS = 256
 """The values of a byte."""
 
 
-def _rows(x: Type) -> tuple[int, int]:
+def _rows(x: Type) -> tuple[Any, Any]:
     return math.prod(x.shape[:-1]), x.shape[-1]
 
 
@@ -54,12 +55,13 @@ def _sort(calls: Calls) -> list[Statement]:
     calls.count = rows if size else 0
     name, dtype = calls.eqn.op.name, calls.eqn.out.type.dtype
     arrays = [calls.operand(0, size), calls.result(size), calls.scratch(dtype, size)]
-    if size < LONG_ROW:
+    if not isinstance(size, Dim) and size < LONG_ROW:
         return [Native(name, x.dtype, (*arrays, size))]
     if name == "argsort":
         arrays.append(calls.scratch(x.dtype, size))
     counts = calls.scratch("i64", DIGITS * x.numpy_dtype.itemsize)
-    return [Native(f"radix_{name}", x.dtype, (*arrays, counts, size))]
+    routine = f"{name}_any" if isinstance(size, Dim) else f"radix_{name}"
+    return [Native(routine, x.dtype, (*arrays, counts, size))]
 
 
 def _searchsorted(calls: Calls) -> list[Statement]:
@@ -67,13 +69,14 @@ def _searchsorted(calls: Calls) -> list[Statement]:
     calls.count = x.size
     sizes = (table.size, int(calls.eqn.attrs["side"] == "right"))
     arguments = (calls.operand(0, 0), calls.operand(1, 1), calls.result(1), *sizes)
-    return [Native("searchsorted", table.dtype, arguments)]
+    routine = "searchsorted_any" if isinstance(table.size, Dim) else "searchsorted"
+    return [Native(routine, table.dtype, arguments)]
 
 
 def _last_writer(calls: Calls) -> list[Statement]:
     (positions,) = (atom.type for atom in calls.eqn.ins)
     count = calls.eqn.attrs["count"]
-    calls.count = int(count > 0)
+    calls.count = int(not same(count, 0))
     arguments = (calls.operand(0, 0), calls.result(0), positions.size, count)
     return [Native("last_writer", "i64", arguments)]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 
+from graphc.dims import Size
 from graphc.ir import TAPE, Eqn, Lit, Type, Var
 from graphc.ops import tape
 from graphc.runtime.kernel import Access, Buffer, Compute, Kernel, Load, Name, Store
@@ -42,7 +43,7 @@ def plan_tape(planner: Planner, eqn: Eqn, targets: dict[Var, Root]) -> None:
     planner.places[eqn.outs[0]] = Place(out, contiguous(()))
 
 
-def _sizes(types: Sequence[Type]) -> tuple[int, ...]:
+def _sizes(types: Sequence[Type]) -> tuple[Size, ...]:
     return tuple(type.nbytes for type in types)
 
 

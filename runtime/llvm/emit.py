@@ -44,7 +44,7 @@ from graphc.runtime.llvm.gemm import MatmulShape, Tile, emit_matmul, workspace_b
 from graphc.runtime.llvm.interleaved import evens, pairs
 from graphc.runtime.llvm.math import ELEMS, SCALARS
 from graphc.runtime.llvm.prefetch import LINE, rows_ahead
-from graphc.runtime.llvm.routines import call_routine
+from graphc.runtime.llvm.routines import ANY_SIZE, call_routine
 from graphc.runtime.llvm.target import HostTarget
 from graphc.runtime.llvm.widths import lanes_for, lanes_of_register
 from graphc.runtime.sizes import applied, largest, least, same
@@ -283,13 +283,13 @@ class _Emitter:
             steps = self.f.mul(index, self.f.splat(self.f.number(statement.step), index.lanes))
             if steps.lanes == 1:
                 pointer, steps = self.f.offset(pointer, elem, steps), constant(0, "i64")
-        is_same = stride == 0 and (guard is None or guard.lanes == 1)
+        is_same = same(stride, 0) and (guard is None or guard.lanes == 1)
         is_whole = guard is None and self.mask is None and statement.position is None
-        if self.lanes > 1 and stride == 2 and is_whole:
+        if self.lanes > 1 and same(stride, 2) and is_whole:
             raw = self._second_elements(access, elem)
-        elif self.lanes > 1 and (steps.lanes > 1 or not (is_same or stride == 1)):
+        elif self.lanes > 1 and (steps.lanes > 1 or not (is_same or same(stride, 1))):
             raw = self._gather(pointer, elem, steps, stride, guard)
-        elif self.lanes == 1 or stride == 0:
+        elif self.lanes == 1 or same(stride, 0):
             raw = self.f.load(self._readable(access, pointer, guard), elem)
         elif guard is not None or self.mask is not None:
             if guard is not None and guard.lanes == 1:
@@ -366,13 +366,13 @@ class _Emitter:
         dtype = self.kernel.buffers[access.buffer].dtype
         pointer = self.pointers[access]
         stride = self._vector_stride(access)
-        if self.lanes == 1 or stride == 0:
+        if self.lanes == 1 or same(stride, 0):
             self.f.store(self._as_memory(self.f.extract(value, 0), dtype), pointer)
             return
         raw = self._as_memory(self.f.splat(value, self.lanes), dtype)
-        if stride == 2 and self.mask is None and access in self.pairs[Store]:
+        if same(stride, 2) and self.mask is None and access in self.pairs[Store]:
             self._store_paired(access, raw)
-        elif stride != 1:
+        elif not same(stride, 1):
             steps = constant(0, "i64", self.lanes)
             addresses = self._addresses(pointer, raw.elem, steps, stride)
             self.f.scatter(raw, addresses, self._all_lanes())
@@ -806,13 +806,15 @@ class _Emitter:
             )
             name, dtype = "transpose", self.kernel.buffers[source.buffer].dtype
             arguments = (source, target, *sizes, *steps, self.target.vector_bytes)
-        call_routine(self.f, name, dtype, [self.routine_argument(a) for a in arguments])
+        call_routine(self.f, name, dtype, [self.routine_argument(name, a) for a in arguments])
 
-    def routine_argument(self, argument: Access | Size | str) -> Reg | int | str:
-        """Routines are written for numbers."""
+    def routine_argument(self, routine: str, argument: Access | Size | str) -> Reg | int | str:
+        """Most routines are written for numbers."""
         if isinstance(argument, Access):
             return self.pointers[argument]
-        return int(argument) if isinstance(argument, Dim) else argument
+        if not isinstance(argument, Dim):
+            return argument
+        return self.f.number(argument) if routine in ANY_SIZE else int(argument)
 
     # ---- matrix products -------------------------------------------------------------------------
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from graphc.dims import Size
 from graphc.runtime.llvm.builder import Function, Module, Reg, constant
 from graphc.runtime.program import Place, Pop, Push, Root
+from graphc.runtime.sizes import applied
 
 if TYPE_CHECKING:
     from graphc.runtime.llvm.emit_step import Frame
@@ -115,25 +117,30 @@ def _field(f: Function, state: Reg, number: int) -> Reg:
     return f.offset(state, "i64", constant(number, "i64"))
 
 
-def _offsets(sizes: tuple[int, ...]) -> tuple[list[int], int]:
+def _offsets(sizes: tuple[Size, ...]) -> tuple[list[Size], Size]:
     """Where each value of a record lies, and the size of the whole."""
-    offsets, at = [], HEADER
+    offsets: list[Size] = []
+    at: Size = HEADER
     for size in sizes:
         offsets.append(at)
-        at += -(-size // HEADER) * HEADER
+        at = at + applied(_aligned, size)
     return offsets, at
+
+
+def _aligned(size: int) -> int:
+    return -(-size // HEADER) * HEADER
 
 
 def emit_push(step: StepEmitter, push: Push) -> None:
     f = step.f
     offsets, size = _offsets(push.sizes)
-    record = f.call("tape_room", [step.frame.failing, constant(size, "i64")], "ptr")
+    record = f.call("tape_room", [step.frame.failing, f.number(size)], "ptr")
     _leave_if(f, f.icmp("eq", record, Reg("null", "ptr")), NO_MEMORY)
     f.store(f.load(step.place(push.tape), "i64"), record)
     f.store(constant(push.kind, "i64"), _field(f, record, 1))
     for value, offset, nbytes in zip(push.values, offsets, push.sizes, strict=True):
-        into = f.offset(record, "i8", constant(offset, "i64"))
-        count, volatile = constant(nbytes, "i64"), constant(0, "i1")
+        into = f.offset(record, "i8", f.number(offset))
+        count, volatile = f.number(nbytes), constant(0, "i1")
         f.call("llvm.memcpy.p0.p0.i64", [into, step.place(value), count, volatile])
     f.store(f.convert("ptrtoint", record, "i64"), step.pointer(push.out))
 
@@ -146,7 +153,7 @@ def emit_pop(step: StepEmitter, pop: Pop) -> None:
     _leave_if(f, f.icmp("ne", kind, constant(pop.kind, "i64")), WRONG_RECORD)
     f.store(f.load(record, "i64"), step.pointer(pop.out))
     for root, offset in zip(pop.values, _offsets(pop.sizes)[0], strict=True):
-        step.pointers[root] = f.offset(record, "i8", constant(offset, "i64"))
+        step.pointers[root] = f.offset(record, "i8", f.number(offset))
 
 
 def _leave_if(f: Function, condition: Reg, status: int) -> None:

@@ -1,7 +1,8 @@
 """Routines: functions that a kernel calls on contiguous memory, each emitted once in a module.
 
 `ROUTINES[name](f, dtype, *arguments)` writes the body of a function on pointers; numbers and
-options are constants, so that the routine is written for these sizes.
+options are constants, so that the routine is written for these sizes.  Those of `ANY_SIZE` also
+take numbers that are known when they run.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphc.runtime.llvm.builder import Function, Reg
-from graphc.runtime.llvm.routines import lapack, radix, running, sorting, transpose
+from graphc.runtime.llvm.routines import any_length, lapack, radix, running, sorting, transpose
 
 Routine = Callable[..., None]
 
@@ -20,7 +21,11 @@ ROUTINES: dict[str, Routine] = {
     **radix.TABLE,
     **lapack.TABLE,
     **transpose.TABLE,
+    **any_length.TABLE,
 }
+
+ANY_SIZE = frozenset({*running.TABLE, *any_length.TABLE, "last_writer"})
+"""Routines whose sizes may be registers."""
 
 
 def call_routine(
@@ -28,18 +33,25 @@ def call_routine(
 ) -> None:
     """Call a routine, defining it where the module does not have it yet."""
     constants = [str(a) for a in arguments if not isinstance(a, Reg)]
-    shape = "".join("p" if isinstance(a, Reg) else "c" for a in arguments)
+    shape = "".join(_letter(a) for a in arguments)
     name = "_".join((routine, dtype, shape, *constants)).replace("-", "m")
     if name not in f.module.functions:
         _define(f, name, routine, dtype, arguments)
     f.call(name, [a for a in arguments if isinstance(a, Reg)])
 
 
+def _letter(argument: Reg | int | str) -> str:
+    """A pointer, a number that is known when the routine runs, or a constant."""
+    if isinstance(argument, Reg):
+        return "p" if argument.elem == "ptr" else "n"
+    return "c"
+
+
 def _define(
     f: Function, name: str, routine: str, dtype: str, arguments: Sequence[Reg | int | str]
 ) -> None:
     own: list[Any] = [
-        Reg(f"%p{i}", "ptr") if isinstance(a, Reg) else a for i, a in enumerate(arguments)
+        Reg(f"%p{i}", a.elem) if isinstance(a, Reg) else a for i, a in enumerate(arguments)
     ]
     inner = Function(f.module, name, [a for a in own if isinstance(a, Reg)])
     ROUTINES[routine](inner, dtype, *own)

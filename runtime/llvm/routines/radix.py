@@ -27,7 +27,9 @@ def places(dtype: str) -> int:
     return BITS[WORDS[dtype]] // 8
 
 
-def sort(f: Function, dtype: str, x: Reg, out: Reg, work: Reg, counts: Reg, size: int) -> None:
+def sort(
+    f: Function, dtype: str, x: Reg, out: Reg, work: Reg, counts: Reg, size: Reg | int
+) -> None:
     """The elements of x in increasing order; keys go back and forth between `out` and `work`."""
     word = WORDS[dtype]
     source, target = _in_turn(dtype, out, work)
@@ -45,7 +47,7 @@ def sort(f: Function, dtype: str, x: Reg, out: Reg, work: Reg, counts: Reg, size
 
 
 def argsort(
-    f: Function, dtype: str, x: Reg, out: Reg, work: Reg, keys: Reg, counts: Reg, size: int
+    f: Function, dtype: str, x: Reg, out: Reg, work: Reg, keys: Reg, counts: Reg, size: Reg | int
 ) -> None:
     """The positions that sort x."""
     word = WORDS[dtype]
@@ -68,15 +70,15 @@ def _in_turn(dtype: str, out: Reg, work: Reg) -> tuple[Reg, Reg]:
     return (work, out) if places(dtype) % 2 else (out, work)
 
 
-def _index(value: int) -> Reg:
-    return constant(value, "i64")
+def _index(value: Reg | int) -> Reg:
+    return value if isinstance(value, Reg) else constant(value, "i64")
 
 
 def _sign(word: str) -> int:
     return -(1 << (BITS[word] - 1))
 
 
-def _keys(f: Function, dtype: str, x: Reg, keys: Reg, size: int, keep_zeros: bool) -> None:
+def _keys(f: Function, dtype: str, x: Reg, keys: Reg, size: Reg | int, keep_zeros: bool) -> None:
     word = WORDS[dtype]
     with f.loop(_index(0), _index(size), 1) as each:
         bits = f.load(f.offset(x, word, each.index), word)
@@ -111,7 +113,7 @@ def _digit(f: Function, key: Reg, place: int) -> Reg:
     return digit if key.elem == "i64" else f.convert("zext", digit, "i64")
 
 
-def _count(f: Function, word: str, keys: Reg, counts: Reg, size: int) -> None:
+def _count(f: Function, word: str, keys: Reg, counts: Reg, size: Reg | int) -> None:
     number = BITS[word] // 8
     with f.loop(_index(0), _index(number * DIGITS), 1) as each:
         f.store(_index(0), f.offset(counts, "i64", each.index))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc.runtime.llvm.builder import Function, Reg, constant
+from graphc.runtime.llvm.builder import Function, Reg
+from graphc.runtime.llvm.gemm_kernels import counted, index, known, loop_if_any, minus
 from graphc.runtime.llvm.math import ELEMS, SCALARS
 
 LANES = 8
@@ -23,16 +24,17 @@ def _routine(combine: Combine, first: int) -> Callable[..., None]:
 
     def emit(f: Function, dtype: str, *arguments: Reg | int) -> None:
         *operands, out, rows, columns, reverse = arguments
-        assert isinstance(rows, int) and isinstance(columns, int) and isinstance(out, Reg)
-        elem = ELEMS[dtype]
-        step = -columns if reverse else columns
-        start = constant((rows - 1) * columns if reverse else 0, "i64")
+        assert isinstance(out, Reg)
+        elem, many, width = ELEMS[dtype], as_number(rows), as_number(columns)
+        step, start = width, index(0)
+        if reverse:
+            step, start = minus(f, index(0), width), f.mul(minus(f, many, index(1)), width)
         ins = [f.offset(x, elem, start) for x in operands if isinstance(x, Reg)]
         out = f.offset(out, elem, start)
         if columns == 1:
-            _carried(f, elem, ins, out, rows, step, combine, first)
+            _carried(f, elem, ins, out, many, step, combine, first)
         else:
-            _row_by_row(f, elem, ins, out, rows, columns, step, combine, first)
+            _row_by_row(f, elem, ins, out, many, width, step, combine, first)
 
     return emit
 
@@ -42,21 +44,23 @@ def _carried(
     elem: str,
     ins: Sequence[Reg],
     out: Reg,
-    rows: int,
-    step: int,
+    rows: Reg,
+    step: Reg,
     combine: Combine,
     first: int,
 ) -> None:
     value = f.load(ins[first], elem)
     f.store(value, out)
-    if rows == 1:
-        return
-    with f.loop(constant(1, "i64"), constant(rows, "i64"), 1, [value]) as row:
-        at = f.mul(row.index, constant(step, "i64"))
+
+    def advanced(row: Reg, carried: Sequence[Reg]) -> list[Reg]:
+        at = f.mul(row, step)
         elements = [f.load(f.offset(x, elem, at), elem) for x in ins]
-        value = combine(f, row.carried[0], elements)
+        value = combine(f, carried[0], elements)
         f.store(value, f.offset(out, elem, at))
-        row.next = [value]
+        return [value]
+
+    if rows.text != "1":
+        loop_if_any(f, index(1), rows, 1, [value], advanced)
 
 
 def _row_by_row(
@@ -64,9 +68,9 @@ def _row_by_row(
     elem: str,
     ins: Sequence[Reg],
     out: Reg,
-    rows: int,
-    columns: int,
-    step: int,
+    rows: Reg,
+    columns: Reg,
+    step: Reg,
     combine: Combine,
     first: int,
 ) -> None:
@@ -75,11 +79,11 @@ def _row_by_row(
         f.store(value, f.offset(out, elem, at))
 
     _along(f, columns, copied)
-    if rows == 1:
+    if rows.text == "1":
         return
-    with f.loop(constant(1, "i64"), constant(rows, "i64"), 1) as row:
-        ahead = f.mul(row.index, constant(step, "i64"))
-        before = f.sub(ahead, constant(step, "i64"))
+    with counted(f, index(1), rows, 1) as row:
+        ahead = f.mul(row, step)
+        before = f.sub(ahead, step)
 
         def advanced(at: Reg, lanes: int) -> None:
             here = f.add(ahead, at)
@@ -90,13 +94,21 @@ def _row_by_row(
         _along(f, columns, advanced)
 
 
-def _along(f: Function, size: int, visit: Callable[[Reg, int], None]) -> None:
+def _along(f: Function, size: Reg, visit: Callable[[Reg, int], None]) -> None:
     """`visit` over a row: whole vectors, then single elements."""
-    main = size - size % LANES
-    for start, stop, lanes in ((0, main, LANES), (main, size, 1)):
-        if start < stop:
-            with f.loop(constant(start, "i64"), constant(stop, "i64"), lanes) as loop:
-                visit(loop.index, lanes)
+    if known(size):
+        main = index(int(size.text) // LANES * LANES)
+    else:
+        main = f.and_(size, index(-LANES))
+    for start, stop, lanes in ((index(0), main, LANES), (main, size, 1)):
+        if start.text != stop.text:
+            with counted(f, start, stop, lanes) as at:
+                visit(at, lanes)
+
+
+def as_number(size: Reg | int) -> Reg:
+    """A size, known now or when the routine runs."""
+    return size if isinstance(size, Reg) else index(size)
 
 
 def _by_row(name: str) -> Combine:

@@ -10,7 +10,9 @@ from collections.abc import Callable
 
 from graphc.ir import FLOATS, UNSIGNED
 from graphc.runtime.llvm.builder import Function, Module, Reg, constant
+from graphc.runtime.llvm.gemm_kernels import counted, minus, times
 from graphc.runtime.llvm.math import ELEMS
+from graphc.runtime.llvm.routines.running import as_number
 
 INDEX = "i64"
 
@@ -22,17 +24,24 @@ def _less(f: Function, dtype: str, a: Reg, b: Reg) -> Reg:
     return f.and_(f.fcmp("ult", a, b), f.fcmp("ord", a, a))
 
 
+def comes_first(f: Function, dtype: str, element: Reg, wanted: Reg, right: bool) -> Reg:
+    """Whether an element stands before the place of `wanted`, on the right of its equals or not."""
+    if right:
+        return f.not_(_less(f, dtype, wanted, element))
+    return _less(f, dtype, element, wanted)
+
+
 def sort(f: Function, dtype: str, x: Reg, out: Reg, work: Reg, size: int) -> None:
     """The elements of x in increasing order."""
     passes = (size - 1).bit_length()
     if not passes:
         f.store(f.load(x, ELEMS[dtype]), out)
         return
-    merge = _merge(f.module, dtype, by_position=False)
+    merge = merge_function(f.module, dtype, by_position=False)
     source = x
     for number in range(passes):
         target = out if (passes - 1 - number) % 2 == 0 else work
-        _merge_runs(f, merge, [source, target], size, 1 << number)
+        merge_runs(f, merge, [source, target], size, 1 << number)
         source = target
 
 
@@ -42,23 +51,26 @@ def argsort(f: Function, dtype: str, x: Reg, out: Reg, work: Reg, size: int) -> 
     source = out if passes % 2 == 0 else work
     with f.loop(constant(0, INDEX), constant(size, INDEX), 1) as each:
         f.store(each.index, f.offset(source, INDEX, each.index))
-    merge = _merge(f.module, dtype, by_position=True)
+    merge = merge_function(f.module, dtype, by_position=True)
     for number in range(passes):
         target = out if source is work else work
-        _merge_runs(f, merge, [x, source, target], size, 1 << number)
+        merge_runs(f, merge, [x, source, target], size, 1 << number)
         source = target
 
 
-def _merge_runs(f: Function, merge: str, arrays: list[Reg], size: int, width: int) -> None:
+def merge_runs(
+    f: Function, merge: str, arrays: list[Reg], size: Reg | int, width: Reg | int
+) -> None:
     """Merge each two neighbouring runs of `width` elements."""
-    end = constant(size, INDEX)
-    with f.loop(constant(0, INDEX), end, 2 * width) as run:
-        middle = f.intrinsic("smin", f.add(run.index, constant(width, INDEX)), end)
-        stop = f.intrinsic("smin", f.add(run.index, constant(2 * width, INDEX)), end)
+    end, one = as_number(size), as_number(width)
+    two = times(f, one, 2)
+    with f.loop(constant(0, INDEX), end, two) as run:
+        middle = f.intrinsic("smin", f.add(run.index, one), end)
+        stop = f.intrinsic("smin", f.add(run.index, two), end)
         f.call(merge, [*arrays, run.index, middle, stop])
 
 
-def _merge(module: Module, dtype: str, by_position: bool) -> str:
+def merge_function(module: Module, dtype: str, by_position: bool) -> str:
     """The function that merges source[start:middle] and source[middle:stop] into the target.
 
     With `by_position` the arrays hold positions, which are compared by the keys that stand there.
@@ -107,25 +119,25 @@ def searchsorted(
         inside = f.icmp("sle", tried, constant(size, INDEX))
         at = f.sub(f.intrinsic("smin", tried, constant(size, INDEX)), constant(1, INDEX))
         element = f.load(f.offset(table, elem, at), elem)
-        if right:
-            comes_before = f.not_(_less(f, dtype, wanted, element))
-        else:
-            comes_before = _less(f, dtype, element, wanted)
-        count = f.select(f.and_(inside, comes_before), tried, count)
+        before = comes_first(f, dtype, element, wanted, bool(right))
+        count = f.select(f.and_(inside, before), tried, count)
     f.store(count, out)
 
 
-def last_writer(f: Function, dtype: str, positions: Reg, out: Reg, size: int, count: int) -> None:
+def last_writer(
+    f: Function, dtype: str, positions: Reg, out: Reg, size: Reg | int, count: Reg | int
+) -> None:
     """One position after the other: a later one takes the place of an earlier."""
-    zero = constant(0, INDEX)
-    with f.loop(zero, constant(count, INDEX), 1) as place:
-        f.store(constant(-1, INDEX), f.offset(out, INDEX, place.index))
-    if not size:
+    zero, many = constant(0, INDEX), as_number(count)
+    with counted(f, zero, many, 1) as place:
+        f.store(constant(-1, INDEX), f.offset(out, INDEX, place))
+    if size == 0:
         return
-    with f.loop(zero, constant(size, INDEX), 1) as each:
-        at = f.load(f.offset(positions, INDEX, each.index), INDEX)
-        at = f.intrinsic("smin", f.intrinsic("smax", at, zero), constant(count - 1, INDEX))
-        f.store(each.index, f.offset(out, INDEX, at))
+    with counted(f, zero, as_number(size), 1) as each:
+        at = f.load(f.offset(positions, INDEX, each), INDEX)
+        last = minus(f, many, constant(1, INDEX))
+        at = f.intrinsic("smin", f.intrinsic("smax", at, zero), last)
+        f.store(each, f.offset(out, INDEX, at))
 
 
 TABLE: dict[str, Callable[..., None]] = {
