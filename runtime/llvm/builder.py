@@ -459,7 +459,8 @@ class Function:
         """`for index in range(start, stop, step)` with `start < stop` known, carrying registers.
 
         The body sets `loop.next` (the carried registers of the next iteration); `loop.results`
-        holds the final ones after the `with` block.
+        holds the final ones after the `with` block.  What the body computes from the index is as
+        it says: see `opaque`.
         """
         head, after = self.name_of("loop"), self.name_of("after")
         self.is_straight = False
@@ -469,7 +470,7 @@ class Function:
         index = Reg(f"%{self.name_of('i')}", "i64")
         inside = [Reg(f"%{self.name_of('c')}", c.elem, c.lanes) for c in carried]
         spot = len(self._lines)
-        state = Loop(index, inside)
+        state = Loop(self.opaque(index), inside)
         yield state
         step_reg = step if isinstance(step, Reg) else constant(step, "i64")
         following = self.add(index, step_reg)

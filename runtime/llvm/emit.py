@@ -419,8 +419,6 @@ class _Emitter:
         Where the axis has an index already, that of a block or tile, this one counts from there.
         """
         pointers, indices = self.pointers, self.indices
-        if index.text.startswith("%"):  # not a constant
-            index = self.f.opaque(index)
         known = indices.get(axis)
         total = index if known is None else self.f.add(known, index)
         self.pointers, self.indices = dict(pointers), {**indices, axis: total}

@@ -77,6 +77,8 @@ def plus(f: Function, a: Reg, b: Reg) -> Reg:
 def minus(f: Function, a: Reg, b: Reg) -> Reg:
     if known(a, b):
         return index(int(a.text) - int(b.text))
+    if a.text == b.text:
+        return index(0)
     return a if b.text == "0" else f.sub(a, b)
 
 
