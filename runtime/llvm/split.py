@@ -18,10 +18,10 @@ WORTH_APART = 2000
 BLOCK_WEIGHT = 5
 """What a basic block costs to compile, in lines: loops are what many of LLVM's passes look at."""
 
-_FUNCTION = re.compile(
-    r"^define (?:internal )?(?P<result>[^@]*?) ?@(?P<name>[\w.]+)\((?P<parameters>[^)]*)\).*?^}\n",
-    re.MULTILINE | re.DOTALL,
+_HEAD = re.compile(
+    r"define (?:internal )?(?P<result>[^@]*?) ?@(?P<name>[\w.]+)\((?P<parameters>[^)]*)\)"
 )
+_BEGINNING = re.compile(r"^(?=define )", re.MULTILINE)
 _REFERENCE = re.compile(r"@([\w.]+)")
 _NAMED = re.compile(r"^(?:declare [^@]*)?@([\w.]+)")
 _VALUE = re.compile(r" %[\w.]+(?=,|$)")
@@ -35,16 +35,15 @@ class Part(NamedTuple):
 
 
 class _Function(NamedTuple):
+    """A function's text, how another part declares it, what it refers to, about how long it takes
+    to compile, and whether it runs once and straight through."""
+
     name: str
     text: str
     declaration: str
     uses: frozenset[str]
+    weight: int
     is_straight: bool
-
-    @property
-    def weight(self) -> int:
-        """About how long it takes to compile."""
-        return self.text.count("\n") + BLOCK_WEIGHT * self.text.count(":\n")
 
 
 def split(text: str, count: int) -> list[Part]:
@@ -56,10 +55,12 @@ def split(text: str, count: int) -> list[Part]:
     """
     if " global " in text or (" #1 {" not in text and (count < 2 or len(text) < WORTH)):
         return [Part(text)]
-    functions = [_function(match) for match in _FUNCTION.finditer(text)]
-    others = [line for line in _FUNCTION.sub("", text).splitlines() if line]
+    beginning, *bodies = _BEGINNING.split(text)
+    others = [line for line in beginning.splitlines() if line]
     named = [(match[1], line) for line in others if (match := _NAMED.match(line))]
-    if len(functions) < 2 or len(named) != len(others):
+    bodies = [body.rstrip() for body in bodies]
+    functions = [_function(body + "\n") for body in bodies if body.endswith("}")]
+    if len(functions) < 2 or len(functions) != len(bodies) or len(named) != len(others):
         return [Part(text)]
     straight = [function for function in functions if function.is_straight]
     if sum(len(function.text) for function in straight) < WORTH_APART:
@@ -80,15 +81,18 @@ def _groups(functions: Sequence[_Function], count: int) -> list[list[_Function]]
     return groups
 
 
-def _function(match: re.Match[str]) -> _Function:
-    name, body = match["name"], match[0]
+def _function(body: str) -> _Function:
+    head = body[: body.index("\n")]
+    match = _HEAD.match(head)
+    assert match is not None, head
     types = _VALUE.sub("", match["parameters"])
     return _Function(
-        name,
+        match["name"],
         body.replace("define internal ", "define ", 1),
-        f"declare {match['result']} @{name}({types})",
+        f"declare {match['result']} @{match['name']}({types})",
         frozenset(_REFERENCE.findall(body)),
-        body.partition("\n")[0].endswith(" #1 {"),
+        body.count("\n") + BLOCK_WEIGHT * body.count(":\n"),
+        head.endswith(" #1 {"),
     )
 
 
