@@ -11,6 +11,7 @@ example: the shares are there, and how many threads run them is decided for each
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -157,11 +158,16 @@ class _Divider:
         if sliced := self.in_slices(call, time):
             return sliced
         cuts = [self.cut(kernel, axis) for axis in looped_axes(kernel)]
-        found = [c for c in cuts if is_independent(kernel, roots, c.axis, c.cuts)]
-        most = max((c.gain for c in found), default=0.0)
+
+        @functools.cache
+        def is_possible(cut: Cut) -> bool:
+            return is_independent(kernel, roots, cut.axis, cut.cuts)
+
+        by_gain = sorted(cuts, key=lambda c: c.gain, reverse=True)
+        most = next((c.gain for c in by_gain if is_possible(c)), 0.0)
         if most < WORTH_GAIN:
-            return self.in_halves(call, time) or [call._replace(because=why_whole(bool(found)))]
-        best = next(c for c in found if c.gain >= GOOD_GAIN * most)
+            return self.in_halves(call, time) or [call._replace(because=why_whole(most > 0))]
+        best = next(c for c in cuts if c.gain >= GOOD_GAIN * most and is_possible(c))
         self.count_saved(call.kernel, time, best)
         divided = in_blocks_of_shares(kernel, best, self.shares)
         return [self.divided_call(call, divided, best)]

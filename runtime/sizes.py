@@ -147,12 +147,19 @@ def applied(function: Callable[..., int], *arguments: Any) -> Any:
 
 
 def with_numbers(value: Any, sizes: Sizes) -> Any:
-    """A size, or something made of tuples (a kernel, say), with the numbers of its sizes."""
+    """A size, or something made of tuples (a kernel, say), with the numbers of its sizes.
+
+    Where no size has a name it has them already.
+    """
+    return _with_numbers(value, sizes) if sizes else value
+
+
+def _with_numbers(value: Any, sizes: Sizes) -> Any:
     if isinstance(value, Dim):
         return evaluate(value, sizes)
     if not isinstance(value, tuple):
         return value
-    made = [with_numbers(item, sizes) for item in value]
+    made = [_with_numbers(item, sizes) for item in value]
     return type(value)(*made) if hasattr(value, "_fields") else tuple(made)
 
 
