@@ -26,6 +26,7 @@ from graphc.passes.complex_boundary import complex_gradient, complex_pullback
 from graphc.passes.complex_pairs import is_complex
 from graphc.passes.cse import eliminate_common
 from graphc.passes.residuals import Joint, without_effects
+from graphc.passes.shifts import hold_shifts
 from graphc.passes.stabilize import is_concerned, stabilize
 
 FINITE_SLOPE = frozenset({"add", "subtract", "negative", "cast", "where", "maximum", "minimum"})
@@ -91,7 +92,7 @@ def gradient(graph: Graph, wrt: Sequence[int], result: int = 0) -> Graph:
 
 def stable(graph: Graph) -> Graph:
     """The graph in stable forms, whose derivatives are stable, too."""
-    return stabilize(eliminate_common(graph)) if is_concerned(graph) else graph
+    return hold_shifts(stabilize(eliminate_common(graph))) if is_concerned(graph) else graph
 
 
 def pullback(graph: Graph, wrt: Sequence[int], results: Sequence[int]) -> Graph:

@@ -192,56 +192,6 @@ def _softmax(at: Rewriter, quotient: Eqn | None) -> tuple[Atom, Atom, Ints] | No
     return (above.ins[0], total.out, axes) if is_along else None
 
 
-# What is subtracted before a softmax cancels: whatever it is, the value is the same.  So the slope
-# by it is 0, which a gradient through the maximum would compute as a difference of rounding errors,
-# in two more passes over the row.
-
-
-def shifted_softmax(at: Rewriter, eqn: Eqn) -> Result:
-    """exp(x - m) / sum(exp(x - m)), m the maximum of x: no gradient goes through m."""
-    found = _softmax(at, eqn)
-    shifted = None if found is None else _held_shift(at, found[0], found[2])
-    if found is None or shifted is None:
-        return None
-    raised: Value = ops.exp(shifted)
-    result: Value = raised / reduce.spread(reduce.sum(raised, axes=found[2]), raised, found[2])
-    return result.atom
-
-
-def shifted_log_softmax(at: Rewriter, eqn: Eqn) -> Result:
-    """x - m - log(sum(exp(x - m))), m the maximum of x: no gradient goes through m."""
-    spread = _repeated(at, eqn.ins[1])
-    logarithm = None if spread is None else at.definition(spread[0], ops.log)
-    if spread is None or logarithm is None:
-        return None
-    total = at.definition(_unit_reshaped(at, logarithm.ins[0]), reduce.sum)
-    source = None if total is None else at.definition(total.ins[0], ops.exp)
-    if total is None or source is None or source.ins[0] != eqn.ins[0]:
-        return None
-    axes = total.attrs["axes"]
-    if _longer_than_one(eqn.out, axes) != spread[1]:
-        return None
-    shifted = _held_shift(at, eqn.ins[0], axes)
-    if shifted is None:
-        return None
-    logarithms: Value = ops.log(reduce.sum(ops.exp(shifted), axes=axes))
-    return (shifted - reduce.spread(logarithms, shifted, axes)).atom
-
-
-def _held_shift(at: Rewriter, atom: Atom, axes: Ints) -> Value | None:
-    """x - stop_gradient(m), where `atom` is x - m and gradients still go through the maximum m."""
-    difference = at.definition(atom, ops.subtract)
-    if difference is None or not _is_below_its_maximum(at, atom, axes):
-        return None
-    spread = _repeated(at, difference.ins[1])
-    largest = None if spread is None else at.definition(spread[0], reduce.max)
-    if largest is None:
-        return None
-    value = at.value(difference.ins[0])
-    held: Value = ops.stop_gradient(at.value(largest.out))
-    return value - reduce.spread(held, value, largest.attrs["axes"])
-
-
 MOVES: tuple[Op, ...] = (shape.reshape, shape.transpose, shape.slice, index.take)
 """Ops that only read elements of their first operand."""
 
@@ -282,8 +232,6 @@ STABLE = table(
         ("log", log_of_sum_of_exp),
         ("log", log_of_softmax),
         ("log", log_of_moved_softmax),
-        ("divide", shifted_softmax),
-        ("subtract", shifted_log_softmax),
         ("sqrt", root_of_sum_of_squares),
     )
 )

@@ -77,46 +77,6 @@ def test_what_is_shifted_already_stays() -> None:
     rewrites(stabilize, shifted, shifted, "f64[2,3]")
 
 
-def np_softmax(x: Any) -> Any:
-    raised = np.exp(x - x.max(axis=1, keepdims=True))
-    return raised / raised.sum(axis=1, keepdims=True)
-
-
-def np_log_softmax(x: Any) -> Any:
-    shifted = x - np.max(x, 1)[:, None]
-    return shifted - np.log(np.exp(shifted).sum(1))[:, None]
-
-
-@pytest.mark.parametrize("function", [np_softmax, np_log_softmax])
-def test_no_gradient_goes_through_a_maximum_that_cancels(function: Function) -> None:
-    """Nor does it through ties, of which a maximum would take a part each."""
-    x, weights = np.random.default_rng(0).normal(size=(2, 4, 5))
-    x[0] = 1.0
-    loss = gc.grad(lambda x: np.sum(weights * function(x)))
-    y = np_softmax(x)
-    expected = {
-        np_softmax: y * (weights - (weights * y).sum(1, keepdims=True)),
-        np_log_softmax: weights - y * weights.sum(1, keepdims=True),
-    }
-    np.testing.assert_allclose(loss(x), expected[function], rtol=1e-13, atol=1e-15)
-    names = [eqn.op.name for eqn in all_eqns(gc.compile(loss).graph(x))]
-    assert names.count("max") == 1 and "equal" not in names
-
-
-def test_a_maximum_along_another_axis_keeps_its_gradient() -> None:
-    def across(x: Any) -> Any:
-        raised = np.exp(x - x.max(axis=0))
-        return np.sum((raised / raised.sum(axis=1, keepdims=True)) ** 2)
-
-    x = np.random.default_rng(0).normal(size=(3, 4))
-    slope, step = gc.grad(across)(x), 1e-6
-    for i in np.ndindex(x.shape):
-        moved = [x.copy(), x.copy()]
-        moved[0][i] += step
-        moved[1][i] -= step
-        assert abs((across(moved[0]) - across(moved[1])) / (2 * step) - slope[i]) < 1e-8
-
-
 def test_a_sum_over_other_axes_is_no_softmax() -> None:
     def other(x: Value) -> Any:
         total = reduce.sum(e.exp(x), axes=(0,))
