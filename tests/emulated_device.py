@@ -49,9 +49,16 @@ def calls(program: Program) -> list[Call]:
 class Emulated:
     """A fused graph without control flow, to be called on arrays; results are fresh."""
 
-    def __init__(self, graph: Graph, limits: Limits | None = None, backwards: bool = False):
+    def __init__(
+        self,
+        graph: Graph,
+        limits: Limits | None = None,
+        backwards: bool = False,
+        flags: str = "",
+        atomics: bool = False,
+    ):
         self.program = make_program(graph)
-        self.module = DeviceModule("", limits)
+        self.module = DeviceModule(flags, limits, atomics=atomics)
         self.launches = [self.module.add(c.kernel, c.roots) for c in calls(self.program)]
         self.code = EmulatedModule(self.module.text, backwards)
 

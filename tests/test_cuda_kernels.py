@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from emulated_device import SMALL, Emulated, calls, device_module
 from models import softmax
-from running import assert_ulps, assert_within, build, fused, interpret, op
+from running import assert_same, assert_ulps, assert_within, build, fused, interpret, op
 
 from graphc.ir import Graph, Type
 from graphc.ops.elementwise import exp
@@ -73,3 +73,47 @@ def test_a_status_stops_every_thread(status: int, expected: float) -> None:
         code.launch(kernel, [start for start, _ in memory], memory)
     np.testing.assert_allclose(out, expected)
     assert "kernel_0_0" in ptx(module.text)
+
+
+# ---- adding at computed positions ----------------------------------------------------------------
+
+
+def scattered(places: int, columns: int, count: int) -> tuple[Graph, list[np.ndarray]]:
+    """`count` rows added at computed rows of `places`, some of them at the same one."""
+    types = [Type("f32", (places, columns)), Type("i64", (count,)), Type("f32", (count, columns))]
+    graph = build(types, lambda x, at, rows: op("scatter_add")(x, at, rows, axis=0))
+    rng = np.random.default_rng(3)
+    at = rng.integers(0, places, count)
+    return graph, [draw(graph)[0], at, draw(graph)[2]]
+
+
+@pytest.mark.parametrize("limits", [None, SMALL], ids=["", "small"])
+@pytest.mark.parametrize("places, columns, count", [(50, 8, 70), (7, 1, 300), (1, 5, 9)])
+def test_rows_are_added_in_order(places, columns, count, limits) -> None:  # type: ignore[no-untyped-def]
+    graph, arrays = scattered(places, columns, count)
+    (expected,) = interpret(graph, arrays)
+    for backwards in (False, True):
+        (got,) = Emulated(fused(graph), limits, backwards)(arrays)
+        assert_same(got, expected)
+
+
+def test_ranges_of_places_have_threads_of_their_own() -> None:
+    graph, _ = scattered(1000, 8, 70)
+    program = make_program(fused(graph))
+    module = DeviceModule()
+    kernels = [k for c in calls(program) for k in module.add(c.kernel, c.roots).kernels]
+    assert kernels[-1].grid * kernels[-1].block >= 8000
+
+
+@pytest.mark.parametrize("dtype", ["f32", "i64"])
+def test_atomic_additions(dtype: str) -> None:
+    types = [Type(dtype, (6, 4)), Type("i64", (200,)), Type(dtype, (200, 4))]
+    graph = build(types, lambda x, at, rows: op("scatter_add")(x, at, rows, axis=0))
+    arrays = draw(graph)
+    arrays[1] = np.random.default_rng(0).integers(0, 6, 200)
+    emulated = Emulated(fused(graph), SMALL, atomics=True)
+    assert "atomicrmw" in emulated.module.text
+    text = ptx(emulated.module.text)
+    assert "red.global.add" in text or "atom.global.add" in text
+    (got,), (expected,) = emulated(arrays), interpret(graph, arrays)
+    assert_within(got, expected, np.full((6, 4), 1e-4))

@@ -10,10 +10,12 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from graphc import errors
 from graphc.dims import Size
 from graphc.ir import Lit
+from graphc.runtime.cuda.branches import only_if
 from graphc.runtime.cuda.device_kernel import VECTOR_BYTES
 from graphc.runtime.cuda.simt import together
 from graphc.runtime.cuda.whole import whole, wholes
@@ -37,10 +39,28 @@ from graphc.runtime.kernel import (
 from graphc.runtime.llvm.builder import BITS, Function, Reg, constant, lane_constants, type_name
 from graphc.runtime.llvm.emit import COMBINE, identity, memory_elem
 from graphc.runtime.llvm.math import ELEMS, SCALARS
+from graphc.runtime.llvm.math._lanes import is_float
 from graphc.runtime.llvm.routines import call_routine
 from graphc.runtime.llvm.routines.lapack import NAMES as LIBRARY_ROUTINES
 
 I64 = "i64"
+
+
+class Target(NamedTuple):
+    """The computed positions that a thread adds at: what it computes of the others is left out."""
+
+    position: int
+    """The number of the value that is the position."""
+    low: Reg
+    high: Reg
+
+    def is_made_by(self, statement: Statement) -> bool:
+        return isinstance(statement, Compute) and statement.out.number == self.position
+
+    def holds(self, f: Function, values: Mapping[int, Reg]) -> Reg:
+        position = values[self.position]
+        above = f.icmp("sge", position, self.low)
+        return f.and_(above, f.icmp("slt", position, self.high))
 
 
 class ThreadEmitter:
@@ -48,7 +68,8 @@ class ThreadEmitter:
 
     `bases` is where each buffer begins for this thread; `alignments` says of how many bytes that is
     a multiple.  Loops over `fixed` axes have one turn, at the index that the thread was given;
-    loops over the axes of `ranges` run over a part of it that is not empty.
+    loops over the axes of `ranges` run over a part of it that is not empty.  With `adds_at_once`
+    other threads may add at the same position at the same time.
     """
 
     def __init__(self, f: Function, kernel: Kernel, bases: list[Reg], alignments: Sequence[int]):
@@ -66,10 +87,16 @@ class ThreadEmitter:
         self.ranges: dict[int, tuple[Reg, Reg]] = {}
         self.fixed: frozenset[int] = frozenset()
         self.pitches: Mapping[int, int] = {}
+        self.target: Target | None = None
+        self.adds_at_once = False
 
     def block(self, statements: Sequence[Statement]) -> None:
-        for statement in statements:
+        for i, statement in enumerate(statements):
             self.statement(statement)
+            if self.target is not None and self.target.is_made_by(statement):
+                with only_if(self.f, self.target.holds(self.f, self.values)):
+                    self.block(statements[i + 1 :])
+                return
 
     def statement(self, statement: Statement) -> None:
         match statement:
@@ -233,6 +260,10 @@ class ThreadEmitter:
             at = f.offset(base, elem, constant(lane * stride, I64))
             at = f.offset(at, elem, f.extract(steps, lane))
             part = f.extract(value, lane)
+            if self.adds_at_once:
+                verb = "fadd" if is_float(part) else "add"
+                f.let(f"atomicrmw {verb} ptr {at.text}, {part.typed} monotonic", part.elem)
+                continue
             if not statement.replaces:
                 part = SCALARS["add"](f, self.as_value(f.load(at, elem), dtype), part)
             f.store(self.as_memory(part, dtype), at)

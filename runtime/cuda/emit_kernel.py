@@ -21,10 +21,10 @@ from graphc.runtime.cuda.device_kernel import (
     WARP,
     Launches,
 )
-from graphc.runtime.cuda.emit import I64
+from graphc.runtime.cuda.emit import I64, Target, ThreadEmitter
 from graphc.runtime.cuda.emit_parts import PartsEmitter
 from graphc.runtime.cuda.emit_product import Tiling, emit_tile, tiling_of
-from graphc.runtime.cuda.forms import Form, choose_form, lanes_of_rows, work_of
+from graphc.runtime.cuda.forms import Form, Targets, choose_form, lanes_of_rows, work_of
 from graphc.runtime.cuda.launches import WORK, Inherited, rounded
 from graphc.runtime.cuda.mapping import Nest, Unit
 from graphc.runtime.cuda.phases import Phase
@@ -59,7 +59,8 @@ class KernelEmitter(PartsEmitter):
             self.in_halves(halves)
             return self.finished()
         for phase in self.plan.phases:
-            form = choose_form(self.kernel, self.roots, phase, self.limits)
+            atomics = self.settings.atomics
+            form = choose_form(self.kernel, self.roots, phase, self.limits, atomics)
             if form.nest.size:
                 forms[form.kind](phase, form)
         return self.finished()
@@ -68,7 +69,8 @@ class KernelEmitter(PartsEmitter):
 
     def threads(self, phase: Phase, form: Form) -> None:
         nest, f = form.nest, self.function()
-        count = nest.size // form.lanes * form.parts
+        ranges = 1 if form.targets is None else form.targets.ranges
+        count = nest.size // form.lanes * form.parts * ranges
         emitter = self.thread(f)
         self.enter(emitter, (phase.main,) if phase.main else ())
         start = self.extra + (self.bytes_of_parts(form) if form.parts > 1 else 0)
@@ -79,9 +81,12 @@ class KernelEmitter(PartsEmitter):
         number = f.add(f.mul(place_in(f, "block"), constant(threads, I64)), place_in(f, "thread"))
         placed.apply(emitter, WORK, number)
         emitter.fixed = form.fixed
+        emitter.adds_at_once = form.adds_at_once
 
         def run(number: Reg, carried: list[Reg]) -> list[Reg]:
             unit, part = (number, None) if form.parts == 1 else self.divided(f, number, form)
+            if form.targets is not None:
+                unit = self.aimed(emitter, form, form.targets, number)
             with self.bind(emitter, nest.units, unit, form.lanes):
                 if form.lanes > 1:
                     emitter.lanes, emitter.vector_axis = form.lanes, nest.units[-1].axis
@@ -96,6 +101,15 @@ class KernelEmitter(PartsEmitter):
         self.add(f, grid, threads)
         if form.parts > 1:
             self.columns_together(phase, form)
+
+    def aimed(self, emitter: ThreadEmitter, form: Form, targets: Targets, number: Reg) -> Reg:
+        """The unit of a number; this thread adds at the places of its range alone."""
+        f = emitter.f
+        which, unit = digits(f, number, [targets.ranges, form.nest.size])
+        low = f.mul(which, constant(targets.size, I64))
+        high = f.add(low, constant(targets.size, I64))
+        emitter.target = Target(targets.position, low, high)
+        return unit
 
     # ---- a team for each unit --------------------------------------------------------------------
 

@@ -6,17 +6,28 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from graphc.ir import Lit
 from graphc.runtime.cuda.device_kernel import WARP, Limits
-from graphc.runtime.cuda.mapping import Nest, Unit, by_itself, is_apart, is_spreadable, peeled
+from graphc.runtime.cuda.mapping import (
+    Nest,
+    Unit,
+    by_itself,
+    is_apart,
+    is_spreadable,
+    peeled,
+    peeled_adding,
+)
 from graphc.runtime.cuda.phases import PLAIN, Phase, written_memory
 from graphc.runtime.cuda.spreading import MOST_TURNS, lanes_of_access, merged, spread_of
 from graphc.runtime.cuda.whole import whole, wholes
 from graphc.runtime.kernel import (
     AddAt,
     Blocks,
+    Compute,
     Kernel,
     Load,
     Loop,
+    Name,
     Native,
     Product,
     Statement,
@@ -28,9 +39,19 @@ from graphc.runtime.program import Root
 
 TINY_ROW = 8
 """Rows of at most so many elements are not worth a team."""
+MOST_RANGES = 4096
+"""Each of them looks at all positions."""
 LEAST_PART = 32
 """A thread that totals a part of a column has at least so many rows."""
 MOST_THREADS = 1024
+
+
+class Targets(NamedTuple):
+    """The places that a nest adds at, by a computed position, in `ranges` of `size` places."""
+
+    position: int
+    size: int
+    ranges: int
 
 
 class Form(NamedTuple):
@@ -45,11 +66,19 @@ class Form(NamedTuple):
     parts: int = 1
     fixed: frozenset[int] = frozenset()
     """Axes of units whose loops are inside of others."""
+    targets: Targets | None = None
+    """What each unit adds at, divided among threads."""
+    adds_at_once: bool = False
+    """Whether units add at the same place at the same time."""
 
 
-def choose_form(kernel: Kernel, roots: Sequence[Root], phase: Phase, limits: Limits) -> Form:
+def choose_form(
+    kernel: Kernel, roots: Sequence[Root], phase: Phase, limits: Limits, atomics: bool = False
+) -> Form:
     if phase.main is None:
         return Form("together", Nest((), (), ()), WARP)
+    if atomics and (nest := peeled_adding(kernel, roots, phase.main)) is not None:
+        return Form("elements", nest, adds_at_once=True)
     nest = peeled(kernel, roots, phase.main)
     statements = list(inner(nest.body))
     sizes = sizes_inside(kernel, nest)
@@ -58,7 +87,7 @@ def choose_form(kernel: Kernel, roots: Sequence[Root], phase: Phase, limits: Lim
     if all(isinstance(s, (*PLAIN, AddAt)) for s in nest.body) and nest.units:
         return Form("elements", nest, 1, _lanes_of_units(kernel, nest))
     if any(isinstance(s, (AddAt, Native)) for s in statements):
-        fixed = _with_inner_axes(kernel, roots, phase.main, nest)
+        fixed = _with_inner_axes(kernel, roots, phase.main, nest, limits)
         if fixed.nest.units or any(isinstance(s, Native) for s in statements):
             return fixed
     if nest.units and _runs_along_columns(nest, sizes):
@@ -206,8 +235,11 @@ def team_size(nest: Nest, sizes: Sequence[int], lanes: int, limits: Limits) -> i
 # ---- loops inside of those that have an order ----------------------------------------------------
 
 
-def _with_inner_axes(kernel: Kernel, roots: Sequence[Root], main: Statement, nest: Nest) -> Form:
-    """A thread for each unit and each index of the inner axes that do not see each other.
+def _with_inner_axes(
+    kernel: Kernel, roots: Sequence[Root], main: Statement, nest: Nest, limits: Limits
+) -> Form:
+    """A thread for each unit and each index of the inner axes that do not see each other, and for
+    each range of the places that are added at.
 
     What is added at computed positions is added in order: each thread goes through all of the
     outer loop, and has elements of its own.
@@ -227,4 +259,23 @@ def _with_inner_axes(kernel: Kernel, roots: Sequence[Root], main: Statement, nes
         if kernel.domain[axis] > 1 and is_apart(alone, roots, axis)
     ]
     units = (*nest.units, *(Unit(axis, whole(kernel.domain[axis])) for axis in found))
-    return Form("threads", nest._replace(units=units), fixed=frozenset(found))
+    nest = nest._replace(units=units)
+    room = min(limits.threads * limits.most_blocks // 8 // max(nest.size, 1), MOST_RANGES)
+    targets = _targets(nest, room)
+    return Form("threads", nest, 1, 1, 1, frozenset(found), targets)
+
+
+def _targets(nest: Nest, room: int) -> Targets | None:
+    """The places of the only addition of a nest, if their position says how many there are."""
+    statements = list(inner(nest.body))
+    additions = [s for s in statements if isinstance(s, AddAt)]
+    if len(additions) != 1 or not isinstance(additions[0].position, Name):
+        return None
+    number = additions[0].position.number
+    for made in statements:
+        if isinstance(made, Compute) and made.out.number == number and made.op == "minimum":
+            most = made.ins[1]
+            if isinstance(most, Lit) and (ranges := min(int(most.value) + 1, room)) > 1:
+                each = -(-(int(most.value) + 1) // ranges)
+                return Targets(number, each, -(-(int(most.value) + 1) // each))
+    return None

@@ -42,6 +42,7 @@ class Settings(NamedTuple):
     flags: str
     limits: Limits
     has_status: bool
+    atomics: bool = False
 
 
 class Inherited(NamedTuple):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from graphc.runtime.cuda.whole import whole, wholes
 from graphc.runtime.independence import is_independent, is_private
 from graphc.runtime.kernel import (
+    AddAt,
     Blocks,
     Compute,
     Index,
@@ -22,8 +23,12 @@ from graphc.runtime.kernel import (
     Statement,
     Store,
     accesses,
+    inner,
 )
 from graphc.runtime.program import Root
+
+ATOMIC = frozenset({"f32", "f64", "i32", "i64", "u32", "u64"})
+"""The dtypes that a device adds to memory in one step."""
 
 MOST_CUTS = 256
 """Up to this many indices along an axis are compared with each other one by one."""
@@ -53,12 +58,42 @@ class Nest(NamedTuple):
 
 def peeled(kernel: Kernel, roots: Sequence[Root], statement: Statement) -> Nest:
     """The nest of a statement, with as many loops peeled as may be."""
-    alone = by_itself(kernel, statement)
+    return _peeled(by_itself(kernel, statement), roots, statement)
+
+
+def peeled_adding(kernel: Kernel, roots: Sequence[Root], statement: Statement) -> Nest | None:
+    """The same where units may add at the same place at the same time.
+
+    None where nothing is added, something is put, or what is added to is also read or stored, or
+    where a loop is left: a unit adds an element.
+    """
+    additions = [s for s in inner((statement,)) if isinstance(s, AddAt)]
+    rest = _without_additions(statement)
+    added = {m for s in additions for m in roots[s.access.buffer].memories()}
+    others = {m for a in accesses((rest,)) for m in roots[a.buffer].memories()}
+    words = {kernel.buffers[s.access.buffer].dtype for s in additions}
+    if not additions or any(s.replaces for s in additions) or not words <= ATOMIC:
+        return None
+    if not added.isdisjoint(others):
+        return None
+    nest = _peeled(by_itself(kernel, rest), roots, statement)
+    plain = all(isinstance(s, (Load, Compute, Index, Store, AddAt)) for s in nest.body)
+    return nest if plain and nest.units else None
+
+
+def _without_additions(statement: Statement) -> Statement:
+    if isinstance(statement, (Loop, Blocks)):
+        kept = [_without_additions(s) for s in statement.body if not isinstance(s, AddAt)]
+        return statement._replace(body=tuple(kept))
+    return statement
+
+
+def _peeled(alone: Kernel, roots: Sequence[Root], statement: Statement) -> Nest:
     units: list[Unit] = []
     before: list[Statement] = []
     body: tuple[Statement, ...] = (statement,)
     innermost: Loop | None = None
-    sizes = list(wholes(kernel.domain))
+    sizes = list(wholes(alone.domain))
     while _is_plain(body[:-1]) and (axes := _axes_of(body[-1], sizes)):
         if not all(is_apart(alone, roots, axis) for axis, _ in axes):
             break

@@ -20,12 +20,19 @@ class DeviceModule:
 
     `flags` are the fast-math flags of the user's arithmetic, "" for IEEE.  With `has_status` the
     last argument of every function is the address of an i64: where that is not 0, because a check
-    has failed, nothing is done.
+    has failed, nothing is done.  With `atomics` threads add at computed positions as they come: the
+    last bits of floats differ from run to run.
     """
 
-    def __init__(self, flags: str = "", limits: Limits | None = None, has_status: bool = False):
+    def __init__(
+        self,
+        flags: str = "",
+        limits: Limits | None = None,
+        has_status: bool = False,
+        atomics: bool = False,
+    ):
         self.module = Module()
-        self.settings = Settings(flags, limits or Limits(), has_status)
+        self.settings = Settings(flags, limits or Limits(), has_status, atomics)
         self._known: dict[tuple[str, tuple[int, ...], tuple[int, ...]], Launches] = {}
 
     def add(self, kernel: Kernel, roots: Sequence[Root]) -> Launches:
