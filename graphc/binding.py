@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from graphc import errors
-from graphc.dims import SMALLEST, Dim, Size, substitute, symbols_of
+from graphc.build import literal
+from graphc.dims import SMALLEST, Dim, Size, parse_size, substitute, symbols_of
 from graphc.ir import OPS, Atom, Eqn, Graph, Lit, Type, Var, all_eqns, size_text
 
 
@@ -134,23 +136,47 @@ def bind(graph: Graph, sizes: Mapping[str, int]) -> Graph:
 
 
 def _bound(graph: Graph, sizes: Mapping[str, int]) -> Graph:
-    names: dict[Var, Atom] = {}
-    params = tuple(_bound_var(param, sizes, names) for param in graph.params)
+    return _bound_body(graph, sizes, {}, is_kernel=False)
+
+
+def _bound_body(
+    graph: Graph, sizes: Mapping[str, int], names: dict[Var, Atom], is_kernel: bool
+) -> Graph:
+    """The graph without the parameters that `names` has numbers for."""
+    free = [param for param in graph.params if param not in names]
+    params = tuple(_bound_var(param, sizes, names) for param in free)
     eqns = []
     for eqn in graph.eqns:
-        known = substitute(eqn.attrs["size"], sizes) if eqn.op is OPS["dimension"] else None
-        if isinstance(known, int):
-            names[eqn.out] = Lit(known, Type("i64"))
-        else:
+        # A kernel has an axis map for each of its equations: they stay.
+        number = None if is_kernel else _as_number(eqn, sizes, names)
+        if number is None:
             eqns.append(_bound_eqn(eqn, sizes, names))
+        else:
+            names[eqn.out] = number
     outs = tuple(_bound_atom(atom, sizes, names) for atom in graph.outs)
     return graph.replace(params=params, eqns=tuple(eqns), outs=outs)
+
+
+def _as_number(eqn: Eqn, sizes: Mapping[str, int], names: dict[Var, Atom]) -> Lit | None:
+    """A size that is known now, in the type in which it is used; of other equations None."""
+    if eqn.op is OPS["dimension"]:
+        known = substitute(eqn.attrs["size"], sizes)
+        return Lit(known, Type("i64")) if isinstance(known, int) else None
+    given = names.get(eqn.ins[0]) if len(eqn.ins) == 1 and isinstance(eqn.ins[0], Var) else None
+    if not isinstance(given, Lit) or eqn.op not in (OPS["cast"], OPS["broadcast"]):
+        return None
+    return literal(given.value, bound_type(eqn.out.type, sizes))
 
 
 def _bound_eqn(eqn: Eqn, sizes: Mapping[str, int], names: dict[Var, Atom]) -> Eqn:
     ins = tuple(_bound_atom(atom, sizes, names) for atom in eqn.ins)
     outs = tuple(_bound_var(out, sizes, names) for out in eqn.outs)
     attrs = {name: _bound_value(value, sizes) for name, value in eqn.attrs.items()}
+    if eqn.op is OPS["fused"]:
+        pairs = zip(eqn.attrs["body"].params, ins, strict=True)
+        known: dict[Var, Atom] = {param: atom for param, atom in pairs if isinstance(atom, Lit)}
+        attrs["body"] = _bound_body(eqn.attrs["body"], sizes, known, is_kernel=True)
+        ins = tuple(atom for atom in ins if not isinstance(atom, Lit))
     return eqn.replace(ins=ins, outs=outs, attrs=MappingProxyType(attrs))
 
 
@@ -159,7 +185,18 @@ def _bound_value(value: Any, sizes: Mapping[str, int]) -> Any:
         return _bound(value, sizes)
     if isinstance(value, tuple):
         return tuple(_bound_value(item, sizes) for item in value)
+    if isinstance(value, str) and "{size:" in value:
+        return _SIZE_IN_TEXT.sub(lambda found: _known_text(found, sizes), value)
     return substitute(value, sizes) if isinstance(value, Dim) else value
+
+
+_SIZE_IN_TEXT = re.compile(r"\{size:([^{}]*)\}")
+"""A symbolic size in the message of a check."""
+
+
+def _known_text(found: re.Match[str], sizes: Mapping[str, int]) -> str:
+    size = substitute(parse_size(found[1]), sizes)
+    return f"{{size:{size_text(size)}}}" if isinstance(size, Dim) else str(size)
 
 
 def bound_type(type: Type, sizes: Mapping[str, int]) -> Type:

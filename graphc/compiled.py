@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import math
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from graphc import errors
 from graphc.bound import BoundMethod, global_name
 from graphc.calling import NativeCall, native_call
 from graphc.collector import paused
-from graphc.donation import DONATED, donated, is_of, mark, refuse_donated
+from graphc.donation import DONATED, donated, mark, refuse_donated
 from graphc.ir import Eqn, Graph, Type, all_eqns, subgraphs
 from graphc.ops.control import while_
 from graphc.ops.linalg import matmul
@@ -28,13 +24,23 @@ from graphc.runtime.listing import log_kernels
 from graphc.runtime.llvm.entry import prepare
 from graphc.runtime.step import Step
 from graphc.runtime.threads import allowed_threads, expect_threads
+from graphc.signature import (
+    Arguments,
+    donated_leaves,
+    first_of_each,
+    kind_of,
+    leaf_names,
+    names_sizes,
+    sharing_of,
+)
 from graphc.slow_call import run_slowly
 from graphc.switches import SWITCHES
+from graphc.symbolic import BoundGraphs, Family, Symbolic, optimised, symbolic_leaves
 from graphc.trace import numpy_api as _numpy_api  # noqa: F401 - the first trace needs it
 from graphc.trace import tree
 from graphc.trace.control import converted
 from graphc.trace.scope import OPEN, hide_own_frames, is_tracing, user_loc, with_user_frames
-from graphc.trace.trace import Elsewhere, Spec, Traced, trace
+from graphc.trace.trace import Traced, trace
 
 if TYPE_CHECKING:
     from graphc.report import Report
@@ -99,9 +105,12 @@ class Specialised:
     options: Options
     graphs: dict[str, Graph]
     pass_ms: dict[str, float]
-    trace_ms: float
     donated: tuple[int, ...] = ()
     """The arguments, by position among the leaves, that are donated."""
+    symbolic: Symbolic | None = None
+    """The trace for every size that this is one of."""
+    reasons: tuple[str, ...] = ()
+    """Why sizes that vary from call to call are fixed here."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     compile_ms: float = 0.0
     step: Step | CudaStep | None = None
@@ -131,8 +140,9 @@ class Specialised:
             if not tree.gather(self.structure, (args, kwargs), found):
                 return None
             leaves = found
-        fits = [kind_of(leaf) for leaf in leaves] == self.kinds and _sharing(leaves) == self.sharing
-        return leaves if fits and self.holds_for(leaves) else None
+        if [kind_of(leaf) for leaf in leaves] != self.kinds or sharing_of(leaves) != self.sharing:
+            return None
+        return leaves if self.holds_for(leaves) else None
 
     @functools.cached_property
     def result_types(self) -> tuple[Type, ...]:
@@ -210,6 +220,7 @@ class Compiled:
         self._function = function
         self._options = options
         self._cache: dict[Any, list[Specialised]] = {}
+        self._families: dict[Any, Family] = {}
         self._latest: Specialised | None = None
         self._fast: Callable[..., Any] | None = None
         self._lock = threading.RLock()
@@ -317,19 +328,28 @@ class Compiled:
 
         stage  "traced", "optimized" or "fused"
 
-        Raises `graphc.errors.ArgumentError` for another stage.
+        With named sizes in a `Spec` it is the graph for all of them, and calls use it, too.
+
+        Raises `graphc.errors.ArgumentError` for another stage, and `UndecidedSizeError` where the
+        function or a pass depends on the number that a named size stands for.
         """
         if stage not in STAGES:
             raise errors.ArgumentError(
                 f"no stage {stage!r}; choose from {', '.join(STAGES)}", user_loc()
             )
-        return self._entry(args, kwargs).graphs[stage]
+        entry = self._entry(args, kwargs)
+        if entry.symbolic is None or not names_sizes(tree.flatten((args, kwargs))[0]):
+            return entry.graphs[stage]
+        if stage not in entry.symbolic.graphs:
+            raise errors.UndecidedSizeError(entry.symbolic.undecided, user_loc())
+        return entry.symbolic.graphs[stage]
 
     @with_user_frames
     def explain(self, *args: Any, **kwargs: Any) -> Report:
         """What the compiler does with these arguments (arrays or `Spec`s): see `Report`.
 
-        Compiles, but does not run.
+        Compiles, but does not run.  With named sizes in a `Spec` the function is traced for all of
+        them, and the figures are those of an example.
         """
         from graphc.report import make_report  # here, because graphc.report reads this module
 
@@ -349,6 +369,10 @@ class Compiled:
         >>> y
         array([2., 2., 2.])
         """
+        if names_sizes(tree.flatten((args, kwargs))[0]):
+            raise errors.ArgumentError(
+                "a C function has fixed sizes; give numbers in the place of named ones", user_loc()
+            )
         entry = self._entry(args, kwargs)
         step = entry.ready()
         assert isinstance(step, Step)
@@ -371,7 +395,7 @@ class Compiled:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Specialised:
-        kinds, sharing = [kind_of(leaf) for leaf in leaves], _sharing(leaves)
+        kinds, sharing = [kind_of(leaf) for leaf in leaves], sharing_of(leaves)
         key = (structure, tuple(kinds), sharing)
         for entry in self._cache.get(key, ()):
             if entry.holds_for(leaves):
@@ -392,102 +416,93 @@ class Compiled:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Specialised:
+        given = Arguments(leaves, structure, leaf_names(self._function, args, kwargs))
+        family = self._families.setdefault(given.family, Family())
+        if names_sizes(leaves):
+            symbolic = self._trace_symbolic(given, leaves, by_example=False)
+            family.entries.insert(0, symbolic)
+            return self._of_symbolic(symbolic, symbolic.examples(), given)
+        entry = self._of_family(family, given)
+        family.remember(given.shapes)
+        return entry or self._fixed(given, tuple(family.reasons))
+
+    def _of_family(self, family: Family, given: Arguments) -> Specialised | None:
+        """What is traced for every size, for the sizes at hand; None where it is for none."""
+        found = family.find(given.shapes, given.leaves)
+        if found is None:
+            general = family.generalised(given.shapes)
+            if general is None:
+                return None
+            family.attempts += 1
+            leaves = symbolic_leaves(given.leaves, general, given.dtypes)
+            try:
+                symbolic = self._trace_symbolic(given, leaves, by_example=True)
+            except Exception as error:  # noqa: BLE001 - fixed sizes show it, if it is the user's
+                family.reasons.append(f"it could not be traced for every size: {error}")
+                return None
+            family.reasons += map(str, symbolic.traced.fixed)
+            family.entries.append(symbolic)
+            found = symbolic, symbolic.examples()
+        try:
+            return self._of_symbolic(*found, given)
+        except errors.VerifyError as error:
+            family.reasons.append(f"what was traced for every size does not hold here: {error}")
+            return None
+
+    def _trace_symbolic(self, given: Arguments, leaves: list[Any], by_example: bool) -> Symbolic:
+        traced, trace_ms = self._traced(given, leaves, by_example)
+        symbolic, pass_ms = optimised(traced, self._options.kernels, given.names)
+        return replace(symbolic, pass_ms={"trace": trace_ms, **pass_ms})
+
+    def _traced(
+        self, given: Arguments, leaves: list[Any], by_example: bool = False
+    ) -> tuple[Traced, float]:
+        """The trace, and the milliseconds that it took."""
         start = time.perf_counter()
-        names = leaf_names(self._function, args, kwargs)
-        traced = trace(self._function, args, kwargs, names, _first_of_each(leaves))
-        given = _donated_leaves(names, leaves, self._options.donate)
-        traced = donated(traced, given) if given else traced
-        trace_ms = (time.perf_counter() - start) * 1e3
+        args, kwargs = tree.unflatten(given.structure, leaves)
+        aliases = first_of_each(given.leaves)
+        traced = trace(self._function, args, kwargs, given.names, aliases, by_example)
+        positions = self._donated(given)
+        traced = donated(traced, positions) if positions else traced
+        return traced, (time.perf_counter() - start) * 1e3
+
+    def _donated(self, given: Arguments) -> tuple[int, ...]:
+        return donated_leaves(given.names, given.leaves, self._options.donate)
+
+    def _of_symbolic(
+        self, symbolic: Symbolic, sizes: Mapping[str, int], given: Arguments
+    ) -> Specialised:
+        traced = symbolic.bound(sizes)
+        graphs = BoundGraphs(symbolic, sizes, traced.graph, self._options.kernels)
+        return self._specialised(given, traced, graphs, dict(symbolic.pass_ms), symbolic=symbolic)
+
+    def _fixed(self, given: Arguments, reasons: tuple[str, ...]) -> Specialised:
+        """Traced for these sizes alone."""
+        traced, trace_ms = self._traced(given, given.leaves)
         checked: set[Eqn] = set()
         optimized, optimize_ms = pipeline.run(traced.graph, pipeline.OPTIMIZE, checked=checked)
         fused, fuse_ms = pipeline.run(optimized, self._options.kernels, checked=checked)
         graphs = {"traced": traced.graph, "optimized": optimized, "fused": fused}
+        pass_ms = {"trace": trace_ms} | optimize_ms | fuse_ms
+        return self._specialised(given, traced, graphs, pass_ms, reasons=reasons)
+
+    def _specialised(
+        self,
+        given: Arguments,
+        traced: Traced,
+        graphs: dict[str, Graph],
+        pass_ms: dict[str, float],
+        **rest: Any,
+    ) -> Specialised:
         return Specialised(
-            names,
-            structure,
-            [kind_of(leaf) for leaf in leaves],
-            _sharing(leaves),
+            given.names,
+            given.structure,
+            [kind_of(leaf) for leaf in given.leaves],
+            sharing_of(given.leaves),
             traced,
             self._options,
             graphs,
-            optimize_ms | fuse_ms,
-            trace_ms,
-            given,
+            pass_ms,
+            donated=self._donated(given),
+            **rest,
         )
-
-
-def _donated_leaves(
-    names: Sequence[str], leaves: Sequence[Any], arguments: Sequence[str]
-) -> tuple[int, ...]:
-    """The positions of the arrays in donated arguments; not those that are passed twice."""
-    if not arguments:
-        return ()
-    times = Counter(_first_of_each(leaves))
-    return tuple(
-        i
-        for i, (name, leaf) in enumerate(zip(names, leaves, strict=True))
-        if isinstance(kind_of(leaf), tuple) and times[i] == 1 and is_of(name, arguments)
-    )
-
-
-def kind_of(leaf: Any) -> Any:
-    """What of an argument is part of the signature."""
-    if type(leaf) is np.ndarray or isinstance(leaf, np.memmap):
-        return (leaf.dtype, leaf.shape)
-    if isinstance(leaf, Spec):
-        return (leaf.type.numpy_dtype, leaf.shape)
-    return type(leaf)
-
-
-def _sharing(leaves: Sequence[Any]) -> tuple[int, ...] | None:
-    """Which arguments are the same array, or None where all differ."""
-    if len(leaves) < 2:
-        return None
-    arrays = [id(leaf) for leaf in leaves if isinstance(leaf, (np.ndarray, Elsewhere))]
-    return None if len(set(arrays)) == len(arrays) else tuple(_first_of_each(leaves))
-
-
-def _first_of_each(leaves: Sequence[Any]) -> list[int]:
-    """For each leaf the position of the first one that is the same array."""
-    first: dict[int, int] = {}
-    return [
-        first.setdefault(id(leaf), i) if isinstance(leaf, (np.ndarray, Elsewhere)) else i
-        for i, leaf in enumerate(leaves)
-    ]
-
-
-def leaf_names(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> list[str]:
-    """What to call each leaf of the arguments in messages and graphs: `params['w']`.
-
-    Raises `errors.ArgumentError` if the arguments do not fit the function's signature.
-    """
-    given = _argument_names(function, args, kwargs)
-    names: list[str] = []
-    for name, value in zip(given, (*args, *kwargs.values()), strict=True):
-        names += tree.paths(tree.flatten(value)[1], name)
-    return names
-
-
-def _argument_names(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> list[str]:
-    try:
-        signature = inspect.signature(function)
-    except (ValueError, TypeError):
-        return [*(f"arg{i}" for i in range(len(args))), *kwargs]
-    try:
-        signature.bind(*args, **kwargs)
-    except TypeError as error:
-        name = getattr(function, "__name__", "the function")
-        raise errors.ArgumentError(
-            f"{name}{signature}: {error}; call it with the arguments of its definition", user_loc()
-        ) from None
-    positional = [
-        p.name
-        for p in signature.parameters.values()
-        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
-    rest = [f"args[{i}]" for i in range(len(args) - len(positional))]
-    return [*positional[: len(args)], *rest, *kwargs]

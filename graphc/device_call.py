@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.compiled import Compiled, Specialised, kind_of, leaf_names
+from graphc.compiled import Compiled, Specialised
 from graphc.donation import DONATED, mark, refuse_donated
 from graphc.runtime.cuda.arrays import DeviceArray, imported, is_foreign
 from graphc.runtime.cuda.call import uploaded
 from graphc.runtime.cuda.current import current_session
 from graphc.runtime.cuda.session import Session
 from graphc.runtime.cuda.step import CudaStep
+from graphc.signature import kind_of, leaf_names
 from graphc.slow_call import as_array, expect_apart, expect_writable
 from graphc.trace import tree
 from graphc.trace.scope import user_loc

@@ -11,7 +11,8 @@ depends on the number is a question, and there are three ways to put it:
 - a decision of speed alone (tile or not, divide among threads or not) asks `hint(size)`, the
   example that a name carries; no answer makes it wrong;
 - while a function is traced, a question is answered for the example at hand and remembered by
-  `answering`, so that the trace is used for sizes alone that give the same answers;
+  `answering`, so that the trace is used for sizes alone that give the same answers; `tracing` says
+  which equalities are questions: those in the user's code, and with numbers below `SMALLEST`;
 - anywhere else it raises `errors.UndecidedSizeError`, and the compiler falls back to fixed sizes.
 
 `==` outside of a trace is the exception: there it asks for the same polynomial, which is what types
@@ -24,11 +25,13 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,6 +78,8 @@ class Question(NamedTuple):
 
 Answer = Callable[[Question], bool]
 _ANSWER: ContextVar[Answer | None] = ContextVar("_ANSWER", default=None)
+_VALUE: ContextVar[Callable[[Dim], Any]] = ContextVar("_VALUE", default=int)
+_IS_USERS: ContextVar[Callable[[FrameType], bool] | None] = ContextVar("_IS_USERS", default=None)
 
 
 @contextmanager
@@ -85,6 +90,44 @@ def answering(answer: Answer) -> Iterator[None]:
         yield
     finally:
         _ANSWER.reset(token)
+
+
+@contextmanager
+def tracing(value: Callable[[Dim], Any], is_users: Callable[[FrameType], bool]) -> Iterator[None]:
+    """Within the block, let `value(size)` be the number where arithmetic leaves the integers.
+
+    `is_users(frame)` says whose code compares two sizes, or looks one up in a dict: the user's code
+    means the numbers, which are then asked for; graphc's own the polynomials.
+    """
+    tokens = _VALUE.set(value), _IS_USERS.set(is_users)
+    try:
+        yield
+    finally:
+        _VALUE.reset(tokens[0])
+        _IS_USERS.reset(tokens[1])
+
+
+def same(left: Size, right: Size) -> bool:
+    """Whether two sizes are the same number; asked where it depends on the numbers."""
+    difference = left - right
+    if not isinstance(difference, Dim):
+        return difference == 0
+    least, most = bounds(difference)
+    if (least is not None and least > 0) or (most is not None and most < 0):
+        return False
+    answer = _ANSWER.get()
+    return answer is not None and answer(_equality(left, right))
+
+
+def same_shape(left: Shape, right: Shape) -> bool:
+    """Whether two shapes are the same numbers; see `same`."""
+    return len(left) == len(right) and all(
+        a is b or same(a, b) for a, b in zip(left, right, strict=True)
+    )
+
+
+def _equality(left: Size, right: Size) -> Question:
+    return Question(left, "==", right) if isinstance(left, Dim) else Question(right, "==", left)
 
 
 class Dim:
@@ -98,7 +141,7 @@ class Dim:
     """
 
     __slots__ = ("_hash", "_terms")
-    __array_ufunc__ = None  # NumPy's integers leave arithmetic to the methods here
+    __graphc_leaf__ = True
 
     def __init__(self, terms: Mapping[Monomial, int]):
         self._terms = tuple(sorted(terms.items(), key=_printing_order))
@@ -125,29 +168,36 @@ class Dim:
 
     __repr__ = __str__
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        """Arithmetic with NumPy's integers is that with ints; all else takes numbers."""
+        operation = _OF_UFUNCS.get(ufunc) if method == "__call__" and not kwargs else None
+        if operation is not None and all(isinstance(x, (int, np.integer, Dim)) for x in inputs):
+            return operation(*(int(x) if isinstance(x, np.integer) else x for x in inputs))
+        value = _VALUE.get()
+        numbers = [value(x) if isinstance(x, Dim) else x for x in inputs]
+        return getattr(ufunc, method)(*numbers, **kwargs)
+
     # ---- arithmetic ------------------------------------------------------------------------------
 
-    def __add__(self, other: object) -> Size:
-        total: Size = _combine(self, other, 1)
-        return total
+    def __add__(self, other: object) -> Any:
+        return _combine(operator.add, self, other, 1)
 
-    __radd__ = __add__
+    def __radd__(self, other: object) -> Any:
+        return self + other
 
-    def __sub__(self, other: object) -> Size:
-        difference: Size = _combine(self, other, -1)
-        return difference
+    def __sub__(self, other: object) -> Any:
+        return _combine(operator.sub, self, other, -1)
 
-    def __rsub__(self, other: object) -> Size:
-        difference: Size = _combine(-self, other, 1)
-        return difference
+    def __rsub__(self, other: object) -> Any:
+        return -self + other
 
     def __neg__(self) -> Dim:
         return Dim({monomial: -coefficient for monomial, coefficient in self._terms})
 
-    def __mul__(self, other: object) -> Size:
+    def __mul__(self, other: object) -> Any:
         right = _terms_of(other)
         if right is None:
-            return NotImplemented
+            return _outside(operator.mul, self, other)
         total: Counter[Monomial] = Counter()
         for monomial, coefficient in self._terms:
             for by, factor in right.items():
@@ -174,24 +224,53 @@ class Dim:
     def __rmod__(self, other: object) -> Any:
         return _divided(other, self, 1)
 
+    def __pow__(self, other: object) -> Any:
+        if type(other) is not int or other < 0:
+            return _outside(operator.pow, self, other)
+        power: Size = 1
+        for _ in range(other):
+            power = power * self
+        return power
+
+    def __rpow__(self, other: object) -> Any:
+        return _outside(operator.pow, other, self)
+
+    def __truediv__(self, other: object) -> Any:
+        return _outside(operator.truediv, self, other)
+
+    def __rtruediv__(self, other: object) -> Any:
+        return _outside(operator.truediv, other, self)
+
+    def __pos__(self) -> Dim:
+        return self
+
+    def __abs__(self) -> Size:
+        return -self if self < 0 else self
+
+    def __float__(self) -> float:
+        return float(int(self))
+
     # ---- questions -------------------------------------------------------------------------------
 
     def __eq__(self, other: object) -> bool:
-        right = _terms_of(other)
+        is_whole = isinstance(other, float) and other.is_integer()
+        right = _terms_of(_rounded(other, int) if is_whole else other)
         if right is None:
             return NotImplemented
         if dict(self._terms) == right:
             return True
-        answer = _ANSWER.get()
-        if answer is None:
+        if _ANSWER.get() is None:
             return False
-        difference = from_terms(Counter(dict(self._terms)), right, -1)
-        least, most = bounds(difference)
-        if (least is not None and least > 0) or (most is not None and most < 0):
-            return False
-        return answer(Question(self, "==", from_terms(Counter(right))))
+        size = from_terms(Counter(right))
+        is_special = type(size) is int and size < SMALLEST
+        is_users = _IS_USERS.get()
+        asks = is_special or is_users is None or is_users(sys._getframe(1))
+        return asks and same(self, size)
 
     def __hash__(self) -> int:
+        is_users = _IS_USERS.get()
+        if is_users is not None and is_users(sys._getframe(1)):
+            return hash(int(self))
         return self._hash
 
     def __lt__(self, other: object) -> Any:
@@ -224,6 +303,21 @@ class Dim:
 
     __int__ = __index__
 
+
+_OF_UFUNCS: Mapping[Any, Callable[..., Any]] = {
+    np.add: operator.add,
+    np.subtract: operator.sub,
+    np.multiply: operator.mul,
+    np.floor_divide: operator.floordiv,
+    np.remainder: operator.mod,
+    np.divmod: divmod,
+    np.equal: operator.eq,
+    np.not_equal: operator.ne,
+    np.less: operator.lt,
+    np.less_equal: operator.le,
+    np.greater: operator.gt,
+    np.greater_equal: operator.ge,
+}
 
 Size = int | Dim
 Shape = tuple[Size, ...]
@@ -350,16 +444,27 @@ def _terms_of(value: object) -> dict[Monomial, int] | None:
     return {(): number} if number else {}
 
 
-def _combine(left: Dim, right: object, sign: int) -> Any:
+def _combine(operation: Callable[[Any, Any], Any], left: Dim, right: object, sign: int) -> Any:
     terms = _terms_of(right)
     if terms is None:
-        return NotImplemented
+        return _outside(operation, left, right)
     return from_terms(Counter(dict(left.terms)), terms, sign)
+
+
+def _outside(operation: Callable[[Any, Any], Any], left: object, right: object) -> Any:
+    """The operation on numbers that are no sizes, with the symbolic ones as values."""
+    if not all(isinstance(x, _NUMBERS) for x in (left, right)):
+        return NotImplemented
+    value = _VALUE.get()
+    return operation(*(value(x) if isinstance(x, Dim) else x for x in (left, right)))
+
+
+_NUMBERS = (Dim, int, float, complex, np.generic, np.ndarray)
 
 
 def _less(left: object, right: object) -> Any:
     """Whether left < right; by bounds of the difference, or else by an answer."""
-    small, large = _terms_of(left), _terms_of(right)
+    small, large = _terms_of(_rounded(left, math.floor)), _terms_of(_rounded(right, math.ceil))
     if small is None or large is None:
         return NotImplemented
     least, most = bounds(from_terms(Counter(large), small, -1))
@@ -368,6 +473,11 @@ def _less(left: object, right: object) -> Any:
     if most is not None and most <= 0:
         return False
     return _ask(Question(from_terms(Counter(small)), "<", from_terms(Counter(large))))
+
+
+def _rounded(value: object, rounding: Callable[[float], int]) -> object:
+    """The integer beside a float that whole numbers compare with in the same way."""
+    return rounding(value) if isinstance(value, float) and math.isfinite(value) else value
 
 
 def _ask(question: Question) -> bool:
@@ -389,7 +499,7 @@ def _divided(left: object, right: object, which: int | slice) -> Any:
     """
     over, under = _terms_of(left), _terms_of(right)
     if over is None or under is None:
-        return NotImplemented
+        return _outside(lambda x, y: divmod(x, y)[which], left, right)
     if not under:
         raise ZeroDivisionError(f"{left} // 0")
     quotient, rest = _long_division(Counter(over), under)

@@ -62,7 +62,9 @@ class Report:
 
     kernels          what runs, in order (those of both branches of a conditional)
     not_fused        neighbouring kernels and why they stayed apart
-    specialisations  the arguments whose values the graph depends on, with cause and line
+    specialisations  the arguments whose values the graph depends on, and what it takes sizes to
+                     be, with cause and line
+    sizes            the sizes for any of which the function was traced, and where they stand
     loops            what became of each loop over traced values, and why
     arena_bytes      the memory for temporaries; `peak_bytes` adds arguments, results and constants
     pass_ms          milliseconds for each pass of the pipeline, tracing included
@@ -91,6 +93,7 @@ class Report:
     threads: int = 1
     target: str = "cpu"
     straight_runs: int = 0
+    sizes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The report as dicts, lists, strings and numbers."""
@@ -136,16 +139,26 @@ def _make_report(entry: Specialised, step: Step | CudaStep) -> Report:
         graph.name,
         tuple(_kernel_reports(graph, step.kernel_names())),
         tuple(_not_fused(graph, dict(_kernel_names(step.kernel_names())))),
-        tuple(str(fixed) for _, fixed in entry.traced.specialisations),
+        (*(str(fixed) for _, fixed in entry.traced.specialisations), *_size_conditions(entry)),
         tuple(map(str, entry.traced.loops)),
         step.arena.nbytes,
         step.nbytes + sum(type.nbytes for type in outside),
-        {"trace": entry.trace_ms, **entry.pass_ms},
+        entry.pass_ms,
         entry.compile_ms,
         step.stage_ms,
         step.from_disk,
         program.shares,
+        sizes=() if entry.symbolic is None else tuple(entry.symbolic.described()),
     )
+
+
+def _size_conditions(entry: Specialised) -> Iterator[str]:
+    """What the graph takes sizes to be, and why it is not for every size."""
+    if entry.symbolic is not None:
+        yield from entry.symbolic.conditions()
+        if entry.symbolic.undecided:
+            yield f"these sizes, from the passes on: {entry.symbolic.undecided}"
+    yield from (f"these sizes: {reason}" for reason in entry.reasons)
 
 
 def _kernel_names(calls: Sequence[tuple[str, Eqn | None, Any]]) -> Iterator[tuple[Eqn, str]]:
@@ -293,6 +306,8 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"  {pair.first} and {pair.second} are apart ({pair.value}): {pair.reason}"
     for loop in report.loops:
         yield f"  control flow: {loop}"
+    for size in report.sizes:
+        yield f"  for every {size}"
     for fixed in report.specialisations:
         yield f"  holds only for {fixed}"
     yield f"  memory: {_bytes(report.arena_bytes)} arena, {_bytes(report.peak_bytes)} in all"

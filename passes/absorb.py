@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from graphc.axis_maps import is_unit_reshape
+from graphc.dims import hint
 from graphc.ir import Eqn, Graph, Var
 from graphc.ops import index, shape
 from graphc.ops.costs import cost
@@ -197,9 +198,9 @@ class _Search:
     ) -> bool:
         """Whether computing it for each of its readers costs little beside writing it once."""
         eqn = self.graph.eqns[position]
-        size = max(eqn.out.type.size, 1)
+        size = max(hint(eqn.out.type.size), 1)
         work = sum(self.work[r] for r in parts) + size * is_needed
-        work += sum(self.graph.eqns[r].out.type.size for r in roots)
+        work += sum(hint(self.graph.eqns[r].out.type.size) for r in roots)
         copies = sum(self.copies[r] for r in parts) + len(roots) + is_needed
         burden = move_cost(eqn) * max(0.0, work / size - 1)
         burden += max((self.burden[r] for r in parts), default=0)

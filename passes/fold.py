@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from graphc.build import literal
-from graphc.dims import Dim
+from graphc.dims import Dim, surely_less
 from graphc.ir import FLOATS, OPS, Atom, Dense, Eqn, Graph, Lit, Op, Type
 from graphc.ops import control, reduce, shape
 from graphc.passes.rewrite import Result, Rewriter, Rule, is_number, rewrite, table
@@ -84,7 +84,8 @@ def extremum_of_literal(at: Rewriter, eqn: Eqn) -> Result:
     """max(c, c, c) = c; so too min, and any and all where there are elements."""
     x = eqn.ins[0]
     combined = math.prod(x.type.shape[axis] for axis in eqn.attrs["axes"])
-    return Lit(x.value, eqn.out.type) if isinstance(x, Lit) and combined else None
+    has_some = surely_less(0, combined)
+    return Lit(x.value, eqn.out.type) if isinstance(x, Lit) and has_some else None
 
 
 def total_of_literal(at: Rewriter, eqn: Eqn) -> Result:
@@ -111,8 +112,8 @@ def _exact_multiple(x: Lit, count: int, type: Type) -> Lit | None:
 
 def known_arrays(at: Rewriter, eqn: Eqn) -> Result:
     """f(constant, 2.0): computed, if the arrays are small."""
-    sizes = [atom.type.size for atom in (*eqn.ins, *eqn.outs)]
-    if sum(sizes) > LIMIT or not eqn.ins:
+    size = sum(atom.type.size for atom in (*eqn.ins, *eqn.outs))
+    if isinstance(size, Dim) or size > LIMIT or not eqn.ins:
         return None
     arrays = [_known(at, atom) for atom in eqn.ins]
     known = [array for array in arrays if array is not None]

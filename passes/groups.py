@@ -14,6 +14,7 @@ to is for other groups to read.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -25,7 +26,7 @@ from graphc.axis_maps import (
     reduced_axes,
     result_map,
 )
-from graphc.dims import hint
+from graphc.dims import hint, surely_less
 from graphc.ir import FLOATS, Eqn, Graph, Var
 from graphc.ops import index, linalg, shape
 from graphc.ops.reduce import REDUCTIONS
@@ -344,7 +345,7 @@ def _embedding(small: Group, big: Group, axes: dict[int, int]) -> Sequence[int] 
 
     Not in a domain without elements: its loops never run, and `small` may have results.
     """
-    if 0 in big.domain:
+    if not surely_less(0, math.prod(big.domain)):
         return None
     if small.reduce or small.kind == "matmul" or len(axes) != len(small.domain):
         return None

@@ -32,7 +32,7 @@ INT64_MIN = -(2**63)
 
 def lower(graph: Graph) -> Graph:
     """`graph` in the ops that kernels run."""
-    return rewrite(graph, LOWERINGS)
+    return rewrite(graph, LOWERINGS, required=True)
 
 
 def _position_of(extremum: Op) -> Rule:

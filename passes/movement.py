@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphc.build import literal
+from graphc.dims import surely_less
 from graphc.ir import FLOATS, Atom, Eqn, Lit
 from graphc.ops import elementwise, reduce, shape
 from graphc.ops.reduce import without
@@ -253,7 +254,7 @@ def _without_repeats(at: Rewriter, eqn: Eqn) -> tuple[Atom, int] | None:
     if spread is None or not set(reduced).isdisjoint(spread.attrs["axes"]):
         return None
     repeats = math.prod(spread.attrs["shape"][axis] for axis in reduced)
-    if repeats == 0:
+    if not surely_less(0, repeats):
         return None
     axes = _renumbered(spread.attrs["axes"], reduced)
     result = without(spread.attrs["shape"], reduced)

@@ -120,7 +120,7 @@ class _Recomputing:
 
     def run(self) -> Graph:
         for i, kernel in self.kernels.items():
-            if sum(out.type.nbytes >= LARGE for out in kernel.eqn.outs) > 1:
+            if sum(hint(out.type.nbytes) >= LARGE for out in kernel.eqn.outs) > 1:
                 self._without_results(i, kernel)
         eqns = tuple(
             self.kernels[i].finished() if i in self.kernels else eqn
@@ -131,7 +131,7 @@ class _Recomputing:
     def _without_results(self, position: int, kernel: Kernel) -> None:
         """Take large results out of a kernel, the last first, where all readers can make them."""
         for value in reversed(kernel.eqn.outs):
-            if value.type.nbytes < LARGE or value in self.returned:
+            if hint(value.type.nbytes) < LARGE or value in self.returned:
                 continue
             chain = _chain(kernel, value)
             readers = self.readers.get(value, [])

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 import graphc.ops  # noqa: F401 - fills OPS
+from graphc import errors
 from graphc.build import Builder, Value, literal, rename
 from graphc.ir import NO_ATTRS, OPS, Atom, Eqn, Graph, Lit, Op, Type, Var, map_labelled
 from graphc.ops.control import held_operands
@@ -40,9 +41,18 @@ Not maximum and minimum: of 0.0 and -0.0 they may return either.
 """
 
 
-def rewrite(graph: Graph, rules: Rules, known: Mapping[Var, Lit] = MappingProxyType({})) -> Graph:
-    """`graph` after one walk over its equations, with the parameters in `known` as literals."""
-    at = Rewriter(graph.name, rules)
+def rewrite(
+    graph: Graph,
+    rules: Rules,
+    known: Mapping[Var, Lit] = MappingProxyType({}),
+    required: bool = False,
+) -> Graph:
+    """`graph` after one walk over its equations, with the parameters in `known` as literals.
+
+    A rule that asks what depends on a symbolic size does not apply; `required` ones raise
+    `errors.UndecidedSizeError`.
+    """
+    at = Rewriter(graph.name, rules, required)
     at.params = list(graph.params)
     at.names.update(known)
     for eqn in graph.eqns:
@@ -64,9 +74,10 @@ class Rewriter(Builder):
     Rules emit through it, in the language of the ops or by `make`, and read definitions from it.
     """
 
-    def __init__(self, name: str, rules: Rules):
+    def __init__(self, name: str, rules: Rules, required: bool = False):
         super().__init__(name)
         self.rules = rules
+        self.required = required
         self.names: dict[Var, Atom] = {}
         self.made: dict[Var, Eqn] = {}
         self.hint = ""
@@ -84,12 +95,18 @@ class Rewriter(Builder):
     def enter(self, graph: Graph, operands: tuple[Atom | None, ...]) -> Graph:
         """Rewrite a held graph, which knows those of its operands that are literals."""
         pairs = zip(graph.params, operands, strict=True)
-        return rewrite(graph, self.rules, {p: atom for p, atom in pairs if isinstance(atom, Lit)})
+        known = {p: atom for p, atom in pairs if isinstance(atom, Lit)}
+        return rewrite(graph, self.rules, known, self.required)
 
     def add(self, eqn: Eqn) -> tuple[Atom, ...]:
         """The values of `eqn`: what the first rule that applies gives, or the equation's own."""
         for rule in self.rules.get(eqn.op.name, ()):
-            result = rule(self, eqn)
+            try:
+                result = rule(self, eqn)
+            except errors.UndecidedSizeError:
+                if self.required:
+                    raise
+                continue  # what the rule may have emitted has no reader
             if result is not None:
                 return result if isinstance(result, tuple) else (result,)
         self.eqns.append(eqn)

@@ -27,6 +27,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from graphc.axis_maps import AxisMap, is_read_elsewhere, operand_map, result_map
+from graphc.dims import hint, surely_less
 from graphc.ir import Atom, Eqn, Graph, Type, Var
 from graphc.ops import control, linalg
 from graphc.passes.absorb import is_mover, is_soft
@@ -230,7 +231,7 @@ def too_large(kernels: Sequence[Eqn]) -> str:
             f"each block of rows would read a right operand of {right} bytes again, and no more"
             f" than {RIGHT_BYTES} stay in cache"
         )
-    row = max(_row_bytes(eqn, out.type) for eqn in kernels for out in eqn.outs)
+    row = max(hint(_row_bytes(eqn, out.type)) for eqn in kernels for out in eqn.outs)
     if row > ROW_BYTES:
         return f"a row has {row} bytes, and blocks of rows over {ROW_BYTES} do not stay in cache"
     return ""
@@ -249,7 +250,7 @@ def _right_bytes(eqn: Eqn) -> int:
     for inner in eqn.attrs["body"].eqns:
         if inner.op is linalg.matmul:
             right = inner.ins[1].type
-            sizes.append(right.with_shape(right.shape[-2:]).nbytes)
+            sizes.append(hint(right.with_shape(right.shape[-2:]).nbytes))
     return max(sizes)
 
 
@@ -278,8 +279,9 @@ def leading_axes(eqn: Eqn) -> tuple[int, ...] | None:
 def _works_on_rows(eqn: Eqn, leading: tuple[int, ...]) -> bool:
     """Whether its domain begins with these axes, has more, and is reduced along others alone."""
     domain, rank = eqn.attrs["domain"], len(leading)
-    begins = tuple(domain[:rank]) == leading and len(domain) > rank and 0 not in domain
-    return begins and all(axis >= rank for axis in eqn.attrs["reduce"])
+    begins = tuple(domain[:rank]) == leading and len(domain) > rank
+    is_never_empty = surely_less(0, math.prod(domain))
+    return begins and is_never_empty and all(axis >= rank for axis in eqn.attrs["reduce"])
 
 
 def _rows_of(axes: AxisMap, rank: int) -> tuple[int | None, ...]:

@@ -75,7 +75,7 @@ def test_drawings_show_sizes() -> None:
         ("%r: f32[784*B] = reshape(%x, shape=(784*B,))", "%r: f32[B] = reshape(%x, shape=(B,))"),
         ("sizes=(B-1,)", "sizes=(3*B,)"),
         ("length=B", "length=B-1"),
-        ("size=2*B+1", "size=-B"),
+        ("size=2*B+1", "size=0.5"),
         ("%w: f32[784,10]", "%w: f32[B,10]"),
     ],
 )

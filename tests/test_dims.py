@@ -57,8 +57,9 @@ def test_arithmetic_with_numbers_of_numpy() -> None:
     assert np.int64(3) * B == 3 * B and isinstance(np.int64(3) * B, Dim)
     with pytest.raises(TypeError):
         B + 0.5
+    assert not B <= 0.5 and B > 1.5 and 2.5 != B
     with pytest.raises(TypeError):
-        _ = B <= 0.5
+        _ = B <= "0.5"
 
 
 @given(POLYNOMIALS, POLYNOMIALS, SIZES)

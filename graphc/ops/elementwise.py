@@ -14,6 +14,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
+from graphc.dims import same_shape
 from graphc.ir import COMPLEXES, DTYPES, FLOATS, INTS, NUMPY_DTYPES, Op, Type, register
 from graphc.ops.single import in_single
 
@@ -51,7 +52,11 @@ def expect_arity(name: str, arity: int, types: tuple[Type, ...]) -> None:
 
 
 def expect_same(name: str, types: tuple[Type, ...]) -> None:
-    if any(type != types[0] for type in types):
+    first = types[0]
+    if any(
+        type != first and (type.dtype != first.dtype or not same_shape(type.shape, first.shape))
+        for type in types
+    ):
         listed = ", ".join(map(str, types))
         raise errors.ShapeError(f"{name} needs operands of one type, not {listed}")
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.dims import Size, surely_less
+from graphc.dims import Size, same_shape, surely_less
 from graphc.ir import FLOATS, INTS, OPS, Op, Type, register
 from graphc.ops.effects import described
 from graphc.ops.elementwise import cast, equal, maximum, minimum, where
@@ -111,7 +111,7 @@ GATHERS = frozenset({take, pick})
 def _infer_scatter_add(x: Type, positions: Type, v: Type, *, axis: int) -> tuple[Type, ...]:
     _expect_positions("scatter_add", x, positions, axis)
     expected = x.with_shape(x.shape[:axis] + positions.shape + x.shape[axis + 1 :])
-    if v != expected:
+    if v.dtype != x.dtype or not same_shape(v.shape, expected.shape):
         raise errors.ShapeError(f"scatter_add: {x} at {positions} needs {expected}, not {v}")
     return (x,)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.dims import Shape, Size, surely_less
+from graphc.dims import Dim, Shape, Size, same, same_shape, surely_less
 from graphc.ir import FLOATS, INTS, NUMPY_DTYPES, Dense, Op, Type, register
 from graphc.ops.reduce import sum as reduce_sum
 
@@ -74,7 +74,7 @@ def _infer_broadcast(x: Type, *, shape: Shape, axes: tuple[int, ...]) -> tuple[T
     )
     for size, axis in zip(x.shape, axes, strict=True):
         _check(
-            0 <= axis < len(shape) and size in (1, shape[axis]),
+            0 <= axis < len(shape) and (size == 1 or same(size, shape[axis])),
             f"broadcast: {x} does not fit shape {tuple(shape)} at axes {axes}",
         )
     return (x.with_shape(shape),)
@@ -229,7 +229,8 @@ def _infer_concatenate(*xs: Type, axis: int) -> tuple[Type, ...]:
     for x in xs:
         rest = x.shape[:axis] + x.shape[axis + 1 :]
         _check(
-            x.dtype == first.dtype and rest == first.shape[:axis] + first.shape[axis + 1 :],
+            x.dtype == first.dtype
+            and same_shape(rest, first.shape[:axis] + first.shape[axis + 1 :]),
             f"concatenate: {x} does not continue {first} along axis {axis}",
         )
     total = builtins.sum(x.shape[axis] for x in xs)
@@ -284,7 +285,7 @@ constant = register(Op("constant", _infer_constant, lambda value: value.array, N
 
 
 def _infer_dimension(*, size: Size) -> tuple[Type, ...]:
-    _check(not surely_less(size, 0), f"dimension: {size} is no size")
+    _check(isinstance(size, (int, Dim)), f"dimension: {size!r} is no size")
     return (Type("i64"),)
 
 

@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
+from graphc.dims import Dim
 from graphc.ir import DTYPE_NAMES, NUMPY_DTYPES
 from graphc.ops import elementwise as ew
 from graphc.trace import iterables, numpy_api, numpy_making, quantifiers, special, texts
 from graphc.trace.scope import current, user_loc
+from graphc.trace.sizes import as_size
 from graphc.trace.tracer import Tracer, cast_to, holds_tracer, lift, wrap
 from graphc.trace.ufuncs import UFUNCS, emit_ufunc
 
@@ -76,6 +78,8 @@ def _identity(function: Callable[..., Any]) -> Callable[..., Any]:
     """`np.eye` and `np.identity`, which programs go on to fill."""
 
     def make(*args: Any, **kwargs: Any) -> Any:
+        if args and isinstance(args[0], Dim):
+            return numpy_making.eye(*args, **kwargs)
         args = tuple(operator.index(x) if isinstance(x, Tracer) else x for x in args)
         made = function(*args, **kwargs)
         return made if _is_untraced(made.dtype) else numpy_making.copy(made)
@@ -95,14 +99,41 @@ def _is_untraced(dtype: Any) -> bool:
 
 def _are_sizes(shape: Any) -> bool:
     """Whether this is a shape; what is wrong with another one, NumPy says."""
-    sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
-    return all(hasattr(n, "__index__") and operator.index(n) >= 0 for n in sizes)
+    extents = shape if isinstance(shape, (tuple, list)) else (shape,)
+    return all(hasattr(n, "__index__") and as_size(n) >= 0 for n in extents)
 
 
 def _arange(*args: Any, **kwargs: Any) -> Any:
+    if any(isinstance(x, Dim) for x in args):
+        return numpy_making.arange(*args, **kwargs)
     if all(not isinstance(x, Tracer) or x.dtype_name in ("i32", "i64") for x in args):
         args = tuple(operator.index(x) if isinstance(x, Tracer) else x for x in args)
     return np.arange(*args, **kwargs)
+
+
+def _length(x: Any) -> Any:
+    """`len`, where Python would make a number of it."""
+    sized = isinstance(x, Tracer) and x.shape and isinstance(x.shape[0], Dim)
+    return x.shape[0] if sized else len(x)
+
+
+def _prod(a: Any, *args: Any, **kwargs: Any) -> Any:
+    """`np.prod` of a shape is a size."""
+    sizes = isinstance(a, (tuple, list)) and all(isinstance(n, (int, Dim)) for n in a)
+    if sizes and not args and kwargs.keys() <= {"dtype"}:
+        return math.prod(a)
+    return numpy_api.call_function(np.prod, (a, *args), kwargs)
+
+
+def _number_of_size(scalar: type) -> Callable[..., Any]:
+    """`int` and `float` of a size; what else they are given needs a number."""
+
+    def convert(*args: Any, **kwargs: Any) -> Any:
+        if len(args) == 1 and isinstance(args[0], Dim):
+            return args[0] if scalar is int else args[0] * 1.0
+        return scalar(*args, **kwargs)
+
+    return convert
 
 
 # ---- conversions ---------------------------------------------------------------------------------
@@ -158,7 +189,9 @@ def _isinstance(x: Any, kinds: Any) -> bool:
     return isinstance(x, kinds) or (isinstance(x, Tracer) and isinstance(_example(x), kinds))
 
 
-def _example(x: Tracer) -> Any:
+def _example(x: Any) -> Any:
+    if isinstance(x, Dim):
+        return 0
     if x.weak:
         return x.stand_in()
     return x.dtype.type(0) if x.is_scalar else np.empty((0,), x.dtype)
@@ -226,6 +259,10 @@ _ON_TRACED: tuple[tuple[Any, Callable[..., Any]], ...] = (
     (np.arange, _arange),
     (np.isscalar, lambda element: lift(element).is_scalar),
     (isinstance, _isinstance),
+    (len, _length),
+    (int, _number_of_size(int)),
+    (float, _number_of_size(float)),
+    (np.prod, _prod),
     (range, iterables.range_),
 )
 

@@ -104,7 +104,7 @@ def _scale(size: int, norm: Any, inverse: bool) -> float:
 def _along(a: Any, n: Any, axis: Any, norm: Any, inverse: bool) -> Any:
     real, imag = _given(a)
     along = normalise_axis(axis, real.ndim)
-    size = real.shape[along] if n is None else operator.index(n)
+    size = operator.index(real.shape[along] if n is None else n)
     if size < 1:
         raise errors.ShapeError(f"Invalid number of FFT data points ({size}) specified", user_loc())
     real = np.moveaxis(_resized(real, size, along), along, -1)
@@ -143,7 +143,7 @@ def irfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Any:
     """The other half of the spectrum is the conjugate of the one that is given."""
     real, imag = _given(a)
     along = normalise_axis(axis, real.ndim)
-    size = 2 * (real.shape[along] - 1) if n is None else operator.index(n)
+    size = operator.index(2 * (real.shape[along] - 1) if n is None else n)
     if size < 1:
         raise errors.ShapeError(f"Invalid number of FFT data points ({size}) specified", user_loc())
     half = size // 2 + 1

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc import errors
+from graphc.dims import Dim, Size
 from graphc.trace.scope import user_loc
+from graphc.trace.sizes import as_size
 from graphc.trace.tracer import Tracer, holds_tracer, lift
 from graphc.trace.views import ReshapeView, SliceView
 
@@ -20,8 +22,8 @@ from graphc.trace.views import ReshapeView, SliceView
 class _Window(NamedTuple):
     """What basic indexing does to one axis; `kept` is False where an integer drops the axis."""
 
-    start: int
-    size: int
+    start: Size
+    size: Size
     step: int
     kept: bool = True
 
@@ -123,9 +125,9 @@ def basic_view(x: Tracer, items: list[Any]) -> Tracer:
     return sliced if shape == sizes else sliced.view(ReshapeView(sizes, shape), shape)
 
 
-def _kept_shape(items: list[Any], windows: list[_Window]) -> tuple[int, ...]:
+def _kept_shape(items: list[Any], windows: list[_Window]) -> tuple[Any, ...]:
     remaining = iter(windows)
-    shape = []
+    shape: list[Size] = []
     for item in items:
         if item is None:
             shape.append(1)
@@ -136,10 +138,37 @@ def _kept_shape(items: list[Any], windows: list[_Window]) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _window(item: Any, extent: int) -> _Window:
+def _bounds(item: slice, extent: Size) -> tuple[Any, Any, int]:
+    """`item.indices(extent)`, also where the numbers are symbolic."""
+    parts = (item.start, item.stop, item.step)
+    start, stop, step = (None if part is None else as_size(part) for part in parts)
+    if not any(isinstance(part, Dim) for part in (start, stop, step, extent)):
+        return slice(start, stop, step).indices(operator.index(extent))
+    step = 1 if step is None else operator.index(step)
+    if step == 0:
+        raise ValueError("slice step cannot be zero")
+    least, most = (0, extent) if step > 0 else (-1, extent - 1)
+    first, last = (least, most) if step > 0 else (most, least)
+    return (
+        first if start is None else _clamped(start, extent, least, most),
+        last if stop is None else _clamped(stop, extent, least, most),
+        step,
+    )
+
+
+def _clamped(position: Size, extent: Size, least: int, most: Size) -> Size:
+    """Negative positions count from the end; what lies outside is moved to the nearest end."""
+    if position < 0:
+        position = position + extent
+        return least if position < least else position
+    return most if position > most else position
+
+
+def _window(item: Any, extent: Size) -> _Window:
     if isinstance(item, slice):
-        start, stop, step = item.indices(extent)
-        size = len(range(start, stop, step))
+        start, stop, step = _bounds(item, extent)
+        gap = stop - start if step > 0 else start - stop
+        size = (gap + abs(step) - 1) // abs(step) if gap > 0 else 0
         return _Window(start if size else 0, size, step)
     position = _position(item)
     if not -extent <= position < extent:
@@ -149,11 +178,11 @@ def _window(item: Any, extent: int) -> _Window:
     return _Window(position % extent, 1, 1, kept=False)
 
 
-def _position(item: Any) -> int:
+def _position(item: Any) -> Any:
     if isinstance(item, (bool, np.bool_)) or not hasattr(item, "__index__"):
         raise errors.UnsupportedIndexError(
             f"an array is indexed by integers, slices, None, ... and integer arrays, not by"
             f" {type(item).__name__}; convert it to one of these",
             user_loc(),
         )
-    return operator.index(item)
+    return as_size(item)

@@ -7,18 +7,20 @@ through `take`, after a check that raises IndexError when the step runs.
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
 
 from graphc import errors
 from graphc.build import Value
+from graphc.dims import Dim, Size, hint
 from graphc.ir import INEXACT, Lit
 from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
 from graphc.ops import reduce as reduce_ops
 from graphc.ops import shape as shape_ops
-from graphc.trace import selection
+from graphc.trace import selection, sizes
 from graphc.trace.index_reading import (
     as_tuple,
     basic_view,
@@ -30,6 +32,7 @@ from graphc.trace.index_reading import (
 )
 from graphc.trace.rows import row_of
 from graphc.trace.scope import user_loc
+from graphc.trace.sizes import message_text
 from graphc.trace.tracer import Tracer, cast_to, fits, lift, wrap
 from graphc.trace.ufuncs import broadcast_to
 from graphc.trace.views import TransposeView
@@ -100,7 +103,7 @@ def _fit(value: Value, shape: tuple[int, ...]) -> Value:
     if extra > 0 and value.shape[:extra] == (1,) * extra:
         value = shape_ops.reshape(value, shape=value.shape[extra:])
     try:
-        fitting = np.broadcast_shapes(value.shape, shape) == shape
+        fitting = sizes.broadcast_shapes(value.shape, shape) == shape
     except ValueError:
         fitting = False
     if not fitting:
@@ -207,20 +210,35 @@ def _picked_axis(x: Tracer, positions: dict[int, Any]) -> int | None:
 
     All axes are indexed, all but one of them by a grid that names each row once, in order.
     """
-    traced = [axis for axis, item in positions.items() if isinstance(item, Tracer)]
+    counted = [axis for axis, item in positions.items() if _counts(item, x.shape[axis])]
+    traced = [
+        axis for axis, item in positions.items() if isinstance(item, Tracer) and axis not in counted
+    ]
     if len(traced) != 1 or len(positions) != x.ndim:
         return None
     (axis,) = traced
     rows = (*x.shape[:axis], *x.shape[axis + 1 :])
+    if counted:
+        return axis if (positions[axis].shape, len(rows)) == (rows, 1) else None
     try:
-        shape = np.broadcast_shapes(*(np.shape(item) for item in positions.values()))
+        shape = sizes.broadcast_shapes(*(np.shape(item) for item in positions.values()))
     except ValueError:
         return None
     known = [item for other, item in sorted(positions.items()) if other != axis]
     if math.prod(shape) != math.prod(rows):
         return None
-    grids = zip(known, np.indices(rows, sparse=True), strict=True)
+    grids = zip(known, np.indices(tuple(map(operator.index, rows)), sparse=True), strict=True)
     return axis if all(_is_grid(item, grid, shape, rows) for item, grid in grids) else None
+
+
+def _counts(item: Any, extent: Size) -> bool:
+    """Whether positions are `np.arange(extent)` of a symbolic size."""
+    if not isinstance(item, Tracer) or item.shape != (extent,) or item.views:
+        return False
+    for eqn in reversed(item.storage.scope.builder.eqns):
+        if item.storage.atom in eqn.outs:
+            return eqn.op is shape_ops.iota
+    return False
 
 
 def _is_grid(item: Any, grid: np.ndarray, shape: tuple[int, ...], rows: tuple[int, ...]) -> bool:
@@ -229,7 +247,7 @@ def _is_grid(item: Any, grid: np.ndarray, shape: tuple[int, ...], rows: tuple[in
 
 
 def _picked(x: Tracer, positions: dict[int, Any], axis: int) -> Tracer:
-    shape = np.broadcast_shapes(*(np.shape(item) for item in positions.values()))
+    shape = sizes.broadcast_shapes(*(np.shape(item) for item in positions.values()))
     rows = (*x.shape[:axis], *x.shape[axis + 1 :])
     place = broadcast_to(_checked(positions[axis], x.shape[axis]), shape)
     value: Value = index_ops.pick(x.value(), shape_ops.reshape(place, shape=rows), axis=axis)
@@ -315,7 +333,7 @@ def _linear(x: Tracer, positions: dict[int, Any]) -> Value:
 
 def _common_shape(positions: list[Value]) -> tuple[int, ...]:
     try:
-        return np.broadcast_shapes(*(p.shape for p in positions))
+        return sizes.broadcast_shapes(*(p.shape for p in positions))
     except ValueError:
         listed = ", ".join(str(p.type) for p in positions)
         raise errors.ShapeError(
@@ -324,7 +342,7 @@ def _common_shape(positions: list[Value]) -> tuple[int, ...]:
         ) from None
 
 
-def _checked(item: Any, size: int) -> Value:
+def _checked(item: Any, size: Size) -> Value:
     """Positions from 0 to size-1, negative ones counted from the end; others are an IndexError."""
     if not isinstance(item, Tracer):
         return _checked_now(np.asarray(item), size)
@@ -340,21 +358,27 @@ def _checked(item: Any, size: int) -> Value:
         inside,
         position,
         error="IndexError",
-        message=f"index {{value}} is out of bounds for an axis of size {size}",
+        message=f"index {{value}} is out of bounds for an axis of size {message_text(size)}",
     )
     return ew.where(ew.less(position, 0), position + size, position)
 
 
-def _checked_now(positions: np.ndarray, size: int) -> Value:
+def _checked_now(positions: np.ndarray, size: Size) -> Value:
     if positions.dtype.kind not in "iu":
         raise errors.UnsupportedIndexError(
             f"positions are integers, not {positions.dtype}; convert them with .astype(int)",
             user_loc(),
         )
     positions = positions.astype(np.int64)
-    wrong = positions[(positions < -size) | (positions >= size)]
-    if wrong.size:
-        raise errors.IndexOutOfRangeError(
-            f"index {wrong[0]} is out of bounds for an axis of size {size}", user_loc()
-        )
+    for extreme in (int(positions.min()), int(positions.max())) if positions.size else ():
+        if not -size <= extreme < size:
+            wrong = positions[(positions < -hint(size)) | (positions >= hint(size))]
+            raise errors.IndexOutOfRangeError(
+                f"index {wrong[0]} is out of bounds for an axis of size {size}", user_loc()
+            )
+    given = lift(positions).value()
+    if not (positions < 0).any():
+        return given
+    if isinstance(size, Dim):
+        return ew.where(ew.less(given, 0), given + size, given)
     return lift(np.where(positions < 0, positions + size, positions)).value()

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
+from graphc.dims import Dim
 from graphc.ir import INTS
 from graphc.trace.scope import user_loc
+from graphc.trace.sizes import as_size
 from graphc.trace.tracer import Tracer
 
 Index = Any
@@ -39,6 +41,9 @@ class Range:
 
     def element(self, index: Index, slices: Iterator[Any]) -> Any:
         return self.start + index * self.step
+
+    def first(self) -> Any:
+        return self.start
 
     def rest(self, count: int) -> Range:
         return Range(self.start + count * self.step, self.step, self.length - count)
@@ -66,14 +71,17 @@ class Rows:
     array: Any
 
     @property
-    def length(self) -> int:
-        return int(self.array.shape[0])
+    def length(self) -> Any:
+        return self.array.shape[0]
 
     def arrays(self) -> list[Any]:
         return [self.array]
 
     def element(self, index: Index, slices: Iterator[Any]) -> Any:
         return next(slices)
+
+    def first(self) -> Any:
+        return self.array[0]
 
     def rest(self, count: int) -> Rows:
         return Rows(self.array[count:])
@@ -103,6 +111,9 @@ class Together:
 
     def element(self, index: Index, slices: Iterator[Any]) -> Any:
         return tuple(part.element(index, slices) for part in self.parts)
+
+    def first(self) -> Any:
+        return tuple(part.first() for part in self.parts)
 
     def rest(self, count: int) -> Together:
         return Together(tuple(part.rest(count) for part in self.parts))
@@ -182,14 +193,14 @@ def range_(*args: Any) -> Any:
             )
     start, stop, step = (_as_python_int(bound) for bound in (start, stop, step))
     length = _length(start, stop, step)
-    if not isinstance(length, Tracer):
+    if not any(isinstance(x, (Tracer, Dim)) for x in (start, stop, step)):
         return range(start, stop, step)
     return Range(start, step, length, (start, stop, step))
 
 
 def _as_python_int(bound: Any) -> Any:
     if not isinstance(bound, Tracer):
-        return operator.index(bound)
+        return as_size(bound)
     if bound.weak:
         return bound
     number = bound.astype(np.int64)
@@ -209,9 +220,10 @@ def _length(start: Any, stop: Any, step: Any) -> Any:
             count = upwards if step > 0 else downwards
         else:
             count = np.where(step > 0, upwards, downwards)
-    if not _is_known(count):
-        count = np.maximum(count, 0)
-        count.weak = True
+    if _is_known(count):
+        return count if count > 0 else 0
+    count = np.maximum(count, 0)
+    count.weak = True
     return count
 
 

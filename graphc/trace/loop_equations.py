@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphc.build import Value
+from graphc.dims import Size
 from graphc.ir import Graph, Type, Var
 from graphc.ops import control as control_ops
 from graphc.ops import index as index_ops
@@ -30,7 +31,7 @@ class Items:
     again: Any = None
 
 
-def emit_scan(state: LoopState, body: Body, items: Items, length: int) -> None:
+def emit_scan(state: LoopState, body: Body, items: Items, length: Size) -> None:
     """The loop as one `scan` equation of a known number of iterations, at least one."""
     captured = _captured(body.scope)
     params = [items.index, *(slot.param for slot in body.slots), *items.slices]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from graphc import errors
+from graphc.dims import Dim, Size
 from graphc.ir import Lit, Loc, Type
 from graphc.ops import index as index_ops
 from graphc.trace import conditionals
@@ -208,7 +209,7 @@ def _for_elements(loop: _Loop, elements: Elements, peeled: bool) -> None:
     length = elements.length
     if isinstance(length, Tracer):
         _for_unknown(loop, elements, length)
-    elif length <= FEW and not peeled:
+    elif not isinstance(length, Dim) and length <= FEW and not peeled:
         _unroll(loop, elements, f"{length} iterations")
     elif length:
         try:
@@ -216,10 +217,9 @@ def _for_elements(loop: _Loop, elements: Elements, peeled: bool) -> None:
         except Unstable as problem:
             if peeled or length == 1:
                 return _unroll(loop, elements, problem.reason)
-            items = iter(elements)
-            loop.body(next(items))
+            loop.body(elements.first())
             if isinstance(loop.stopped(), Tracer):
-                return _unroll(loop, items, problem.reason)
+                return _unroll(loop, elements.rest(1), problem.reason)
             if not loop.stopped():
                 _for_elements(loop, elements.rest(1), peeled=True)
     return None
@@ -241,7 +241,7 @@ def _for_unknown(loop: _Loop, elements: Elements, length: Tracer) -> None:
     return None
 
 
-def _for_known(loop: _Loop, elements: Elements, length: int) -> None:
+def _for_known(loop: _Loop, elements: Elements, length: Size) -> None:
     """A loop of `length` iterations, one or more; raises `Unstable` if it must be unrolled."""
     state = loop.state()
     stops = bool(loop.site.stops)
@@ -251,7 +251,7 @@ def _for_known(loop: _Loop, elements: Elements, length: int) -> None:
         body, items, _ = _trace_items(loop, state, elements, length, sliced=True)
     if not (state.is_traced or body.storages or body.scope.captures or is_traced(elements)):
         return _unroll(loop, elements, "nothing in it is traced")
-    if length * body.size <= SHORT:
+    if not isinstance(length, Dim) and length * body.size <= SHORT:
         return _unroll(loop, elements, f"{length} iterations of {body.size} operations are few")
     if stops:
         loop.note("while", "it stops on data")
@@ -303,7 +303,7 @@ def _needs(error: Exception) -> str:
 
 def _cut(array: Tracer, length: Any) -> Tracer:
     """The first `length` rows, where that is known."""
-    cut = type(length) is int and length != array.shape[0]
+    cut = isinstance(length, (int, Dim)) and length != array.shape[0]
     return array[:length] if cut else array
 
 

@@ -133,7 +133,7 @@ def choose(a: Any, choices: Any, mode: str = "raise") -> Any:
     shape = broadcast_shapes("choose", [positions, *parts])
     values = [wrap(broadcast_to(cast_to(p.value(), dtype), shape)) for p in parts]
     at = into_range(np.broadcast_to(positions, shape), len(parts), mode)
-    grid = np.ogrid[tuple(slice(n) for n in shape)]
+    grid = np.ogrid[tuple(slice(operator.index(n)) for n in shape)]
     return np.stack(values)[(at, *grid)]
 
 
@@ -153,7 +153,7 @@ def _along(x: Tracer, positions: Tracer, axis: Any) -> tuple[Any, ...]:
         raise errors.ShapeError(
             f"indices of {x.ndim} axes are needed, not {positions.type}", user_loc()
         )
-    grid = np.ogrid[tuple(slice(n) for n in x.shape)]
+    grid = np.ogrid[tuple(slice(operator.index(n)) for n in x.shape)]
     return (*grid[:along], positions, *grid[along + 1 :])
 
 
@@ -226,7 +226,7 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
         raise errors.ShapeError(
             f"fill_diagonal: a matrix, or more axes of one length, not {x.type}", user_loc()
         )
-    marked = np.zeros(x.shape, bool)
+    marked = np.zeros(tuple(map(operator.index, x.shape)), bool)
     np.fill_diagonal(marked, True, wrap)
     at = np.nonzero(marked)
     x[at] = val if np.ndim(val) == 0 else ravel(val)[np.arange(at[0].size) % lift(val).size]

@@ -23,7 +23,15 @@ from graphc.trace.numpy_shapes import (
     transpose,
 )
 from graphc.trace.scope import current, user_loc
-from graphc.trace.tracer import Tracer, cast_to, known_dtype, lift, promoted_dtype, strong, wrap
+from graphc.trace.tracer import (
+    Tracer,
+    cast_to,
+    known_dtype,
+    lift,
+    promoted_dtype,
+    strong,
+    wrap,
+)
 
 
 def concatenate(
@@ -150,7 +158,7 @@ def repeat(a: Any, repeats: Any, axis: Any = None) -> Tracer:
     times = np.asarray(repeats) if isinstance(repeats, (list, tuple)) else repeats
     if not isinstance(times, np.ndarray):
         times = operator.index(times)
-    positions = np.repeat(np.arange(x.shape[along]), times)
+    positions = np.repeat(np.arange(operator.index(x.shape[along])), times)
     return x[(slice(None),) * along + (positions,)]  # type: ignore[no-any-return]
 
 
@@ -240,7 +248,7 @@ def delete(arr: Any, obj: Any, axis: Any = None) -> Tracer:
     if axis is None:
         x, axis = ravel(x), 0
     along = normalise_axis(axis, x.ndim)
-    kept = np.delete(np.arange(x.shape[along]), obj)
+    kept = np.delete(np.arange(operator.index(x.shape[along])), obj)
     return wrap(x[(slice(None),) * along + (kept,)].value())
 
 
@@ -252,13 +260,13 @@ def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Tracer:
         x, axis = ravel(x), 0
     along = normalise_axis(axis, x.ndim)
     new = reshape(new, (1,) * (x.ndim - new.ndim) + new.shape)
-    places = np.asarray(obj) if not isinstance(obj, slice) else np.arange(x.shape[along])[obj]
+    size = operator.index(x.shape[along])
+    places = np.arange(size)[obj] if isinstance(obj, slice) else np.asarray(obj)
     if places.ndim == 0:
         new = np.moveaxis(new, 0, along)
         places = np.full(new.shape[along], places)
     shape = (*x.shape[:along], places.size, *x.shape[along + 1 :])
     new = np.broadcast_to(new.astype(x.dtype), shape)
-    size = x.shape[along]
     order = np.insert(np.arange(size), places, size + np.arange(places.size))
     joined = concatenate([x, new], along)
     return wrap(joined[(slice(None),) * along + (order,)].value())
@@ -302,5 +310,5 @@ def apply_over_axes(func: Any, a: Any, axes: Any) -> Any:
 def resize(a: Any, new_shape: Any) -> Tracer:
     x = ravel(a)
     sizes = new_shape if isinstance(new_shape, (tuple, list)) else (new_shape,)
-    order = np.resize(np.arange(x.size), tuple(map(operator.index, sizes)))
+    order = np.resize(np.arange(operator.index(x.size)), tuple(map(operator.index, sizes)))
     return wrap(x[order].value())

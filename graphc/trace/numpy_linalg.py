@@ -16,6 +16,7 @@ from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
 from graphc.trace import numpy_products as products
 from graphc.trace import numpy_reductions as reductions
+from graphc.trace import sizes
 from graphc.trace.numpy_choosing import diagonal, trace
 from graphc.trace.numpy_shapes import matrix_transpose
 from graphc.trace.scope import user_loc
@@ -126,7 +127,7 @@ def solve(a: Any, b: Any) -> Any:
         raise errors.ShapeError(
             f"solve: {matrix.type} has no right-hand sides {sides.type}", user_loc()
         )
-    batch = np.broadcast_shapes(matrix.shape[:-2], columns.shape[:-2])
+    batch = sizes.broadcast_shapes(matrix.shape[:-2], columns.shape[:-2])
     matrix = np.broadcast_to(matrix, (*batch, *matrix.shape[-2:]))
     columns = np.broadcast_to(columns, (*batch, *columns.shape[-2:]))
     if not _nonempty(matrix, columns):

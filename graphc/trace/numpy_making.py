@@ -10,10 +10,11 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import COMPLEXES, FLOATS
+from graphc.ir import COMPLEXES, FLOATS, OPS
 from graphc.ops import elementwise as ew
 from graphc.trace.complex_ufuncs import joined
-from graphc.trace.scope import user_loc
+from graphc.trace.scope import current, user_loc
+from graphc.trace.sizes import as_shape, as_size
 from graphc.trace.tracer import Tracer, cast_to, known_dtype, lift, wrap
 from graphc.trace.ufuncs import broadcast_to
 
@@ -46,10 +47,34 @@ def full_like(
 
 
 def full(shape: Any, fill_value: Any, dtype: Any = None) -> Tracer:
-    sizes = tuple(map(operator.index, shape)) if np.iterable(shape) else (operator.index(shape),)
+    extents = as_shape(shape)
     fill = lift(fill_value)
     name = fill.dtype_name if dtype is None else known_dtype(dtype)
-    return fresh_array(broadcast_to(cast_to(fill.value(), name), sizes))
+    return fresh_array(broadcast_to(cast_to(fill.value(), name), extents))
+
+
+def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None) -> Tracer:
+    """`np.arange` of integers, some of them symbolic sizes."""
+    first, end = (0, start) if stop is None else (start, stop)
+    first, end, step = as_size(first), as_size(end), operator.index(step)
+    gap = end - first if step > 0 else first - end
+    count = (gap + abs(step) - 1) // abs(step) if gap > 0 else 0
+    places = iota((count,), 0)
+    places = places if step == 1 else places * step
+    places = places if first == 0 else places + first
+    return fresh_array(cast_to(places, "i64" if dtype is None else known_dtype(dtype)))
+
+
+def eye(N: Any, M: Any = None, k: Any = 0, dtype: Any = float) -> Tracer:  # noqa: N803 - NumPy's
+    """`np.eye` of a symbolic size."""
+    shape = (as_size(N), as_size(N if M is None else M))
+    here = ew.equal(iota(shape, 0) + operator.index(k), iota(shape, 1))
+    return fresh_array(cast_to(here, known_dtype(dtype)))
+
+
+def iota(shape: tuple[Any, ...], axis: int) -> Value:
+    attrs = {"shape": shape, "axis": axis, "dtype": "i64"}
+    return current().builder.emit(OPS["iota"], (), attrs)[0]
 
 
 def fresh_array(value: Value) -> Tracer:

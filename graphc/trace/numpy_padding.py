@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from graphc.ir import COMPLEXES, FLOATS
 from graphc.ops import shape as shape_ops
 from graphc.trace.complex_ufuncs import joined
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import Tracer, lift, wrap
+from graphc.trace.sizes import as_size
+from graphc.trace.tracer import Tracer, holds_tracer, lift, wrap
 
 _INDEXED = ("edge", "reflect", "symmetric", "wrap")
 _OF_EACH_END = ("maximum", "minimum", "mean", "median")
@@ -61,11 +63,14 @@ def _widths(pad_width: Any, rank: int) -> np.ndarray:
         for axis, width in pad_width.items():
             widths[axis] = width
         return widths
-    return np.broadcast_to(np.asarray(pad_width, dtype=int), (rank, 2))
+    dtype = object if holds_tracer([pad_width]) else int  # symbolic sizes stay what they are
+    return np.broadcast_to(np.asarray(pad_width, dtype=dtype), (rank, 2))
 
 
 def _pad_by(x: Tracer, widths: np.ndarray, fill: Any) -> Tracer:
-    low, high = (tuple(int(n) for n in widths[:, i]) for i in (0, 1))
+    low, high = (tuple(as_size(n) for n in widths[:, i]) for i in (0, 1))
+    if any(n < 0 for n in (*low, *high)):
+        raise errors.ShapeError("pad: index can't contain negative values", user_loc())
     if x.dtype_name in COMPLEXES:
         fill = fill if isinstance(fill, Tracer) else x.dtype.type(fill)
         parts = ((x.real, fill.real), (x.imag, fill.imag))
@@ -86,7 +91,7 @@ def _pad_by_index(x: Tracer, widths: np.ndarray, mode: Any, is_odd: bool) -> Tra
     for axis, width in enumerate(widths):
         if not width.any():
             continue
-        before, size = (slice(None),) * axis, x.shape[axis]
+        before, size = (slice(None),) * axis, operator.index(x.shape[axis])
         positions = np.pad(np.arange(size), tuple(width), mode=mode)
         taken: Any = x[(*before, positions)]
         if is_odd:

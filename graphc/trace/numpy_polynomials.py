@@ -43,7 +43,7 @@ def polymul(a1: Any, a2: Any) -> Any:
 def polyder(p: Any, m: Any = 1) -> Any:
     a = lift(p)
     for _ in range(operator.index(m)):
-        a = a[:-1] * np.arange(a.size - 1, 0, -1)
+        a = a[:-1] * np.arange(operator.index(a.size) - 1, 0, -1)
     return a
 
 
@@ -51,7 +51,7 @@ def polyint(p: Any, m: Any = 1, k: Any = None) -> Any:
     a = lift(p)
     constants = np.zeros(operator.index(m)) if k is None else np.atleast_1d(k)
     for i in range(operator.index(m)):
-        divided = np.true_divide(a, np.arange(a.size, 0, -1))
+        divided = np.true_divide(a, np.arange(operator.index(a.size), 0, -1))
         a = concatenate([divided, np.reshape(constants[i % len(constants)], (1,))])
     return a
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -9,8 +10,10 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
+from graphc.dims import same
 from graphc.ops import linalg as linalg_ops
 from graphc.ops import shape as shape_ops
+from graphc.trace import sizes
 from graphc.trace.numpy_reductions import normalise_axis
 from graphc.trace.numpy_reductions import sum as reduce_sum
 from graphc.trace.numpy_shapes import expand_dims, moveaxis, ravel, reshape, transpose
@@ -25,7 +28,7 @@ def matmul(a: Any, b: Any, dtype: Any = None) -> Tracer:
         raise errors.ShapeError("matmul takes arrays with at least one axis; use *", user_loc())
     left = a if a.ndim > 1 else expand_dims(a, 0)
     right = b if b.ndim > 1 else expand_dims(b, 1)
-    if left.shape[-1] != right.shape[-2]:
+    if not same(left.shape[-1], right.shape[-2]):
         raise errors.ShapeError(
             f"matmul: {a.type} does not multiply {b.type}: {left.shape[-1]} columns against"
             f" {right.shape[-2]} rows",
@@ -42,7 +45,7 @@ def matmul(a: Any, b: Any, dtype: Any = None) -> Tracer:
 
 def _batched_product(left: Tracer, right: Tracer, dtype: str) -> Value:
     try:
-        batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+        batch = sizes.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     except ValueError:
         raise errors.ShapeError(
             f"matmul: leading axes of {left.type} and {right.type} do not broadcast", user_loc()
@@ -82,7 +85,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Tracer:
     first, second = _contracted_axes(a, b, axes)
     free_a = [i for i in range(a.ndim) if i not in first]
     free_b = [i for i in range(b.ndim) if i not in second]
-    inner_size = int(np.prod([a.shape[i] for i in first], dtype=int))
+    inner_size = math.prod(a.shape[i] for i in first)
     left = reshape(transpose(a, free_a + first), (-1 if a.size else 0, inner_size))
     right = reshape(transpose(b, second + free_b), (inner_size, -1 if b.size else 0))
     shape = tuple(a.shape[i] for i in free_a) + tuple(b.shape[i] for i in free_b)

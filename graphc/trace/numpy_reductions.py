@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
+from graphc.dims import Dim
 from graphc.ir import COMPLEXES, INEXACT, NARROW, widest
 from graphc.ops import elementwise as ew
 from graphc.ops import narrow as narrow_ops
@@ -190,7 +191,7 @@ def mean(
     if where is not None:
         counted = sum(np.broadcast_to(where, x.shape), axis, np.int64, keepdims)
         return np.true_divide(total, counted.astype(total.dtype))
-    return wrap(ew.divide(total.value(), float(_count(x, axis))))
+    return wrap(ew.divide(total.value(), _count(x, axis)))
 
 
 def in_single(x: Tracer, function: Callable[[Tracer], Any]) -> Tracer:
@@ -200,9 +201,10 @@ def in_single(x: Tracer, function: Callable[[Tracer], Any]) -> Tracer:
     return wrap(narrow_ops.narrow(result.value(), dtype=x.dtype_name))
 
 
-def _count(x: Tracer, axis: Any) -> int:
-    """How many elements a reduction over `axis` combines."""
-    return math.prod(x.shape[i] for i in normalise_axes(axis, x.ndim))
+def _count(x: Tracer, axis: Any) -> Any:
+    """How many elements a reduction over `axis` combines, as a float or symbolic."""
+    count = math.prod(x.shape[i] for i in normalise_axes(axis, x.ndim))
+    return count if isinstance(count, Dim) else float(count)
 
 
 def average(
@@ -216,7 +218,7 @@ def average(
     x = lift(a)
     if weights is None:
         result: Any = mean(x, axis, keepdims=keepdims)
-        total: Any = lift(float(_count(x, axis))).astype(result.dtype)
+        total: Any = lift(_count(x, axis)).astype(result.dtype)
     else:
         w = _weights(x, axis, weights)
         ints = x.dtype_name not in INEXACT and w.dtype_name not in INEXACT
@@ -269,7 +271,15 @@ def var(
         counted = sum(np.broadcast_to(where, x.shape), axis, np.int64, keepdims)
         free = np.maximum(counted.astype(total.dtype) - ddof, 0)
         return np.true_divide(total, free)
-    return wrap(ew.divide(total.value(), float(builtins.max(_count(x, axis) - ddof, 0))))
+    return wrap(ew.divide(total.value(), _free(_count(x, axis), ddof)))
+
+
+def _free(count: Any, ddof: Any) -> Any:
+    """The degrees of freedom, 0 at the least."""
+    if isinstance(count, Dim) and float(ddof).is_integer():
+        ddof = int(ddof)
+    free = count - ddof
+    return free if free > 0 else 0.0
 
 
 _mean = mean

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import builtins
+import math
 import operator
 from typing import Any
 
 import numpy as np
 
 from graphc import errors
+from graphc.dims import same
 from graphc.ops import shape as shape_ops
+from graphc.trace import sizes
 from graphc.trace.numpy_reductions import normalise_axes, normalise_axis
 from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, lift, wrap
@@ -23,21 +26,22 @@ from graphc.trace.views import (
     reshape_is_view,
 )
 
-Shape = tuple[int, ...]
+Shape = tuple[Any, ...]
 
 
 def _as_shape(shape: Any, size: int) -> Shape:
-    given = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
-    sizes = [operator.index(n) for n in given]
-    if sizes.count(-1) == 1:
-        rest = int(np.prod([n for n in sizes if n != -1], dtype=int))
+    given = list(sizes.as_shape(shape))
+    free = [i for i, n in enumerate(given) if n == -1]
+    if len(free) == 1:
+        rest = math.prod(n for n in given if n != -1)
         if rest and size % rest == 0:
-            sizes[sizes.index(-1)] = size // rest
-    if int(np.prod(sizes, dtype=int)) != size or builtins.min(sizes, default=0) < 0:
+            given[free[0]] = size // rest
+    if not same(math.prod(given), size) or builtins.any(n < 0 for n in given):
         raise errors.ShapeError(
-            f"cannot reshape an array of size {size} into shape {tuple(given)}", user_loc()
+            f"cannot reshape an array of size {size} into shape {sizes.as_shape(shape)}",
+            user_loc(),
         )
-    return tuple(sizes)
+    return tuple(given)
 
 
 def reshape(a: Any, shape: Any, order: str = "C", *, copy: Any = None) -> Tracer:
@@ -103,8 +107,8 @@ def expand_dims(a: Any, axis: Any) -> Tracer:
     given = axis if isinstance(axis, (tuple, list)) else (axis,)
     rank = x.ndim + len(given)
     axes = normalise_axes(tuple(given), rank)
-    sizes = iter(x.shape)
-    shape = tuple(1 if i in axes else next(sizes) for i in range(rank))
+    rest = iter(x.shape)
+    shape = tuple(1 if i in axes else next(rest) for i in range(rank))
     return x.view(ReshapeView(x.shape, shape), shape)
 
 
@@ -126,9 +130,9 @@ def squeeze(a: Any, axis: Any = None) -> Tracer:
 
 def np_broadcast_to(array: Any, shape: Any) -> Tracer:
     x = lift(array)
-    target = (shape,) if isinstance(shape, int) else tuple(operator.index(n) for n in shape)
+    target = sizes.as_shape(shape)
     try:
-        fits = np.broadcast_shapes(x.shape, target) == target
+        fits = sizes.broadcast_shapes(x.shape, target) == target
     except ValueError:
         fits = False
     if not fits:
@@ -206,20 +210,21 @@ def sliding_window_view(
 ) -> Tracer:
     """Windows along axes, which get axes of their own at the end; a copy, not a view."""
     array = lift(x)
-    sizes = window_shape if isinstance(window_shape, (tuple, list)) else (window_shape,)
+    extents = window_shape if isinstance(window_shape, (tuple, list)) else (window_shape,)
     axes = normalise_axes(None, array.ndim) if axis is None else axis
     axes = axes if isinstance(axes, (tuple, list)) else (axes,)
-    if writeable or len(axes) != len(sizes):
+    if writeable or len(axes) != len(extents):
         raise errors.ShapeError(
-            f"sliding_window_view: a window of {len(sizes)} sizes, read-only, for {len(axes)} axes",
+            f"sliding_window_view: a window of {len(extents)} sizes, read-only, for {len(axes)}"
+            " axes",
             user_loc(),
         )
-    for size, along in zip(map(operator.index, sizes), axes, strict=True):
+    for size, along in zip(map(operator.index, extents), axes, strict=True):
         at = normalise_axis(along, x.ndim)
         count = array.shape[at] - size + 1
         if size < 1 or count < 1:
             raise errors.ShapeError(f"no window of {size} fits {array.type}", user_loc())
-        places = np.arange(count)[:, None] + np.arange(size)
+        places = np.arange(operator.index(count))[:, None] + np.arange(size)
         windows = array[(slice(None),) * at + (places,)]
         array = wrap(moveaxis(windows, at + 1, -1).value())
     return array

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import operator
 from typing import Any
 
 import numpy as np
@@ -167,7 +168,7 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
 
 def _slide(x: Tracer, kernel: Tracer, mode: str) -> Any:
     """sum_k x[i + k] kernel[k] for every place of the kernel that `mode` counts."""
-    size = kernel.size
+    size = operator.index(kernel.size)
     reach = {"valid": (0, 0), "same": (size // 2, (size - 1) // 2), "full": (size - 1, size - 1)}
     if mode not in reach:
         raise errors.AttributeValueError(
@@ -177,7 +178,7 @@ def _slide(x: Tracer, kernel: Tracer, mode: str) -> Any:
     x, kernel = x.astype(_numpy(dtype)), kernel.astype(_numpy(dtype))
     padded = pad(x, reach[mode]) if any(reach[mode]) else x
     count = padded.size - size + 1
-    windows = padded[np.arange(count)[:, None] + np.arange(size)[None, :]]
+    windows = padded[np.arange(operator.index(count))[:, None] + np.arange(size)[None, :]]
     return matmul(windows, kernel)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.trace import indexing
+from graphc.trace import indexing, sizes
 from graphc.trace import numpy_logic as logic
 from graphc.trace import numpy_products as products
 from graphc.trace import numpy_reductions as reductions
@@ -207,7 +207,7 @@ def store_into(out: Any, result: Any, casting: str = "same_kind") -> Tracer:
         )
     if result.shape != out.shape:
         try:
-            fits = np.broadcast_shapes(result.shape, out.shape) == out.shape
+            fits = sizes.broadcast_shapes(result.shape, out.shape) == out.shape
         except ValueError:
             fits = False
         if not fits:

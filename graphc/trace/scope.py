@@ -24,6 +24,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Builder, Value
+from graphc.dims import Question
 from graphc.ir import Atom, Lit, Loc, Type, Var
 
 
@@ -61,6 +62,8 @@ class Session:
 
     specialisations: dict[int, Specialisation] = field(default_factory=dict)
     loops: dict[Loc, LoopNote] = field(default_factory=dict)
+    guards: dict[Question, Any] = field(default_factory=dict)
+    """What was asked about symbolic sizes: `graphc.trace.sizes.Guard`s."""
 
 
 class Storage:

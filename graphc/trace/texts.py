@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from graphc import errors
+from graphc.dims import Dim
 from graphc.ir import Loc, Type
 from graphc.ops import effects, index
 from graphc.trace import branches
 from graphc.trace.scope import current, is_tracing, user_loc
-from graphc.trace.tracer import Tracer, wrap
+from graphc.trace.tracer import Tracer, lift, wrap
 
 
 class TracedText:
@@ -61,7 +62,7 @@ def _is_traced(value: Any) -> bool:
         return any(map(_is_traced, value))
     if isinstance(value, dict):
         return any(map(_is_traced, value.values()))
-    return isinstance(value, (Tracer, TracedText))
+    return isinstance(value, (Tracer, TracedText, Dim))
 
 
 # ---- making texts --------------------------------------------------------------------------------
@@ -201,6 +202,8 @@ _CONSTANTS = (bool, int, float, str, type(None))
 
 def _shape(value: Any, operands: list[Tracer]) -> Any:
     """How operands make up a value: see `graphc.ops.effects`."""
+    if isinstance(value, Dim):
+        value = lift(value)
     if isinstance(value, Tracer):
         operands.append(value)
         if value.weak:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.dims import Dim, Shape, Size, parse_size
+from graphc.dims import Dim, Shape, Size, parse_size, substitute, symbols_of
 from graphc.ir import DTYPE_NAMES, DTYPES, Atom, Graph, Type
 from graphc.trace import control, tree
 from graphc.trace.scope import (
@@ -24,6 +24,7 @@ from graphc.trace.scope import (
     open_scope,
     user_loc,
 )
+from graphc.trace.sizes import Fixed, Guard, Refined, for_the_example, refuse, symbolic
 from graphc.trace.tracer import PYTHON_DTYPES, Argument, Tracer, is_python_scalar, lift
 
 
@@ -151,6 +152,14 @@ class Traced(NamedTuple):
     specialisations: tuple[tuple[int, Specialisation], ...]
     """The arguments (by position among the leaves) whose values the trace depends on."""
     loops: tuple[LoopNote, ...] = ()
+    guards: tuple[Guard, ...] = ()
+    """What has to hold of symbolic sizes for the trace to be right."""
+    fixed: tuple[Fixed, ...] = ()
+    """The symbolic sizes that it needed as others, or as numbers."""
+
+    @property
+    def in_shapes(self) -> tuple[Shape, ...]:
+        return tuple(type.shape for type in self.graph.in_types)
 
     @property
     def result_types(self) -> tuple[Type, ...]:
@@ -165,14 +174,46 @@ def trace(
     kwargs: dict[str, Any],
     names: Sequence[str],
     aliases: Sequence[int],
+    by_example: bool = False,
 ) -> Traced:
     """Trace `function` on arguments of the given kind; only their types enter the graph.
 
     `names` are the names of the leaves for messages; `aliases[i]` is the first leaf that is the
-    same array as leaf i, so that an assignment to one is seen through the other.
+    same array as leaf i, so that an assignment to one is seen through the other.  Symbolic sizes
+    are those of `Spec`s; what depends on their numbers is an error, or with `by_example` decided
+    for their examples, and then among the `guards` or `fixed`.
     """
     leaves, structure = tree.flatten((tuple(args), dict(kwargs)))
-    session = Session()
+    is_symbolic = any(isinstance(x, Spec) and symbols_of(x.shape) for x in leaves)
+    if not is_symbolic:
+        return _trace(function, leaves, structure, names, aliases, Session())
+    fixed: list[Fixed] = []
+    while True:
+        session = Session()
+        answer = for_the_example(session.guards) if by_example else refuse
+        try:
+            with symbolic(answer):
+                traced = _trace(function, leaves, structure, names, aliases, session)
+            return traced._replace(fixed=tuple(fixed))
+        except Refined as refined:
+            fixed += refined.fixed
+            leaves = [_with_sizes(leaf, refined.sizes) for leaf in leaves]
+
+
+def _with_sizes(leaf: Any, sizes: Mapping[str, Size]) -> Any:
+    if not isinstance(leaf, Spec):
+        return leaf
+    return Spec(tuple(substitute(size, sizes) for size in leaf.shape), leaf.dtype)
+
+
+def _trace(
+    function: Callable[..., Any],
+    leaves: Sequence[Any],
+    structure: tree.Structure,
+    names: Sequence[str],
+    aliases: Sequence[int],
+    session: Session,
+) -> Traced:
     try:
         with open_scope(_graph_name(function), session) as scope:
             tracers = _parameters(scope, leaves, names, aliases)
@@ -260,7 +301,14 @@ def _finish(scope: Scope, session: Session, tracers: list[Tracer], returned: Any
             outs.append(atom)
     graph = scope.builder.finish(outs, updates)
     specialised = tuple(session.specialisations.items())
-    return Traced(graph, tuple(results), structure, specialised, tuple(session.loops.values()))
+    return Traced(
+        graph,
+        tuple(results),
+        structure,
+        specialised,
+        tuple(session.loops.values()),
+        tuple(session.guards.values()),
+    )
 
 
 def _returned_argument(leaf: Any, tracers: list[Tracer], storages: dict[int, int]) -> int | None:

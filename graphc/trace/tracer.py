@@ -17,6 +17,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
+from graphc.dims import Dim
 from graphc.ir import (
     COMPLEXES,
     DTYPE_NAMES,
@@ -57,7 +58,7 @@ class Tracer:
     def __init__(
         self,
         storage: Storage,
-        shape: tuple[int, ...],
+        shape: tuple[Any, ...],
         views: tuple[View, ...] = (),
         weak: bool = False,
         argument: Argument | None = None,
@@ -173,7 +174,7 @@ class Tracer:
         else:
             scope.write(self.storage, new)
 
-    def view(self, view: View, shape: tuple[int, ...]) -> Tracer:
+    def view(self, view: View, shape: tuple[Any, ...]) -> Tracer:
         """A tracer that reads and writes this array through one more view."""
         return Tracer(self.storage, shape, (*self.views, view), argument=self.argument)
 
@@ -260,7 +261,7 @@ class Tracer:
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("len() of unsized object")
-        return self.shape[0]
+        return operator.index(self.shape[0])
 
     def __iter__(self) -> Iterator[Any]:
         if not self.shape:
@@ -385,7 +386,7 @@ PYTHON_DTYPES = {bool: "bool", int: "i64", float: "f64", complex: "c128"}
 
 
 def is_python_scalar(x: Any) -> bool:
-    return type(x) in PYTHON_DTYPES
+    return type(x) in PYTHON_DTYPES or type(x) is Dim
 
 
 def lift(x: Any) -> Tracer:
@@ -393,6 +394,8 @@ def lift(x: Any) -> Tracer:
     if isinstance(x, Tracer):
         return x
     scope = scopes.current()
+    if isinstance(x, Dim):
+        return wrap(scope.builder.literal(x, Type("i64")), weak=True)
     if is_python_scalar(x):
         dtype = PYTHON_DTYPES[type(x)]
         if type(x) is int and not fits(x, "i64"):
@@ -417,7 +420,7 @@ def lift(x: Any) -> Tracer:
 
 def holds_tracer(parts: Any) -> bool:
     return any(
-        isinstance(part, Tracer) or (isinstance(part, (list, tuple)) and holds_tracer(part))
+        isinstance(part, (Tracer, Dim)) or (isinstance(part, (list, tuple)) and holds_tracer(part))
         for part in parts
     )
 
@@ -473,7 +476,10 @@ def _is_square_root(left: Any, right: Any) -> bool:
 
 
 def _is_operand(x: Any) -> bool:
-    return isinstance(x, (Tracer, np.ndarray, np.generic, bool, int, float, complex, list, tuple))
+    return isinstance(x, _OPERANDS)
+
+
+_OPERANDS = (Tracer, Dim, np.ndarray, np.generic, bool, int, float, complex, list, tuple)
 
 
 def _in_place(ufunc: Any) -> Callable[[Tracer, Any], Any]:

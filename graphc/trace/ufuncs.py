@@ -14,7 +14,7 @@ from graphc.ops import bits as bit_ops
 from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
 from graphc.ops import shape as shape_ops
-from graphc.trace import complex_ufuncs, special
+from graphc.trace import complex_ufuncs, sizes, special
 from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, cast_to, known_dtype, promoted_dtype, wrap
 
@@ -34,7 +34,7 @@ def broadcast_to(value: Value, shape: tuple[int, ...]) -> Value:
 
 def broadcast_shapes(name: str, operands: list[Tracer]) -> tuple[int, ...]:
     try:
-        return np.broadcast_shapes(*(x.shape for x in operands))
+        return sizes.broadcast_shapes(*(x.shape for x in operands))
     except ValueError:
         listed = ", ".join(str(x.type) for x in operands)
         raise errors.ShapeError(

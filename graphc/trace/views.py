@@ -6,17 +6,20 @@ through a view changes the array that it views, as in NumPy.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import zlib
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from graphc import errors
 from graphc.build import Value
+from graphc.dims import Size, evaluate, symbols_of
 from graphc.ir import PARTS
 from graphc.ops import complexes
 from graphc.ops import shape as shape_ops
+from graphc.trace.sizes import with_numbers
 
-Ints = tuple[int, ...]
+Ints = tuple[Any, ...]
 
 
 class SliceView(NamedTuple):
@@ -115,16 +118,26 @@ def dtype_through(dtype: str, views: tuple[View, ...]) -> str:
 
 def is_contiguous(shape: Ints, views: tuple[View, ...]) -> bool:
     """Whether the elements of such a view of a contiguous array lie one after the other."""
+    shape, views = with_numbers((shape, views), _typical)
     return bool(_stand_in(shape, views).flags.c_contiguous)
 
 
 def reshape_is_view(shape: Ints, views: tuple[View, ...], new_shape: Ints) -> bool:
     """Whether NumPy reshapes such a view of a contiguous array without copying."""
+    shape, views, new_shape = with_numbers((shape, views, new_shape), _typical)
     try:
         _stand_in(shape, views).reshape(new_shape, copy=False)
     except ValueError:
         return False
     return True
+
+
+def _typical(size: Size) -> int:
+    """A number by which strides compare as by any from 2 upwards: none that comes up by chance."""
+    if size == 0 or size == 1:
+        raise AssertionError("a question whose answer is yes starts the trace again")
+    names = (symbol.name for symbol in symbols_of((size,)))
+    return evaluate(size, {name: 10_007 + zlib.crc32(name.encode()) % 50_000 for name in names})
 
 
 def _stand_in(shape: Ints, views: tuple[View, ...]) -> np.ndarray:

@@ -1,0 +1,183 @@
+"""Signatures that differ in sizes alone: which sizes vary, and one trace for all of them.
+
+The first call of a function fixes all sizes.  When a second one differs in sizes alone, those that
+differ become symbolic, the ones that vary together by one name, and the function is traced once
+more, for every size.  `Family` remembers what was seen; `Symbolic` is such a trace with its graphs.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphc import errors
+from graphc.binding import bind, read_sizes, symbol_names
+from graphc.dims import SMALLEST, Dim, dim, symbols_of
+from graphc.ir import Graph, size_text
+from graphc.passes import pipeline
+from graphc.trace.trace import Spec, Traced
+
+HISTORY = 16
+"""So many signatures of a family are compared to see which sizes vary together."""
+
+ENTRIES = 8
+"""So many symbolic traces of a family are made; after that each signature is traced by itself."""
+
+Shapes = tuple[tuple[Any, ...] | None, ...]
+"""The shape of each leaf of the arguments, None for what has none."""
+
+
+@dataclass(frozen=True)
+class Symbolic:
+    """A function traced for every size, and its graphs by stage as far as passes got with them."""
+
+    traced: Traced
+    graphs: Mapping[str, Graph]
+    names: Sequence[str]
+    pass_ms: Mapping[str, float] = field(default_factory=dict)
+    undecided: str = ""
+    """Why the graphs of later stages are made for each size anew; "" where they are not."""
+
+    def sizes_for(self, shapes: Shapes, leaves: Sequence[Any]) -> dict[str, int] | None:
+        """The symbolic sizes in arguments that this trace is for; None for others."""
+        types = self.traced.graph.in_types
+        given = [() if shape is None else shape for shape in shapes]
+        try:
+            sizes = read_sizes(types, given)
+        except errors.ShapeError:
+            return None
+        fits = all(guard.fits(sizes) for guard in self.traced.guards) and all(
+            leaves[i] == fixed.value for i, fixed in self.traced.specialisations
+        )
+        return sizes if fits else None
+
+    def examples(self) -> dict[str, int]:
+        shapes = (type.shape for type in self.traced.graph.in_types)
+        return {s.name: s.example for s in symbols_of(itertools.chain.from_iterable(shapes))}
+
+    def bound(self, sizes: Mapping[str, int]) -> Traced:
+        """The trace for known sizes.  Raises `errors.VerifyError` where it has none."""
+        known = {n: size for n, size in sizes.items() if n in symbol_names(self.traced.graph)}
+        return self.traced._replace(graph=bind(self.traced.graph, known))
+
+    def described(self) -> Iterator[str]:
+        """Which sizes are symbolic, for people: `n = x.shape[0], y.shape[0]`."""
+        for name in self.examples():
+            places = (
+                f"{leaf}.shape[{axis}]"
+                for leaf, type in zip(self.names, self.traced.graph.in_types, strict=True)
+                for axis, size in enumerate(type.shape)
+                if isinstance(size, Dim) and size_text(size) == name
+            )
+            yield f"{name} = {', '.join(places)}: any size from {SMALLEST} upwards"
+
+    def conditions(self) -> Iterator[str]:
+        """What else the sizes have to be, for people."""
+        yield from map(str, self.traced.fixed)
+        yield from map(str, self.traced.guards)
+
+
+class BoundGraphs(dict[str, Graph]):
+    """The graphs of a symbolic trace by stage, for known sizes, each made when it is asked for."""
+
+    def __init__(
+        self,
+        symbolic: Symbolic,
+        sizes: Mapping[str, int],
+        traced: Graph,
+        kernels: Sequence[pipeline.Pass],
+    ):
+        super().__init__(traced=traced)
+        self.symbolic = symbolic
+        self.sizes = sizes
+        self.kernels = kernels
+
+    def __missing__(self, stage: str) -> Graph:
+        whole = self.symbolic.graphs.get(stage)
+        if whole is not None:
+            names = symbol_names(whole)
+            self[stage] = bind(whole, {n: size for n, size in self.sizes.items() if n in names})
+        elif stage == "optimized":
+            self[stage] = pipeline.run(self["traced"], pipeline.OPTIMIZE)[0]
+        else:
+            self[stage] = pipeline.run(self["optimized"], self.kernels)[0]
+        return self[stage]
+
+
+@dataclass
+class Family:
+    """The signatures that differ in sizes alone, and the symbolic traces that were made of them."""
+
+    seen: list[Shapes] = field(default_factory=list)
+    entries: list[Symbolic] = field(default_factory=list)
+    attempts: int = 0
+    reasons: list[str] = field(default_factory=list)
+    """Why sizes that vary are fixed all the same."""
+
+    def find(self, shapes: Shapes, leaves: Sequence[Any]) -> tuple[Symbolic, dict[str, int]] | None:
+        """The symbolic trace for these arguments, and the sizes in them."""
+        for entry in self.entries:
+            sizes = entry.sizes_for(shapes, leaves)
+            if sizes is not None:
+                return entry, sizes
+        return None
+
+    def remember(self, shapes: Shapes) -> None:
+        if shapes not in self.seen:
+            self.seen = [*self.seen[1 - HISTORY :], shapes]
+
+    def generalised(self, shapes: Shapes) -> Shapes | None:
+        """The shapes with symbols for what varies; None where that was of no use, or nothing does.
+
+        Sizes of 0 and 1 have rules of their own, and stay what they are.
+        """
+        if not self.seen or self.attempts >= ENTRIES:
+            return None
+        names: dict[tuple[int, ...], Dim] = {}
+        general = tuple(
+            None
+            if shape is None
+            else tuple(self._symbol(i, axis, size, names) for axis, size in enumerate(shape))
+            for i, shape in enumerate(shapes)
+        )
+        return general if names else None
+
+    def _symbol(
+        self, leaf: int, axis: int, size: int, names: dict[tuple[int, ...], Dim]
+    ) -> int | Dim:
+        column = tuple(shapes[leaf][axis] for shapes in self.seen)  # type: ignore[index]
+        if all(other == size for other in column) or size < SMALLEST:
+            return size
+        if all(other < SMALLEST for other in column if other != size):
+            return size
+        name = f"n{len(names) or ''}"
+        return names.setdefault((*column, size), dim(name, size))
+
+
+def symbolic_leaves(leaves: Sequence[Any], shapes: Shapes, dtypes: Sequence[Any]) -> list[Any]:
+    """The arguments with `Spec`s in the place of arrays that have symbolic sizes."""
+    return [
+        leaf if shape is None or not symbols_of(shape) else Spec(shape, dtype)
+        for leaf, shape, dtype in zip(leaves, shapes, dtypes, strict=True)
+    ]
+
+
+def optimised(
+    traced: Traced, kernels: Sequence[pipeline.Pass], names: Sequence[str]
+) -> tuple[Symbolic, dict[str, float]]:
+    """The trace with its graphs at each stage, and the milliseconds of the passes.
+
+    What no pass can decide for every size is left to be done for each size.
+    """
+    graphs = {"traced": traced.graph}
+    milliseconds: dict[str, float] = {}
+    for stage, passes in (("optimized", pipeline.OPTIMIZE), ("fused", kernels)):
+        try:
+            graph, spent = pipeline.run(list(graphs.values())[-1], passes)
+        except Exception as error:  # noqa: BLE001 - whatever it stumbles over, known sizes go on
+            return Symbolic(traced, graphs, names, undecided=str(error)), milliseconds
+        graphs[stage] = graph
+        milliseconds |= spent
+    return Symbolic(traced, graphs, names), milliseconds
