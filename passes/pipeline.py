@@ -29,6 +29,7 @@ from graphc.passes.loops import simplify_loops
 from graphc.passes.lower import lower
 from graphc.passes.narrow import keep_wide, narrow_arithmetic
 from graphc.passes.recompute import recompute
+from graphc.passes.repeat_small import repeat_small
 from graphc.passes.row_blocks import fuse_rows
 from graphc.passes.simplify import simplify
 from graphc.passes.stabilize import stabilize
@@ -63,6 +64,7 @@ LOWER: tuple[Pass, ...] = (
 
 FUSE: tuple[Pass, ...] = (
     *LOWER,
+    Pass("repeat", repeat_small),  # after `common`, which undoes it
     Pass("fuse", fuse),  # the passes above do not see kernels
     Pass("recompute", recompute),
     Pass("rows", fuse_rows),
