@@ -11,8 +11,10 @@ from graphc import errors
 from graphc.ir import NUMPY_DTYPES, TAPE, Lit, Type, all_eqns
 from graphc.runtime.cuda.device_kernel import DeviceKernel, Launches, Limits
 from graphc.runtime.cuda.module import DeviceModule
+from graphc.runtime.cuda.products import MatrixProduct, divided
 from graphc.runtime.kernel import Access, Buffer, Compute, Kernel, Load, Name, Store
-from graphc.runtime.program import Call, Fail, Item, Program, Root, parts
+from graphc.runtime.program import Call, Fail, Item, Program, Root
+from graphc.runtime.program import parts as parts_of
 
 STATUS_BYTES = 16
 """The number of the first check that failed, and the value that it names."""
@@ -24,6 +26,10 @@ class Prepared(NamedTuple):
 
     functions: tuple[DeviceKernel, ...]
     sizes: tuple[int, ...]
+    product: MatrixProduct | None = None
+    """What a library may do instead."""
+    rest: Prepared | None = None
+    """What is left to do then: it is given the workspace, where the product is, once more."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,8 @@ class Code:
     def names(self) -> list[str]:
         """The functions, each once."""
         every = (*self.launches.values(), self.check)
-        return list(dict.fromkeys(f.name for prepared in every for f in prepared.functions))
+        rests = [prepared.rest for prepared in every if prepared.rest is not None]
+        return list(dict.fromkeys(f.name for p in (*every, *rests) for f in p.functions))
 
 
 def make_code(program: Program, flags: str = "", limits: Limits | None = None) -> Code:
@@ -63,21 +70,33 @@ def make_code(program: Program, flags: str = "", limits: Limits | None = None) -
     has_checks = any(isinstance(item, Fail) for item in items)
     module = DeviceModule(flags, limits, has_checks)
     calls = [item for item in items if isinstance(item, Call)]
-    made = [_added(module, call) for call in calls]
-    pairs = zip(calls, made, strict=True)
-    launches = {id(call): _prepared(call.kernel, m, has_checks) for call, m in pairs}
+    made = [_made(module, call, has_checks) for call in calls]
+    launches = {id(call): prepared for call, (prepared, _) in zip(calls, made, strict=True)}
     check = Prepared((), ())
     if has_checks:
         check = _prepared(CHECK, module.add(CHECK, _CHECK_ROOTS), has_checks)
-    workspace = max((m.workspace_bytes for m in made), default=0)
+    workspace = max((nbytes for _, nbytes in made), default=0)
     return Code(module.text, launches, check, workspace)
 
 
-def _added(module: DeviceModule, call: Call) -> Launches:
+def _made(module: DeviceModule, call: Call, has_checks: bool) -> tuple[Prepared, int]:
+    """A call as it is launched, and the bytes of working memory that it needs."""
     try:
-        return module.add(call.kernel, call.roots)
+        launches = module.add(call.kernel, call.roots)
     except errors.DeviceOperationError as error:
         raise errors.DeviceOperationError(str(error), next(iter(lines_of(call)), None)) from None
+    prepared = _prepared(call.kernel, launches, has_checks)
+    parts = divided(call.kernel, call.roots, has_checks)
+    if parts is None:
+        return prepared, launches.workspace_bytes
+    if parts.rest is None:
+        return prepared._replace(product=parts.product), launches.workspace_bytes
+    others = module.add(parts.rest, parts.roots)
+    if others.workspace_bytes:  # which is taken
+        return prepared, launches.workspace_bytes
+    rest = _prepared(parts.rest, others, has_checks)
+    needed = max(launches.workspace_bytes, parts.nbytes)
+    return prepared._replace(product=parts.product, rest=rest), needed
 
 
 def _prepared(kernel: Kernel, launches: Launches, has_status: bool) -> Prepared:
@@ -95,7 +114,7 @@ def all_items(items: Sequence[Item]) -> Iterator[Item]:
     """The items of a program, those inside others too."""
     for item in items:
         yield item
-        yield from itertools.chain.from_iterable(map(all_items, parts(item)))
+        yield from itertools.chain.from_iterable(map(all_items, parts_of(item)))
 
 
 def lines_of(call: Call) -> list[object]:

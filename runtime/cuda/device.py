@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from graphc.runtime.cuda.device_kernel import DeviceKernel
+from graphc.runtime.cuda.products import MatrixProduct
 
 
 class OutOfMemory(Exception):
@@ -71,6 +72,9 @@ class Device(Protocol):
         self, function: Any, kernel: DeviceKernel, pointers: Sequence[int], sizes: Sequence[int]
     ) -> None:
         """Run a function on pointers to so many bytes.  Raises `Fault`."""
+
+    def multiply(self, product: MatrixProduct, pointers: Sequence[int]) -> bool:
+        """Have a library do a product on these buffers; False where there is no library."""
 
     def record(self) -> AbstractContextManager[list[Recording]]:
         """Record what is launched and copied in the block, without doing it.

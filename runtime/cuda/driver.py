@@ -8,6 +8,7 @@ its own, because the default one cannot be recorded.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +20,8 @@ from graphc import errors
 from graphc.runtime.cuda.device import Fault, OutOfMemory
 from graphc.runtime.cuda.device_kernel import DeviceKernel
 from graphc.runtime.cuda.dlpack import CUDA
+from graphc.runtime.cuda.library import CublasLt, open_library
+from graphc.runtime.cuda.products import MatrixProduct
 from graphc.runtime.cuda.ptx_cache import ARCHITECTURES, architecture_for, cached_ptx
 
 DEFAULT_STREAM = 0
@@ -191,6 +194,20 @@ class CudaDevice:
         table = values.ctypes.data + 8 * np.arange(len(values), dtype=np.uint64)
         shape = (kernel.grid, 1, 1, kernel.block, 1, 1, DYNAMIC_SHARED_BYTES)
         self._do("cuLaunchKernel", function, *shape, self._stream, table.ctypes.data, 0)
+
+    @functools.cached_property
+    def _library(self) -> CublasLt | None:
+        return open_library()
+
+    def multiply(self, product: MatrixProduct, pointers: Sequence[int]) -> bool:
+        self._enter()
+        if self._library is None:
+            return False
+        try:
+            self._library.multiply(product, pointers, int(self._stream))
+        except RuntimeError as error:  # the base of what the bindings raise
+            raise Fault(f"cuBLASLt: {error}") from None
+        return True
 
     # ---- recording -------------------------------------------------------------------------------
 

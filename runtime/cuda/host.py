@@ -15,7 +15,7 @@ array([2., 2., 2.])
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -27,7 +27,9 @@ from graphc.runtime.cuda.device import Fault, OutOfMemory
 from graphc.runtime.cuda.device_kernel import DeviceKernel
 from graphc.runtime.cuda.dlpack import CPU
 from graphc.runtime.cuda.emulation import EmulatedModule
+from graphc.runtime.cuda.library import CublasLt
 from graphc.runtime.cuda.memory import ALIGNMENT
+from graphc.runtime.cuda.products import MatrixProduct
 
 
 class _Work:
@@ -43,9 +45,10 @@ class _Work:
 
 
 class HostDevice:
-    """A device that is this machine, with at most `limit` bytes of memory.
+    """A device that is this machine, with at most `limit` bytes of memory, and a library for
+    products if it is given one.
 
-    Counts what it was told to do: `launches`, `replays`, `uploads`, `downloads`.
+    Counts what it was told to do: `launches`, `products`, `replays`, `uploads`, `downloads`.
     """
 
     name = "the emulated device"
@@ -53,11 +56,12 @@ class HostDevice:
     capability = (8, 0)
     kind = CPU
 
-    def __init__(self, limit: int = 1 << 40):
+    def __init__(self, limit: int = 1 << 40, library: CublasLt | None = None):
         self.limit = limit
+        self.library = library
         self.is_lost = False
         self.blocks: dict[int, np.ndarray] = {}
-        self.launches = self.replays = self.uploads = self.downloads = 0
+        self.launches = self.replays = self.uploads = self.downloads = self.products = 0
         self._work: _Work | None = None
 
     def allocate(self, nbytes: int) -> int:
@@ -88,11 +92,7 @@ class HostDevice:
     def launch(
         self, function: Any, kernel: DeviceKernel, pointers: Sequence[int], sizes: Sequence[int]
     ) -> None:
-        work = partial(self._launch, function, kernel, tuple(pointers), tuple(sizes))
-        if self._work is not None:
-            self._work.items.append(work)
-        else:
-            work()
+        self._do(partial(self._launch, function, kernel, tuple(pointers), tuple(sizes)))
 
     def _launch(
         self,
@@ -107,6 +107,22 @@ class HostDevice:
         except errors.DeviceFaultError as error:
             self.is_lost = True
             raise Fault(str(error)) from None
+
+    def multiply(self, product: MatrixProduct, pointers: Sequence[int]) -> bool:
+        if self.library is None:
+            return False
+        self._do(partial(self._multiply, self.library, product, tuple(pointers)))
+        return True
+
+    def _multiply(self, library: CublasLt, product: MatrixProduct, pointers: Sequence[int]) -> None:
+        self.products += 1
+        library.multiply(product, pointers, 0)
+
+    def _do(self, work: Callable[[], None]) -> None:
+        if self._work is not None:
+            self._work.items.append(work)
+        else:
+            work()
 
     @contextmanager
     def record(self) -> Iterator[list[Any]]:
@@ -131,4 +147,4 @@ class HostDevice:
         """Nothing is ever left to do."""
 
     def reset(self) -> HostDevice:
-        return HostDevice(self.limit)
+        return HostDevice(self.limit, self.library)

@@ -196,6 +196,10 @@ class Runner:
 
     def launch(self, prepared: Prepared, pointers: Sequence[int]) -> None:
         pointers = [*pointers, self.memory.workspace]
+        if prepared.product is not None and self.device.multiply(prepared.product, pointers):
+            if prepared.rest is not None:
+                self.launch(prepared.rest, pointers)
+            return
         if self.code.has_status:
             pointers.append(self.memory.status)
         for function in prepared.functions:

@@ -1,0 +1,200 @@
+"""Which kernels are matrix products that a library can do, and what is left of them then.
+
+A kernel that is a product and an epilogue becomes a call of the library and, unless the epilogue
+only stores the product or adds a bias to each column, a kernel for the rest, which reads the
+product from the workspace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from graphc.dims import Dim, Size
+from graphc.runtime.kernel import (
+    Access,
+    Buffer,
+    Compute,
+    Index,
+    Kernel,
+    Load,
+    Loop,
+    Product,
+    Statement,
+    Store,
+)
+from graphc.runtime.program import Root
+
+ITEMSIZES = {"f32": 4, "f64": 8}
+"""The dtypes that a library is asked for, and the bytes of an element."""
+
+LEAST_WORK = 1 << 20
+"""Multiply-adds below which a call is not worth it: a generated kernel has less to decide."""
+
+
+class Matrix(NamedTuple):
+    """A matrix of each batch in a buffer: `step` elements from one row to the next, or with
+    `is_transposed` from one column to the next, neighbours in the other direction; `apart` elements
+    from one batch to the next."""
+
+    buffer: int
+    offset: int
+    step: int
+    is_transposed: bool
+    apart: int
+
+
+class MatrixProduct(NamedTuple):
+    """out = left @ right + bias, for each batch."""
+
+    dtype: str
+    rows: int
+    inner: int
+    columns: int
+    batch: int
+    left: Matrix
+    right: Matrix
+    out: Matrix
+    bias: Access | None
+
+
+class Divided(NamedTuple):
+    """A kernel as a product for a library and the kernel for the rest, which is given one more
+    buffer: the product."""
+
+    product: MatrixProduct
+    rest: Kernel | None
+    roots: tuple[Root, ...]
+    """Of the rest."""
+    nbytes: int
+    """Of the product, if it does not go to its place at once."""
+
+
+# ---- which kernels -------------------------------------------------------------------------------
+
+
+def divided(kernel: Kernel, roots: Sequence[Root], may_fail: bool) -> Divided | None:
+    """What a library does of a kernel, None where it does nothing.
+
+    Where a check `may_fail`, no library writes to an argument: what it does is not held back.
+    """
+    found = _product(kernel)
+    if found is None:
+        return None
+    batch_axes, product = found
+    plain = _plain(kernel, product, batch_axes)
+    if plain is not None and not (may_fail and roots[plain.out.buffer].kind == "argument"):
+        return Divided(plain, None, (), 0)
+    return _with_rest(kernel, product, batch_axes, roots)
+
+
+def _product(kernel: Kernel) -> tuple[tuple[int, ...], Product] | None:
+    """The product that is all of a kernel, and the axes of its batches."""
+    (first, *others) = kernel.body
+    axes: tuple[int, ...] = ()
+    if isinstance(first, Loop) and not first.accumulators and len(first.axes) == 1:
+        axes = first.axes
+        (first, *others) = (*first.body, *others)
+    if others or not isinstance(first, Product):
+        return None
+    sizes = (first.rows, first.inner, first.columns, *kernel.domain)
+    if any(isinstance(size, Dim) for size in sizes):
+        return None
+    work = int(first.rows) * int(first.inner) * int(first.columns)
+    has_axes = first.row_axis is not None and first.column_axis is not None
+    return (axes, first) if has_axes and work >= LEAST_WORK else None
+
+
+def _plain(kernel: Kernel, product: Product, axes: tuple[int, ...]) -> MatrixProduct | None:
+    """The product whose epilogue is a store, or a store after adding a bias to each column, which
+    the library does in single precision."""
+    match product.epilogue:
+        case (Store(access=access, value=value),) if value == product.out:
+            return _as_whole(kernel, product, axes, access, None)
+        case (
+            Load(out=bias, access=added, position=None, guard=None),
+            Compute(out=total, op="add", ins=ins),
+            Store(access=access, value=value),
+        ) if value == total and set(ins) == {product.out, bias} and total.dtype == "f32":
+            ones = [1 if axis == product.column_axis else 0 for axis in range(len(kernel.domain))]
+            if list(added.strides) == ones:
+                return _as_whole(kernel, product, axes, access, added)
+    return None
+
+
+def _as_whole(
+    kernel: Kernel, product: Product, axes: tuple[int, ...], access: Access, bias: Access | None
+) -> MatrixProduct | None:
+    dtype = kernel.buffers[product.left.buffer].dtype
+    row, column = product.row_axis, product.column_axis
+    assert row is not None
+    assert column is not None
+    out_strides = (access.strides[row], access.strides[column])
+    matrices = [
+        _matrix(at, strides, sizes, axes)
+        for at, strides, sizes in (
+            (product.left, product.left_strides, (product.rows, product.inner)),
+            (product.right, product.right_strides, (product.inner, product.columns)),
+            (access, out_strides, (product.rows, product.columns)),
+        )
+    ]
+    left, right, out = matrices
+    if dtype not in ITEMSIZES or left is None or right is None or out is None or out.is_transposed:
+        return None
+    batch = int(kernel.domain[axes[0]]) if axes else 1
+    sizes = int(product.rows), int(product.inner), int(product.columns)
+    return MatrixProduct(dtype, *sizes, batch, left, right, out, bias)
+
+
+def _matrix(
+    access: Access, strides: tuple[Size, Size], sizes: tuple[Size, Size], axes: tuple[int, ...]
+) -> Matrix | None:
+    apart = int(access.strides[axes[0]]) if axes else 0
+    (rows, columns), (down, along) = map(int, sizes), map(int, strides)
+    if along == 1 and down >= columns:
+        return Matrix(access.buffer, int(access.offset), down, False, apart)
+    if down == 1 and along >= rows:
+        return Matrix(access.buffer, int(access.offset), along, True, apart)
+    return None
+
+
+def _with_rest(
+    kernel: Kernel, product: Product, axes: tuple[int, ...], roots: Sequence[Root]
+) -> Divided | None:
+    """The product in the workspace, and a kernel for the epilogue."""
+    if not all(_is_element_by_element(statement) for statement in product.epilogue):
+        return None
+    dtype = kernel.buffers[product.left.buffer].dtype
+    rows, columns = int(product.rows), int(product.columns)
+    batch = int(kernel.domain[axes[0]]) if axes else 1
+    strides = [0] * len(kernel.domain)
+    assert product.row_axis is not None
+    assert product.column_axis is not None
+    strides[product.row_axis], strides[product.column_axis] = columns, 1
+    for axis in axes:
+        strides[axis] = rows * columns
+    size = batch * rows * columns
+    access = Access(len(kernel.buffers), 0, tuple(strides))
+    found = _as_whole(kernel, product, axes, access, None)
+    if found is None:
+        return None
+    order = (*axes, product.row_axis, product.column_axis)
+    is_vector = all(
+        statement.access.strides[product.column_axis] in (0, 1)
+        for statement in product.epilogue
+        if isinstance(statement, (Load, Store))
+    )
+    body: tuple[Statement, ...] = (Load(product.out, access), *product.epilogue)
+    rest = kernel._replace(
+        name=f"{kernel.name}_rest",
+        buffers=(*kernel.buffers, Buffer("product", dtype, size, "in")),
+        body=(Loop(order, is_vector, body),),
+    )
+    nbytes = size * ITEMSIZES[dtype]
+    return Divided(found, rest, (*roots, Root("arena", -1, dtype, nbytes)), nbytes)
+
+
+def _is_element_by_element(statement: Statement) -> bool:
+    if isinstance(statement, Load):
+        return statement.position is None and statement.guard is None
+    return isinstance(statement, (Compute, Index, Store))
