@@ -6,7 +6,7 @@ output types come from the op's own `infer`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -185,16 +185,26 @@ class Builder:
         """Append `eqn` with fresh outputs, its inputs read through `names`, which is extended."""
         outs = tuple(Var(out.type, out.hint) for out in eqn.outs)
         names.update(zip(eqn.outs, outs, strict=True))
-        ins = tuple(rename(atom, names) for atom in eqn.ins)
-        self.eqns.append(map_subgraphs(fresh, eqn).replace(ins=ins, outs=outs))
+        ins = tuple([rename(atom, names) for atom in eqn.ins])
+        attrs = map_subgraphs(fresh, eqn).attrs
+        self.eqns.append(Eqn(eqn.op, ins, outs, attrs, eqn.loc))
 
     def finish(self, outs: Sequence[Atom], updates: Sequence[tuple[int, int]] = ()) -> Graph:
         return Graph(self.name, tuple(self.params), tuple(self.eqns), tuple(outs), tuple(updates))
 
 
-def rename(atom: Atom, names: dict[Var, Atom]) -> Atom:
+def rename(atom: Atom, names: Mapping[Var, Atom]) -> Atom:
     """What `atom` is called after a renaming of variables."""
     return names.get(atom, atom) if isinstance(atom, Var) else atom
+
+
+def renamed(eqn: Eqn, names: Mapping[Var, Atom]) -> Eqn:
+    """The equation after a renaming of variables: itself, if it reads none of them."""
+    ins = eqn.ins
+    for atom in ins:
+        if atom.__class__ is Var and atom in names:
+            return eqn.of(tuple([rename(atom, names) for atom in ins]))
+    return eqn
 
 
 def fresh(graph: Graph) -> Graph:

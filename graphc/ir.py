@@ -320,6 +320,10 @@ class Eqn:
     def replace(self, **changes: Any) -> Eqn:
         return dataclasses.replace(self, **changes)
 
+    def of(self, ins: tuple[Atom, ...]) -> Eqn:
+        """The equation with other inputs."""
+        return Eqn(self.op, ins, self.outs, self.attrs, self.loc)
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Graph:
@@ -384,6 +388,8 @@ def map_subgraphs(change: Callable[[Graph], Graph], eqn: Eqn) -> Eqn:
 
 def map_labelled(change: Callable[[str, Graph], Graph], eqn: Eqn) -> Eqn:
     """The equation with `change(label, graph)` in the place of each graph that it holds."""
+    if not eqn.attrs:
+        return eqn  # as of most
     changed = {name: change(name, graph) for name, graph in subgraphs(eqn)}
     if not changed:
         return eqn
@@ -402,4 +408,6 @@ def has_effect(eqn: Eqn) -> bool:
     """Whether the equation, or one in a graph that it holds, has an effect."""
     if eqn.op.effect is not None:
         return True
+    if not eqn.attrs:
+        return False
     return any(has_effect(inner) for _, graph in subgraphs(eqn) for inner in graph.eqns)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.build import rename
+from graphc.build import rename, renamed
 from graphc.ir import Atom, Dense, Eqn, Graph, Lit, Var, map_labelled, subgraphs
 from graphc.ops.control import held_operands
 from graphc.passes.rewrite import COMMUTATIVE
@@ -58,9 +58,11 @@ class _Numbering:
 
     def key(self, eqn: Eqn) -> Hashable:
         """The expression that `eqn` computes."""
-        ins = tuple(map(self.of, eqn.ins))
+        ins = tuple([atom if atom.__class__ is Lit else self.numbers[atom] for atom in eqn.ins])  # type: ignore[index]
         if eqn.op.name in COMMUTATIVE:
             ins = tuple(sorted(ins, key=hash))
+        if not eqn.attrs:
+            return (eqn.op, ins)
         attrs = tuple((name, _attr_key(value)) for name, value in sorted(eqn.attrs.items()))
         return (eqn.op, ins, attrs)
 
@@ -87,10 +89,8 @@ class _Line:
 
     def visit(self, eqn: Eqn) -> Eqn | None:
         """The equation over the values that stay, or None if it repeats an earlier one."""
-        ins = tuple(rename(atom, self.names) for atom in eqn.ins)
-        if any(new is not old for new, old in zip(ins, eqn.ins, strict=True)):
-            eqn = eqn.replace(ins=ins)
-        if any(True for _ in subgraphs(eqn)):
+        eqn = renamed(eqn, self.names)
+        if eqn.attrs and any(True for _ in subgraphs(eqn)):
             enter = map_labelled(lambda label, g: self.enter(g, held_operands(eqn, label)), eqn)
             return self.opaque(enter)
         if eqn.op.effect is None:

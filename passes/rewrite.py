@@ -17,7 +17,7 @@ from typing import Any
 
 import graphc.ops  # noqa: F401 - fills OPS
 from graphc import errors
-from graphc.build import Builder, Value, literal, rename
+from graphc.build import Builder, Value, literal, rename, renamed
 from graphc.ir import NO_ATTRS, OPS, Atom, Eqn, Graph, Lit, Op, Type, Var, map_labelled
 from graphc.ops.control import held_operands
 
@@ -86,10 +86,14 @@ class Rewriter(Builder):
         """Take over an equation of the old graph."""
         self.loc = eqn.loc
         self.hint = eqn.outs[0].hint if eqn.outs else ""
-        ins = tuple(rename(atom, self.names) for atom in eqn.ins)
-        if any(new is not old for new, old in zip(ins, eqn.ins, strict=True)):
-            eqn = eqn.replace(ins=ins)
-        eqn = map_labelled(lambda label, graph: self.enter(graph, held_operands(eqn, label)), eqn)
+        eqn = renamed(eqn, self.names)
+        if eqn.attrs:
+            held = eqn
+
+            def enter(label: str, graph: Graph) -> Graph:
+                return self.enter(graph, held_operands(held, label))
+
+            eqn = map_labelled(enter, eqn)
         self.names.update(zip(eqn.outs, self.add(eqn), strict=True))
 
     def enter(self, graph: Graph, operands: tuple[Atom | None, ...]) -> Graph:
