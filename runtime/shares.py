@@ -28,7 +28,7 @@ from graphc.runtime.kernel import Blocks, Division, Kernel, Loop, Product, State
 from graphc.runtime.nests import Nest, as_nest, nests
 from graphc.runtime.partials import halves, sliced_product
 from graphc.runtime.program import Branch, Call, Evenly, Item, Program, Repeat, Root, Saving
-from graphc.runtime.sizes import Sizes, applied, current, with_numbers
+from graphc.runtime.sizes import LARGER, Sizes, applied, current, with_numbers
 
 WORTH_GAIN = 1.2
 """How many times faster a kernel must get to be divided."""
@@ -69,10 +69,6 @@ ALWAYS = Thresholds(0.0, -math.inf, 1, 1, least_patience=5e6)
 
 MOST_PATIENCE = 2e6
 """A worker that takes longer has no core."""
-
-
-LARGER = 16
-"""How many times as large as the example sizes are for which a kernel is divided."""
 
 
 def divide(

@@ -31,6 +31,7 @@ from graphc.dims import (
     bounds,
     evaluate,
     exemplified,
+    hint,
 )
 
 Sizes = Mapping[str, int]
@@ -183,6 +184,16 @@ def least(size: Size) -> int:
     """A number that the size is never below, for sizes of arrays."""
     low, _ = bounds(size)
     return 0 if low is None else low
+
+
+LARGER = 16
+"""How many times as large as the example a size may well be: what is chosen for long loops costs
+short ones less than the other way about."""
+
+
+def large(size: Size) -> int:
+    """What a size is, or a large one of that name."""
+    return LARGER * hint(size) if isinstance(size, Dim) else size
 
 
 def same(one: Size, other: Size) -> bool:

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from graphc.dims import Dim, Size, hint
+from graphc.dims import Dim, Size
 from graphc.ir import Type
 from graphc.runtime.kernel import (
     Access,
@@ -36,7 +36,7 @@ from graphc.runtime.kernel import (
     Transpose,
     inner,
 )
-from graphc.runtime.sizes import same
+from graphc.runtime.sizes import large, same
 
 LEAST_EDGE = 8
 """Shorter axes are not worth a tile."""
@@ -152,7 +152,7 @@ def _is_worth(kernel: Kernel, one: int, other: int) -> bool:
     sizes = kernel.domain[one], kernel.domain[other]
     if any(size < NAMED_EDGE for size in sizes if isinstance(size, Dim)):
         return False
-    one, other = map(hint, sizes)
+    one, other = map(large, sizes)
     return min(one, other) >= LEAST_EDGE and one * other >= LEAST_ELEMENTS
 
 

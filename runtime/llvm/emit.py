@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-from graphc.dims import Dim, Size, hint
+from graphc.dims import Dim, Size
 from graphc.ir import FLOATS, INT_RANGES, INTS, Lit
 from graphc.runtime.kernel import (
     Access,
@@ -47,7 +47,7 @@ from graphc.runtime.llvm.prefetch import LINE, rows_ahead
 from graphc.runtime.llvm.routines import ANY_SIZE, call_routine
 from graphc.runtime.llvm.target import HostTarget
 from graphc.runtime.llvm.widths import lanes_for, lanes_of_register
-from graphc.runtime.sizes import applied, largest, least, same
+from graphc.runtime.sizes import applied, large, largest, least, same
 
 UNROLL = 4
 """Vectors that a reduction adds up side by side, so that additions need not wait for each other."""
@@ -541,7 +541,7 @@ class _Emitter:
 
     def vector_loop(self, loop: Loop, axis: int, totals: list[Reg]) -> list[Reg]:
         size, width = self.sizes[axis], self.width
-        unroll = self.unroll if loop.accumulators and hint(size) >= 2 * self.unroll * width else 1
+        unroll = self.unroll if loop.accumulators and large(size) >= 2 * self.unroll * width else 1
         step = unroll * width
         if isinstance(size, Dim):
             return self.range_in_vectors(loop, axis, totals, unroll, self.range_of(axis))

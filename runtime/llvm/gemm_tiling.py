@@ -15,7 +15,7 @@ from typing import NamedTuple
 from graphc.dims import Dim, Size, hint
 from graphc.runtime.llvm.gemm_kernels import MatmulShape
 from graphc.runtime.llvm.target import HostTarget
-from graphc.runtime.sizes import applied
+from graphc.runtime.sizes import applied, large
 
 HIGHEST = {32: 14, 16: 6}
 """By number of vector registers, the most rows in a tile two vectors wide."""
@@ -80,7 +80,7 @@ def heights(tiling: Tiling) -> list[int]:
 def choose_tiling(shape: MatmulShape, target: HostTarget, shares: int = 1) -> Tiling:
     """The tiling for a product whose rows are divided among `shares` threads."""
     lanes = target.vector_bytes // shape.size
-    share = ceil_divide(hint(shape.rows), shares)
+    share = ceil_divide(large(shape.rows), shares)
     if uses_dots(shape):
         return tile_of_dots(shape, lanes, shares, target.vector_registers)
     if shape.rows == 1 and not must_pack_right(shape, 2 * lanes):
@@ -108,7 +108,7 @@ def tile_of_dots(shape: MatmulShape, lanes: int, shares: int, registers: int) ->
 
 def tile_in_registers(shape: MatmulShape, lanes: int, shares: int, registers: int) -> Tiling:
     height, highest = tile_height(shape.rows, shares, HIGHEST[registers])
-    share = ceil_divide(hint(shape.rows), shares)
+    share = ceil_divide(large(shape.rows), shares)
     vectors = min((registers - 1) // (highest + 1), WIDEST)
     packed = must_pack_right(shape, lanes) or worth_packing_right(shape, share, highest)
     tiling = Tiling(
@@ -200,8 +200,8 @@ def must_pack_right(shape: MatmulShape, lanes: int) -> bool:
 
 def worth_packing_right(shape: MatmulShape, share: Size, height: int) -> bool:
     """Rows of the right matrix far apart share cache sets and need many page translations."""
-    spread = abs(hint(shape.right_strides[0])) * shape.size * hint(shape.inner)
-    return hint(share) >= PACK_USES * height and spread > PACK_BYTES
+    spread = abs(large(shape.right_strides[0])) * shape.size * large(shape.inner)
+    return large(share) >= PACK_USES * height and spread > PACK_BYTES
 
 
 def worth_packing_left(shape: MatmulShape, panels: int, width: int) -> bool:

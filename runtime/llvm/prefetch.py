@@ -7,9 +7,10 @@ about a page, and the next one is not asked for until this one is done.
 
 from __future__ import annotations
 
-from graphc.dims import Size, hint
+from graphc.dims import Size
 from graphc.ir import Type
 from graphc.runtime.kernel import Access, Buffer, Kernel, Load, Loop
+from graphc.runtime.sizes import large
 
 FAR = 1 << 20
 """A buffer of fewer bytes stays in the second cache."""
@@ -55,4 +56,4 @@ def _rows(kernel: Kernel, loop: Loop) -> list[Access]:
 
 
 def _is_far(buffer: Buffer) -> bool:
-    return buffer.role == "in" and hint(buffer.size) * Type(buffer.dtype).nbytes >= FAR
+    return buffer.role == "in" and large(buffer.size) * Type(buffer.dtype).nbytes >= FAR

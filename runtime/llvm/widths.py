@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from graphc.dims import hint
 from graphc.ir import Type
 from graphc.ops.costs import cost
 from graphc.runtime.kernel import Blocks, Compute, Kernel, Loop, Product, Statement
 from graphc.runtime.llvm.target import HostTarget
+from graphc.runtime.sizes import large
 
 SIDE_BY_SIDE = 4
 """Registers that are worked on at once where one would leave the processor waiting."""
@@ -27,7 +27,7 @@ def lanes_for(kernel: Kernel, target: HostTarget) -> int:
     it finds independent ones only if they stand next to each other.
     """
     lanes = lanes_of_register(kernel, target)
-    is_wide = bool(kernel.domain) and hint(kernel.domain[-1]) >= SIDE_BY_SIDE * lanes
+    is_wide = bool(kernel.domain) and large(kernel.domain[-1]) >= SIDE_BY_SIDE * lanes
     if is_wide and (_adds_columns(kernel.body, False) or _is_long_chain(kernel)):
         return SIDE_BY_SIDE * lanes
     return lanes
@@ -62,7 +62,7 @@ def _is_long_chain(kernel: Kernel) -> bool:
     has_totals = any(isinstance(s, Loop) and s.accumulators for s in statements)
     long = LONG_COST_WITH_TOTALS if has_totals else LONG_COST
     spent = sum(cost(s.op) for s in statements if isinstance(s, Compute))
-    return spent >= long and hint(math.prod(kernel.domain)) >= MANY_ELEMENTS
+    return spent >= long and large(math.prod(kernel.domain)) >= MANY_ELEMENTS
 
 
 def _below(statements: Sequence[Statement]) -> Iterator[Statement]:
