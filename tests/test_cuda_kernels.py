@@ -10,6 +10,8 @@ from running import assert_same, assert_ulps, assert_within, build, fused, inter
 
 from graphc.ir import Graph, Type
 from graphc.ops.elementwise import exp
+from graphc.runtime.code import FAST_MATH
+from graphc.runtime.cuda.approximations import APPROXIMATE
 from graphc.runtime.cuda.emulation import EmulatedModule
 from graphc.runtime.cuda.module import DeviceModule
 from graphc.runtime.cuda.ptx import ptx
@@ -117,3 +119,23 @@ def test_atomic_additions(dtype: str) -> None:
     assert "red.global.add" in text or "atom.global.add" in text
     (got,), (expected,) = emulated(arrays), interpret(graph, arrays)
     assert_within(got, expected, np.full((6, 4), 1e-4))
+
+
+# ---- fast-math -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", APPROXIMATE)
+def test_approximations_under_fast_math(name: str) -> None:
+    count = 2 if name == "divide" else 1
+    graph = build([Type("f32", (40,))] * count, lambda *x: op(name)(*x))
+    arrays = [np.abs(array) + 0.1 for array in draw(graph)]
+    fast = Emulated(fused(graph), flags=FAST_MATH)
+    assert ".approx" in ptx(fast.module.text)
+    assert ".approx" not in ptx(Emulated(fused(graph)).module.text)
+    (got,), (expected,) = fast(arrays), interpret(graph, arrays)
+    assert_within(got, expected, 1e-6 * (1 + np.abs(expected)))
+
+
+def test_double_precision_is_not_approximated() -> None:
+    graph = fused(build([Type("f64", (40,))], exp))
+    assert "approx" not in Emulated(graph, flags=FAST_MATH).module.text

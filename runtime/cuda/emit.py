@@ -15,6 +15,7 @@ from typing import NamedTuple
 from graphc import errors
 from graphc.dims import Size
 from graphc.ir import Lit
+from graphc.runtime.cuda.approximations import scalar_row
 from graphc.runtime.cuda.branches import only_if
 from graphc.runtime.cuda.device_kernel import VECTOR_BYTES
 from graphc.runtime.cuda.simt import together
@@ -137,7 +138,9 @@ class ThreadEmitter:
         ins = [self.operand(x) for x in statement.ins]
         lanes = max((x.lanes for x in ins), default=1)
         ins = [self.f.splat(x, lanes) for x in ins]
-        return SCALARS[statement.op](self.f, *ins, **dict(statement.attrs))
+        elem = ins[0].elem if ins else ""
+        row = scalar_row(self.f, statement.op, elem, SCALARS[statement.op])
+        return row(self.f, *ins, **dict(statement.attrs))
 
     def index(self, axis: int) -> Reg:
         if axis != self.vector_axis or self.lanes == 1:

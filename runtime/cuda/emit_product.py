@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from graphc.runtime.cuda.branches import digits, in_turns, only_if
+from graphc.runtime.cuda.device_kernel import VECTOR_BYTES
 from graphc.runtime.cuda.emit import I64, multiply_add
 from graphc.runtime.cuda.simt import shared_array, wait_for_block
 from graphc.runtime.cuda.whole import wholes
 from graphc.runtime.kernel import Kernel, Product, Statement, inner
-from graphc.runtime.llvm.builder import BITS, Reg, constant
+from graphc.runtime.llvm.builder import BITS, Reg, constant, type_name
 from graphc.runtime.llvm.math import ELEMS
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ SQUARE = 4
 """Rows and columns of a tile that one thread has."""
 DEPTH = 8
 """Columns of the left panel and rows of the right one."""
-PADDING = 1
-"""Elements between the columns of the left panel, so that threads do not wait for one bank."""
+PADDING = 4
+"""Elements between the columns of the left panel: threads side by side store in other banks, and
+what a thread reads is still aligned."""
 
 
 class Tiling(NamedTuple):
@@ -43,9 +45,14 @@ class Tiling(NamedTuple):
         return self.across * SQUARE
 
 
-def tiling_of(product: Product, threads: int) -> Tiling:
+def tiling_of(threads: int) -> Tiling:
+    """The tile of a block of so many threads: as square as may be."""
     across = 1 << (threads.bit_length() // 2)
     return Tiling(threads // across, across)
+
+
+def tile_rows(threads: int) -> int:
+    return tiling_of(threads).rows
 
 
 def tiles_bytes(kernel: Kernel, statements: Sequence[Statement], threads: int) -> int:
@@ -53,7 +60,7 @@ def tiles_bytes(kernel: Kernel, statements: Sequence[Statement], threads: int) -
     sizes = [0]
     for product in inner(statements):
         if isinstance(product, Product):
-            sizes.append(_nbytes(tiling_of(product, threads), ELEMS[product.out.dtype]))
+            sizes.append(_nbytes(tiling_of(threads), ELEMS[product.out.dtype]))
     return max(sizes)
 
 
@@ -182,21 +189,20 @@ class _Tile:
         """The totals with the products of a panel's columns and rows."""
         f, results = self.f, list(totals)
         for depth in range(DEPTH):
-            left = [
-                self.panel(self.shared, depth * self.pitch + i, self.own_row) for i in range(SQUARE)
-            ]
-            right = [
-                self.panel(self.right_panel, depth * self.tiling.columns + i, self.own_column)
-                for i in range(SQUARE)
-            ]
+            left = self.panel(self.shared, depth * self.pitch, self.own_row)
+            right = self.panel(self.right_panel, depth * self.tiling.columns, self.own_column)
             for i, x in enumerate(left):
                 for j, y in enumerate(right):
                     results[i * SQUARE + j] = multiply_add(f, x, y, results[i * SQUARE + j])
         return results
 
-    def panel(self, base: Reg, number: int, own: Reg) -> Reg:
-        place = self.f.offset(base, self.elem, own)
-        return self.f.load(self.f.offset(place, self.elem, constant(number, I64)), self.elem)
+    def panel(self, base: Reg, start: int, own: Reg) -> list[Reg]:
+        """What this thread needs of a row of a panel, read in one or two accesses."""
+        f, kind = self.f, type_name(self.elem, SQUARE)
+        place = f.offset(f.offset(base, self.elem, own), self.elem, constant(start, I64))
+        align = min(SQUARE * BITS[self.elem] // 8, VECTOR_BYTES)
+        row = f.let(f"load {kind}, ptr {place.text}, align {align}", self.elem, SQUARE)
+        return [f.extract(row, i) for i in range(SQUARE)]
 
     def leave(self, squares: Sequence[Reg]) -> None:
         """Put the squares into shared memory, where the panels were."""

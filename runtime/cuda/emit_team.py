@@ -189,7 +189,7 @@ class TeamEmitter(ThreadEmitter):
             super().product(product)
             return
         self.meet(touches_of(self.kernel, (product,), None))
-        tiling = tiling_of(product, self.team.size)
+        tiling = tiling_of(self.team.size)
         across, down = -(-product.columns // tiling.columns), -(-product.rows // tiling.rows)
         if not across * down:
             return

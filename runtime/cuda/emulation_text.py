@@ -32,6 +32,7 @@ _TABLE = re.compile(r"^@(\S+) = private constant \[(\d+) x (\w+)\]", re.MULTILIN
 _LOAD = re.compile(r"^  \S+ = load (.+?), ptr (\S+?), align \d+$")
 _STORE = re.compile(r"^  store (<\d+ x \w+>|\w+) .+, ptr (\S+?), align \d+$")
 _ATOMIC = re.compile(r"^  \S+ = atomicrmw \w+ ptr (\S+?), (\w+) .*$")
+_DECLARED = re.compile(rf"^declare \w+ @{re.escape(PREFIX)}")
 _KERNEL = re.compile(r"^define ptx_kernel void @(\S+)\((.*)\) #0", re.MULTILINE)
 _WAITING = re.compile(r"call (\w+) @emulated\.(barrier0|bar\.warp\.sync|shfl\.\S+?)\((.*)\)$")
 
@@ -45,8 +46,7 @@ def host_text(text: str) -> str:
     tables = [(name, int(n) * BITS[elem] // 8) for name, n, elem in _TABLE.findall(text)]
     kernels = _KERNEL.findall(text)
     lines = text.splitlines()
-    lines = [x for x in lines if not x.startswith((f"declare void @{PREFIX}", "attributes"))]
-    lines = [x for x in lines if not x.startswith(f"declare i32 @{PREFIX}")]
+    lines = [x for x in lines if not _DECLARED.match(x) and not x.startswith("attributes")]
     body = "\n".join(_instrumented(lines)).replace("define ptx_kernel", "define internal")
     parts = [
         _runtime(),
@@ -229,6 +229,32 @@ define internal i32 @emulated.read.ptx.sreg.tid.x() {
 define internal i32 @emulated.read.ptx.sreg.ctaid.x() {
   %number = load i32, ptr @emulated.block_number
   ret i32 %number
+}
+
+declare float @exp2f(float)
+declare double @sqrt(double)
+
+define internal float @emulated.ex2.approx.f(float %x) {
+  %y = call float @exp2f(float %x)
+  ret float %y
+}
+
+define internal float @emulated.div.approx.f(float %x, float %y) {
+  %q = fdiv float %x, %y
+  ret float %q
+}
+
+define internal float @emulated.sqrt.approx.f(float %x) {
+  %wide = fpext float %x to double
+  %root = call double @sqrt(double %wide)
+  %y = fptrunc double %root to float
+  ret float %y
+}
+
+define internal float @emulated.rsqrt.approx.f(float %x) {
+  %root = call float @emulated.sqrt.approx.f(float %x)
+  %y = fdiv float 1.0, %root
+  ret float %y
 }
 
 define internal i1 @emulated.inside(ptr %p, i64 %size, ptr %ranges, i64 %count) {

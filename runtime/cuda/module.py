@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from graphc.runtime.cuda.device_kernel import VECTOR_BYTES, Launches, Limits
 from graphc.runtime.cuda.emit_kernel import KernelEmitter
+from graphc.runtime.cuda.emit_product import tile_rows
 from graphc.runtime.cuda.launches import Settings
+from graphc.runtime.cuda.smaller_blocks import with_smaller_blocks
 from graphc.runtime.kernel import Kernel
 from graphc.runtime.llvm.builder import Module
 from graphc.runtime.program import Root
@@ -44,7 +46,8 @@ class DeviceModule:
         key = repr(kernel), alignments(roots), overlaps(roots)
         if key not in self._known:
             name = f"{kernel.name}_{len(self._known)}"
-            named = kernel._replace(name=name)
+            rows = tile_rows(self.settings.limits.threads)
+            named = with_smaller_blocks(kernel, rows)._replace(name=name)
             emitter = KernelEmitter(self.module, named, roots, key[1], self.settings)
             self._known[key] = emitter.emit()
         return self._known[key]

@@ -113,7 +113,7 @@ def held_by_turn(loop: Loop, spread: Spread) -> int:
 
 def lanes_of_access(kernel: Kernel) -> int:
     """The elements of the widest dtype that a kernel touches which one access may have."""
-    return VECTOR_BYTES // max([4, *(BITS[memory_elem(b.dtype)] // 8 for b in kernel.buffers)])
+    return VECTOR_BYTES // max([2, *(BITS[memory_elem(b.dtype)] // 8 for b in kernel.buffers)])
 
 
 def touches_of(
