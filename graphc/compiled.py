@@ -36,6 +36,7 @@ from graphc.signature import (
 from graphc.slow_call import run_slowly
 from graphc.switches import SWITCHES
 from graphc.symbolic import BoundGraphs, Family, Symbolic, optimised, symbolic_leaves
+from graphc.trace import calls as _calls  # noqa: F401 - the first trace needs it
 from graphc.trace import numpy_api as _numpy_api  # noqa: F401 - the first trace needs it
 from graphc.trace import tree
 from graphc.trace.control import converted

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TypeVar
 
+from graphc.trace.syntax_names import children
 from graphc.trace.syntax_runtime import BRANCH
 
 
@@ -22,7 +23,7 @@ Node = TypeVar("Node", bound=ast.AST)
 def at(node: Node, origin: ast.AST) -> Node:
     """`node` at the place of `origin`, and what is new inside of it there as well."""
     ast.copy_location(node, origin)
-    for child in ast.iter_child_nodes(node):
+    for child in children(node):
         if not hasattr(child, "lineno"):
             at(child, origin)
     return node

@@ -12,7 +12,7 @@ import __future__
 import ast
 import linecache
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from graphc.trace.syntax_names import children, own_names
@@ -239,13 +239,30 @@ def compile_function(
     factory.body = [inner]
     if found.class_name is not None:
         factory.body = list(_inside_class(inner, found.class_name, free))
-    module = ast.fix_missing_locations(ast.Module([*_import_statements(found), factory], []))
+    module = ast.Module([*_import_statements(found), factory], [])
+    _locate(factory, (1, 0, 1, 0))
     flags = like.co_flags & _FUTURE_FLAGS
     code: types.CodeType
     code = compile(module, like.co_filename, "exec", flags=flags, dont_inherit=True)
     for _ in range(2 if found.class_name is None else 3):
         code = next(const for const in code.co_consts if isinstance(const, types.CodeType))
     return code
+
+
+_PLACE = ("lineno", "col_offset", "end_lineno", "end_col_offset")
+
+
+def _locate(node: ast.AST, place: Sequence[int]) -> None:
+    """`ast.fix_missing_locations` in half the time: what stands nowhere stands where the node
+    around it does, at `place`."""
+    if "lineno" in node._attributes:
+        own = node.__dict__
+        for name, value in zip(_PLACE, place, strict=True):
+            if own.get(name) is None:
+                own[name] = value
+        place = [own[name] for name in _PLACE]
+    for child in children(node):
+        _locate(child, place)
 
 
 def _inside_class(node: ast.stmt, class_name: str, free: list[str]) -> Iterator[ast.stmt]:
