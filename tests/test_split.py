@@ -11,13 +11,13 @@ import pytest
 
 import graphc as gc
 from graphc.runtime.llvm import jit
-from graphc.runtime.llvm.split import WORTH, Part, split
+from graphc.runtime.llvm.split import SHORT, WORTH, Part, split
 
 PADDING = "  %unused{i} = add i64 %x, {i}\n"
 
 
 def function(name: str, body: str, linkage: str = "internal ") -> str:
-    padding = "".join(PADDING.format(i=i) for i in range(WORTH // 60))
+    padding = "".join(PADDING.format(i=i) for i in range(WORTH))
     return f"define {linkage}i64 @{name}(i64 %x) #0 {{\nentry:\n{padding}{body}\n}}\n"
 
 
@@ -63,11 +63,14 @@ def test_parts_that_call_each_other_are_linked(monkeypatch: pytest.MonkeyPatch) 
     "text",
     [
         TABLE + DECLARED + "define i64 @short(i64 %x) #0 {\nentry:\n  ret i64 %x\n}\n",
+        "".join(f"declare void @f{i}()\n" for i in range(SHORT // 15))
+        + "define i64 @a() #0 {\nentry:\n  ret i64 1\n}\n"
+        + "define i64 @b() #0 {\nentry:\n  ret i64 2\n}\n",
         TEXT.replace("private constant", "internal global"),
         function("alone", "  ret i64 %x", linkage=""),
         "%pair = type { i64, i64 }\n" + TEXT,
     ],
-    ids=["short", "variable", "one function", "types"],
+    ids=["short", "of light functions", "variable", "one function", "types"],
 )
 def test_what_stays_whole(text: str) -> None:
     assert split(text, 4) == [Part(text)]

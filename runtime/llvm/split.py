@@ -11,8 +11,10 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-WORTH = 24_000
-"""Characters of text that take longer to compile than a thread takes to start, by far."""
+WORTH = 100
+"""The least weight of a part: 2 ms, longer than a thread and another module take to begin."""
+SHORT = 6000
+"""Characters of text that is not worth a look."""
 WORTH_APART = 2000
 """Characters of straight code that repay a part of their own."""
 BLOCK_WEIGHT = 5
@@ -53,7 +55,7 @@ def split(text: str, count: int) -> list[Part]:
     A function that is called across parts becomes one that the linker sees.  Constant tables are
     copied to where they are read.  A text with variables stays whole: they must not be doubled.
     """
-    if " global " in text or (" #1 {" not in text and (count < 2 or len(text) < WORTH)):
+    if " global " in text or len(text) < SHORT or (count < 2 and " #1 {" not in text):
         return [Part(text)]
     beginning, *bodies = _BEGINNING.split(text)
     others = [line for line in beginning.splitlines() if line]
@@ -66,7 +68,7 @@ def split(text: str, count: int) -> list[Part]:
     if sum(len(function.text) for function in straight) < WORTH_APART:
         straight = []
     rest = [function for function in functions if function not in straight]
-    groups = _groups(rest, count if len(text) >= WORTH else 1)
+    groups = _groups(rest, count)
     if len(groups) == 1 and not straight:
         return [Part(text)]
     quick = [Part(_part(straight, functions, named), is_quick=True)] if straight else []
@@ -74,11 +76,16 @@ def split(text: str, count: int) -> list[Part]:
 
 
 def _groups(functions: Sequence[_Function], count: int) -> list[list[_Function]]:
-    """At most `count` groups of about equal weight."""
+    """At most `count` groups of about equal weight, each worth compiling on its own."""
     groups: list[list[_Function]] = [[] for _ in range(min(count, len(functions)))]
     for function in sorted(functions, key=lambda f: f.weight, reverse=True):
-        min(groups, key=lambda group: sum(f.weight for f in group)).append(function)
-    return groups
+        min(groups, key=_weight).append(function)
+    is_worth = len(groups) < 2 or min(map(_weight, groups)) >= WORTH
+    return groups if is_worth else _groups(functions, len(groups) - 1)
+
+
+def _weight(functions: Sequence[_Function]) -> int:
+    return sum(function.weight for function in functions)
 
 
 def _function(body: str) -> _Function:
