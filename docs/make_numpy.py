@@ -31,6 +31,8 @@ Complex arrays and numbers are arguments and results like others. Elementwise fu
 branch cuts; what moves, sums and multiplies elements takes them; `z.real` and `z.imag` are views,
 to read and to assign to. A complex value is never made real in silence: where NumPy would warn that
 an imaginary part is lost, there is an error. Functions that need real numbers say so.
+The eigenvalues of a matrix that need not be symmetric (`np.linalg.eig`, `np.roots`) are complex in
+any case; NumPy makes them real where all imaginary parts are 0.
 
 Operators, comparisons, `@`, the attributes `T`, `mT`, `flat`, `shape`, `dtype`, `ndim` and `size`
 work as in NumPy, and so does indexing in every form, for reading, assigning and `+=`: slices,

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 from graphc.build import Value
-from graphc.ir import PARTS
-from graphc.ops import complexes, cumulative, linalg, reduce, shape
+from graphc.ir import PARTS, WHOLES, Op
+from graphc.ops import complex_decompositions as decompositions
+from graphc.ops import complexes, cumulative, linalg, matrices, reduce, shape
 from graphc.ops import elementwise as ew
+from graphc.ops.complex_matrices import Matrix, in_parts
 
 Pair = tuple[Value, Value]
 
@@ -59,7 +61,7 @@ def _cast(x: tuple[Value, ...], *, dtype: str) -> Pair:
     return real, ew.cast(x[1], dtype=PARTS[dtype]) if len(x) == 2 else real.literal(0.0)
 
 
-def _prod(x: Pair, *, axes: tuple[int, ...]) -> Pair:
+def product(x: Pair, *, axes: tuple[int, ...]) -> Pair:
     """By halves: the first half times the second, until one factor is left."""
     kept = [i for i in range(len(x[0].shape)) if i not in axes]
     sizes = tuple(x[0].shape[i] for i in kept)
@@ -125,6 +127,50 @@ def _pad(x: Pair, *, low: Any, high: Any, value: Any) -> Pair:
     )
 
 
+# ---- decompositions ------------------------------------------------------------------------------
+
+
+def _decomposed(op: Op) -> Callable[..., tuple[Value, ...]]:
+    """A decomposition by the op for pairs of numbers that lie in memory; its complex results are
+    split again, its real ones are as they are."""
+
+    def rule(*operands: tuple[Value, ...], **attrs: Any) -> tuple[Value, ...]:
+        memory = [Matrix(*parts).memory() for parts in operands]
+        outs = matrices.emit_all(op, *memory, **attrs)
+        plain = PLAIN_RESULTS.get(op.name, ())
+        parts: list[Value] = []
+        for i, out in enumerate(outs):
+            parts += (out,) if i in plain or out.dtype not in WHOLES else in_parts(out)
+        return tuple(parts)
+
+    return rule
+
+
+PLAIN_RESULTS = {
+    "complex_eigh": (0,),
+    "complex_svd": (1,),
+    "complex_singular_values": (0,),
+    "complex_slogdet": (1,),
+}
+"""Which results of a decomposition are real."""
+
+
+def _eig(a: tuple[Value, ...]) -> tuple[Value, ...]:
+    """Of a real matrix LAPACK finds eigenvalues that come in conjugate pairs."""
+    if len(a) == 2:
+        return _decomposed(decompositions.eig)(a)
+    w, v, info = matrices.emit_all(decompositions.real_eig, a[0])
+    return (*in_parts(w), *in_parts(v), info)
+
+
+def _det(a: Pair) -> Pair:
+    """From its logarithm's parts no digit is lost but those of the size."""
+    sign, log = matrices.emit_all(decompositions.slogdet, Matrix(*a).memory())
+    size = ew.exp(log)
+    real, imag = in_parts(sign)
+    return real * size, imag * size
+
+
 OF_EACH_PART = frozenset(
     "reshape transpose broadcast slice update_slice concatenate where stop_gradient add subtract"
     " negative sum cumsum take pick scatter_add put".split()
@@ -140,9 +186,15 @@ RULES: dict[str, Callable[..., tuple[Value, ...]]] = {
     ew.equal.name: _equal,
     ew.not_equal.name: _not_equal,
     linalg.matmul.name: _matmul,
-    reduce.prod.name: _prod,
+    reduce.prod.name: product,
     cumulative.cumprod.name: _cumprod,
     shape.pad.name: _pad,
     ew.cast.name: _cast,
+    "det": _det,
+    "eig": _eig,
+    **{
+        name: _decomposed(getattr(decompositions, name))
+        for name in "solve slogdet cholesky qr eigh svd singular_values pinv".split()
+    },
 }
 """Operations whose parts depend on each other: name -> a function of the parts of the operands."""

@@ -19,8 +19,10 @@ from typing import Any
 from graphc.build import Builder, Value, rename
 from graphc.ir import Atom, Eqn, Graph, Lit, Loc, Op, Type, Var, all_eqns, has_effect
 from graphc.ops import (
+    complex_decompositions,
     control,
     cumulative,
+    decompositions,
     elementwise,
     index,
     linalg,
@@ -158,6 +160,8 @@ def _window(at: Batching, attrs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: (whole[name], *numbers) for name, numbers in attrs.items()}
 
 
+OF_MATRICES = decompositions.OF_MATRICES | complex_decompositions.OF_MATRICES
+
 AXIS_ATTRS: dict[Op, Callable[[Batching, Mapping[str, Any]], dict[str, Any]]] = {
     **dict.fromkeys(REDUCTIONS, lambda at, attrs: {"axes": _behind(attrs["axes"])}),
     reduce.argmax: lambda at, attrs: {"axis": attrs["axis"] + 1},
@@ -187,7 +191,9 @@ AXIS_ATTRS: dict[Op, Callable[[Batching, Mapping[str, Any]], dict[str, Any]]] = 
         ),
         lambda at, attrs: {**attrs, "axis": attrs["axis"] + 1},
     ),
-    **dict.fromkeys((index.check, sorting.sort, sorting.argsort), lambda at, attrs: dict(attrs)),
+    **dict.fromkeys(
+        (index.check, sorting.sort, sorting.argsort, *OF_MATRICES), lambda at, attrs: dict(attrs)
+    ),
 }
 """How the attributes of an op change when its operands have one more axis in front."""
 

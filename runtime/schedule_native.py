@@ -12,7 +12,7 @@ from typing import Any
 
 from graphc.dims import Dim, Size
 from graphc.ir import Eqn, Type
-from graphc.runtime import schedule_lapack
+from graphc.runtime import schedule_lapack, schedule_lapack_complex
 from graphc.runtime.kernel import Kernel, Native, Statement
 from graphc.runtime.routine_calls import Calls
 from graphc.runtime.sizes import same
@@ -88,4 +88,5 @@ _SCHEDULES: dict[str, Callable[[Calls], list[Any]]] = {
     "searchsorted": _searchsorted,
     "last_writer": _last_writer,
     **schedule_lapack.SCHEDULES,
+    **schedule_lapack_complex.SCHEDULES,
 }

@@ -886,6 +886,20 @@ FOURIER: dict[str, Row] = {
         lambda v, w: np.fft.irfft(np.fft.rfft(v, 13) * np.fft.rfft(w, 13), 13),
         (V, W),
     ),
+    "several axes of real numbers~": (
+        lambda x, m: [
+            np.fft.rfft2(x).imag,
+            np.fft.irfft2(np.fft.rfft2(x), (3, 4)),
+            np.fft.rfftn(x, axes=(0, 2)).real,
+            np.fft.irfftn(np.fft.rfftn(m)),
+            np.fft.rfft2(m, s=(4, 5), norm="ortho").real,
+            np.fft.hfft(m),
+            np.fft.hfft(m, 7, axis=0, norm="forward"),
+            np.fft.ihfft(m).imag,
+            np.fft.ihfft(m, 3, norm="ortho").real,
+        ],
+        (X, M),
+    ),
     "single": (lambda f: [np.abs(np.fft.fft(f)), np.fft.irfft(np.fft.rfft(f))], (F,)),
 }
 
@@ -942,6 +956,15 @@ LINALG: dict[str, Row] = {
             np.abs(np.linalg.eigh(_symmetric(b))[1]),
         ],
         (S, BATCH),
+    ),
+    "eig~": (
+        lambda s: [
+            np.abs(np.linalg.eigvals(s)),
+            np.linalg.eig(s + 1j)[0].real,
+            np.abs(np.linalg.eig(s + 1j)[1]),
+            np.abs(np.polyval(s[0], np.roots(s[0] + 1j))) + 1,
+        ],
+        (S,),
     ),
     "svd~": (
         lambda s, t, b: [

@@ -564,9 +564,12 @@ HELD = frozenset(
 
 
 DECOMPOSITIONS = frozenset(
-    "solve det slogdet lu_diagonal cholesky qr eigh svd singular_values pinv".split()
+    "solve det slogdet lu_diagonal cholesky qr eigh eig svd singular_values pinv real_eig geev"
+    " complex_solve complex_slogdet complex_lu_diagonal complex_cholesky complex_qr complex_eigh"
+    " complex_eig complex_svd complex_singular_values complex_pinv".split()
 )
-"""Ops of `test_decompositions`, whose results are compared up to rounding and to signs."""
+"""Ops of `test_decompositions` and `test_complex_decompositions`, whose results are compared up to
+rounding and to signs."""
 
 
 SPECIAL = frozenset("erfc erfcx erfinv zeta digamma gammaln gamma i0e i1e log_ndtr".split())
@@ -615,6 +618,9 @@ SMOOTH_CASES = (*_smooth_elementwise(), *_smooth_structured())
 """In f64, small and away from kinks: for finite differences."""
 
 NO_GRADIENT = {
+    "eig": "is one of the operations below before it is differentiated",
+    "geev": "is what real_eig is made of after that",
+    "complex_lu_diagonal": "is what determinants are made of after that",
     "complex": "is a pair of real values before it is differentiated",
     "real": "is a pair of real values before it is differentiated",
     "imag": "is a pair of real values before it is differentiated",

@@ -428,7 +428,6 @@ def test_out_arguments() -> None:
         (lambda x: np.fft.fft(x, 2053).real, errors.UnsupportedFunctionError, "prime number"),
         (lambda x: np.fft.fft(x, norm="no").real, errors.AttributeValueError, "norm value"),
         (lambda x: np.fft.fft(x, 0).real, errors.ShapeError, "FFT data points"),
-        (lambda x: np.fft.hfft(x), errors.UnsupportedFunctionError, "np.fft"),
         (lambda x: x.T[1:].flat, errors.ReadOnlyError, "not contiguous"),
         (lambda x: np.bincount(x[0].astype(int)), errors.DataDependentShapeError, "minlength"),
         (

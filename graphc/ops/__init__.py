@@ -5,6 +5,7 @@ Importing this package fills `graphc.ir.OPS`.
 
 from graphc.ops import (
     bits,
+    complex_decompositions,
     complexes,
     control,
     cumulative,
@@ -25,6 +26,7 @@ from graphc.ops import (
 
 __all__ = [
     "bits",
+    "complex_decompositions",
     "complexes",
     "control",
     "cumulative",

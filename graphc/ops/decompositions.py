@@ -1,9 +1,10 @@
 """Decompositions of the matrices in the last two axes, and what is solved with them.
 
-They run in LAPACK.  `info` is not 0 for a matrix for which one does not exist; the tracer makes an
-error of it.  The gradients are those of Giles, *An extended collection of matrix derivative
-results* (2008), unless said otherwise; `cholesky` and `eigh` take the matrix to be symmetric, so
-that theirs are, too.
+They run in LAPACK; those of complex matrices, and `eig`, as the operations of
+`complex_decompositions.py`, which have gradients of their own.  `info` is not 0 for a matrix for
+which one does not exist; the tracer makes an error of it.  The gradients are those of Giles, *An
+extended collection of matrix derivative results* (2008), unless said otherwise; `cholesky` and
+`eigh` take the matrix to be symmetric, so that theirs are, too.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import FLOATS, NARROW, Op, Type, register
+from graphc.ir import DTYPE_NAMES, INEXACT, NARROW, PARTS, WHOLES, Op, Type, register
 from graphc.ops import elementwise as ew
 from graphc.ops.elementwise import expect_dtype
 from graphc.ops.linalg import matmul
@@ -50,23 +51,30 @@ def _each(
         try:
             results = function(*(x[at] for x in xs))
         except np.linalg.LinAlgError:
-            results = tuple(np.nan if o.dtype.kind == "f" else 1 for o in outs)
+            results = tuple(np.nan if o.dtype.kind in "fc" else 1 for o in outs)
         for out, result in zip(outs, results, strict=True):
             out[at] = result
     return tuple(outs)
 
 
-def _types(*xs: np.ndarray) -> tuple[Type, ...]:
-    from graphc.ir import DTYPE_NAMES
+def dtype_name(x: np.ndarray) -> str:
+    return DTYPE_NAMES[x.dtype]
 
-    return tuple(Type(DTYPE_NAMES[x.dtype], x.shape) for x in xs)
+
+def _types(*xs: np.ndarray) -> tuple[Type, ...]:
+    return tuple(Type(dtype_name(x), x.shape) for x in xs)
 
 
 def _expect_matrices(name: str, a: Type, square: bool = False) -> None:
-    expect_dtype(name, a, FLOATS - NARROW)
+    expect_dtype(name, a, INEXACT - NARROW)
     if a.rank < 2 or (square and a.shape[-1] != a.shape[-2]):
         kind = "square matrices" if square else "matrices"
         raise errors.ShapeError(f"{name}: {kind} in the last two axes, not {a}")
+
+
+def _real(a: Type) -> Type:
+    """The type of what is real of matrices of any kind."""
+    return a.with_dtype(PARTS.get(a.dtype, a.dtype))
 
 
 def _info(a: Type) -> Type:
@@ -110,7 +118,8 @@ def _infer_det(a: Type) -> tuple[Type, ...]:
 
 
 def _infer_slogdet(a: Type) -> tuple[Type, ...]:
-    return _infer_det(a) * 2
+    (det,) = _infer_det(a)
+    return (det, _real(det))
 
 
 def _spread(x: Value, like: Value) -> Value:
@@ -136,7 +145,7 @@ slogdet = register(
     Op(
         "slogdet",
         _infer_slogdet,
-        lambda a: tuple(np.asarray(x, a.dtype) for x in np.linalg.slogdet(a)),
+        lambda a: tuple(np.asarray(x) for x in np.linalg.slogdet(a)),
         _slogdet_vjp,
         doc="(sign, log |det|)",
     )
@@ -149,7 +158,7 @@ def _infer_lu_diagonal(a: Type) -> tuple[Type, ...]:
     return (a.with_shape(rows), Type("i32", rows))
 
 
-def _lu_diagonal_of(a: np.ndarray) -> tuple[Any, ...]:
+def lu_diagonal_of(a: np.ndarray) -> tuple[Any, ...]:
     u, size = np.array(a.T), len(a)
     pivots = np.zeros(size, int)
     for k in range(size):
@@ -164,7 +173,7 @@ lu_diagonal = register(
     Op(
         "lu_diagonal",
         _infer_lu_diagonal,
-        lambda a: _each(_lu_diagonal_of, _infer_lu_diagonal(*_types(a)), a),
+        lambda a: _each(lu_diagonal_of, _infer_lu_diagonal(*_types(a)), a),
         native=True,
         doc="The diagonal of U where P L U is the transpose of a, and which row, counted from 1,"
         " each row changed places with: what remains of a determinant when it is lowered.",
@@ -242,7 +251,7 @@ qr = register(
 
 def _infer_eigh(a: Type) -> tuple[Type, ...]:
     _expect_matrices("eigh", a, square=True)
-    return (a.with_shape(a.shape[:-1]), a, _info(a))
+    return (_real(a).with_shape(a.shape[:-1]), a, _info(a))
 
 
 def _eigh_vjp(g: Any, out: Any, a: Value) -> tuple[Any, ...]:
@@ -267,6 +276,24 @@ eigh = register(
     )
 )
 
+# ---- eig -----------------------------------------------------------------------------------------
+
+
+def _infer_eig(a: Type) -> tuple[Type, ...]:
+    _expect_matrices("eig", a, square=True)
+    vectors = a.with_dtype(WHOLES.get(a.dtype, a.dtype))
+    return (vectors.with_shape(a.shape[:-1]), vectors, _info(a))
+
+
+eig = register(
+    Op(
+        "eig",
+        _infer_eig,
+        lambda a: _each(lambda a: (*np.linalg.eig(a), 0), _infer_eig(*_types(a)), a),
+        doc="(w, v, info) with a v = v w, complex also where a is real.",
+    )
+)
+
 # ---- svd -----------------------------------------------------------------------------------------
 
 
@@ -277,7 +304,7 @@ def _infer_svd(a: Type, *, full: bool) -> tuple[Type, ...]:
     left, right = (rows, columns) if full else (inner, inner)
     return (
         a.with_shape((*batch, rows, left)),
-        a.with_shape((*batch, inner)),
+        _real(a).with_shape((*batch, inner)),
         a.with_shape((*batch, right, columns)),
         _info(a),
     )
@@ -384,3 +411,8 @@ pinv = register(
         doc="The pseudo-inverse; singular values up to rcond times the largest count as 0.",
     )
 )
+
+OF_MATRICES = frozenset(
+    {solve, det, slogdet, lu_diagonal, cholesky, qr, eigh, eig, svd, singular_values, pinv}
+)
+"""The operations of this module: the last two axes are matrices, those before are a batch."""

@@ -156,6 +156,19 @@ def irfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Any:
     return np.copy(ifft(joined(*wholes), None, axis, norm).real)
 
 
+def hfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Any:
+    """The real transform of what is the conjugate of itself read backwards."""
+    return irfft(np.conjugate(a), n, axis, _SWAPPED.get(norm, norm))
+
+
+def ihfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Any:
+    return np.conjugate(rfft(a, n, axis, _SWAPPED.get(norm, norm)))
+
+
+_SWAPPED = {None: "forward", "backward": "forward", "forward": "backward"}
+"""Which of two directions is scaled, seen from the other one."""
+
+
 def _of_axes(one: Callable[..., Any], count: int | None) -> Callable[..., Any]:
     """A transform along several axes, the last first."""
 
@@ -167,6 +180,25 @@ def _of_axes(one: Callable[..., Any], count: int | None) -> Callable[..., Any]:
         sizes: Sequence[Any] = [None] * len(axes) if s is None else s
         for axis, size in reversed(list(zip(axes, sizes, strict=True))):
             a = one(a, size, axis, norm)
+        return a
+
+    return apply
+
+
+def _of_real(last: Callable[..., Any], rest: Callable[..., Any], count: int | None) -> Any:
+    """A transform of real numbers along the last of several axes, and of complex ones along the
+    others; `last` comes first if it is `rfft`, and last if it is `irfft`."""
+
+    def apply(a: Any, s: Any = None, axes: Any = None, norm: Any = None) -> Any:
+        rank = len(np.shape(a))
+        if axes is None:
+            chosen = range(rank) if s is None else range(rank - len(s), rank)
+            axes = list(chosen)[-count:] if count else list(chosen)
+        sizes: Sequence[Any] = [None] * len(axes) if s is None else s
+        steps = [(rest, axis, n) for axis, n in zip(axes, sizes, strict=True)]
+        steps[-1] = (last, *steps[-1][1:])
+        for one, axis, n in reversed(steps) if last is rfft else steps:
+            a = one(a, n, axis, norm)
         return a
 
     return apply
@@ -197,6 +229,12 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.fft.ifft2: _of_axes(ifft, 2),
     np.fft.fftn: _of_axes(fft, None),
     np.fft.ifftn: _of_axes(ifft, None),
+    np.fft.rfft2: _of_real(rfft, fft, 2),
+    np.fft.irfft2: _of_real(irfft, ifft, 2),
+    np.fft.rfftn: _of_real(rfft, fft, None),
+    np.fft.irfftn: _of_real(irfft, ifft, None),
+    np.fft.hfft: hfft,
+    np.fft.ihfft: ihfft,
     np.fft.fftshift: fftshift,
     np.fft.ifftshift: ifftshift,
 }

@@ -159,10 +159,15 @@ def cholesky(a: Any, *, upper: bool = False) -> Any:
     x = _square("cholesky", a)
     if not _nonempty(x):
         return x
-    x = matrix_transpose(x) if upper else x
+    x = _adjoint(x) if upper else x
     message = "Matrix is not positive definite"
     (result,) = _results(decompositions.cholesky, message, x)
-    return matrix_transpose(result) if upper else result
+    return _adjoint(result) if upper else result
+
+
+def _adjoint(x: Any) -> Any:
+    """The conjugate transpose."""
+    return np.conjugate(matrix_transpose(x))
 
 
 def qr(a: Any, mode: str = "reduced") -> Any:
@@ -194,7 +199,7 @@ def eigh(a: Any, UPLO: str = "L") -> Any:  # noqa: N803 - NumPy's name
     _expect_matrix("eigh", x)
     if UPLO not in ("L", "U", "l", "u"):
         raise errors.AttributeValueError("UPLO argument must be 'L' or 'U'", user_loc())
-    x = matrix_transpose(x) if UPLO in "Uu" else x
+    x = _adjoint(x) if UPLO in "Uu" else x
     return _EIGH(*_results(decompositions.eigh, _NO_CONVERGENCE, x))
 
 
@@ -203,6 +208,20 @@ _EIGH: Any = type(np.linalg.eigh(np.eye(1)))
 
 def eigvalsh(a: Any, UPLO: str = "L") -> Any:  # noqa: N803 - NumPy's name
     return eigh(a, UPLO)[0]
+
+
+def eig(a: Any) -> Any:
+    """Complex also where NumPy looks at the values and finds all of them to be real."""
+    x = _square("eig", a)
+    _expect_matrix("eig", x)
+    return _EIG(*_results(decompositions.eig, _NO_CONVERGENCE, x))
+
+
+_EIG: Any = type(np.linalg.eig(np.eye(1)))
+
+
+def eigvals(a: Any) -> Any:
+    return eig(a)[0]
 
 
 def svd(
@@ -311,6 +330,8 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.linalg.cholesky: cholesky,
     np.linalg.qr: qr,
     np.linalg.eigh: eigh,
+    np.linalg.eig: eig,
+    np.linalg.eigvals: eigvals,
     np.linalg.eigvalsh: eigvalsh,
     np.linalg.svd: svd,
     np.linalg.pinv: pinv,

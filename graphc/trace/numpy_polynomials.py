@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
+from graphc.ops import index as index_ops
 from graphc.trace.numpy_joining import concatenate
 from graphc.trace.numpy_making import vander
 from graphc.trace.numpy_padding import pad
@@ -15,7 +16,7 @@ from graphc.trace.numpy_reductions import squared_size
 from graphc.trace.numpy_shapes import ravel
 from graphc.trace.numpy_statistics import convolve
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import lift
+from graphc.trace.tracer import cast_to, lift
 
 
 def polyval(p: Any, x: Any) -> Any:
@@ -76,6 +77,32 @@ def polyfit(x: Any, y: Any, deg: Any, rcond: Any = None, full: bool = False, w: 
     solution, *more = np.linalg.lstsq(columns / scale, values, rcond=rcond)
     solution = solution / (scale[:, None] if values.ndim > 1 else scale)
     return (solution, *more, rcond) if full else solution
+
+
+def roots(p: Any) -> Any:
+    """The eigenvalues of the companion matrix.
+
+    Complex, also where NumPy looks at the values and finds all of them to be real; and of all
+    degrees that the coefficients have, which NumPy counts without zeros at both ends.
+    """
+    coefficients = lift(p)
+    if coefficients.ndim != 1 or coefficients.size < 1:
+        raise errors.ShapeError(
+            f"roots: coefficients in one axis, not {coefficients.type}", user_loc()
+        )
+    size = coefficients.size - 1
+    if not size:
+        return np.zeros(0, complex)
+    first: Any = np.not_equal(coefficients[0], 0)
+    index_ops.check(
+        first.value(),
+        cast_to(first.value(), "i64"),
+        error="ValueError",
+        message="roots: the first coefficient is 0; leave it out",
+    )
+    row = np.negative(coefficients[1:]) / coefficients[0]
+    below = np.eye(size, k=-1, dtype=row.dtype)
+    return np.linalg.eigvals(np.concatenate([row[None], below[1:]]))
 
 
 def poly(seq_of_zeros: Any) -> Any:

@@ -108,7 +108,9 @@ _STATISTICS = _named(
     statistics,
     "nanprod nanmax nanmin nanargmax nanargmin nanvar nanstd cov corrcoef convolve correlate",
 )
-_POLYNOMIALS = _named(polynomials, "polyval polyadd polysub polymul polyder polyint polyfit poly")
+_POLYNOMIALS = _named(
+    polynomials, "polyval polyadd polysub polymul polyder polyint polyfit poly roots"
+)
 _LOGIC = _named(
     logic,
     "isposinf isneginf fix sinc angle real imag real_if_close iscomplex isreal iscomplexobj"
@@ -190,9 +192,6 @@ TAKES_OUT = frozenset(
 
 _INSTEAD = {
     "np.add.reduceat": "use np.sum of slices",
-    "np.linalg.eig": "np.linalg.eigh takes symmetric matrices",
-    "np.linalg.eigvals": "np.linalg.eigvalsh takes symmetric matrices",
-    "np.roots": "compute the roots outside, and differentiate np.polyval at them",
     "np.vectorize": "call the function on the whole array",
 }
 """NumPy function that cannot be traced -> what does the same, where names are no guide."""

@@ -15,9 +15,12 @@ from graphc import errors
 from graphc.runtime.llvm.builder import Function, Reg, constant
 from graphc.runtime.llvm.jit import add_symbols
 
-LETTERS = {"f32": "s", "f64": "d"}
+LETTERS = {"f32": "s", "f64": "d", "c64": "c", "c128": "z"}
 
-NAMES = ("getrf", "gesv", "potrf", "geqrf", "orgqr", "syevd", "gesdd", "trtrs")
+NAMES = (
+    *("getrf", "gesv", "potrf", "geqrf", "orgqr", "ungqr", "syevd", "heevd", "geev", "gesdd"),
+    "trtrs",
+)
 """The routines that may be called, without the letter of their dtype."""
 
 
