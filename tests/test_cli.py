@@ -14,7 +14,7 @@ import pytest
 import graphc as gc
 from graphc.cli import main
 from graphc.equal import structurally_equal
-from graphc.ir import NUMPY_DTYPES
+from graphc.ir import DTYPES
 
 MODEL = """\
 import numpy as np
@@ -206,7 +206,7 @@ def test_explain_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (
             ["model.py:softmax", "--arg", "f33[2]"],
-            f"--arg 'f33[2]' is neither a type such as f32[64,1000] (of {', '.join(NUMPY_DTYPES)};"
+            f"--arg 'f33[2]' is neither a type such as f32[64,1000] (of {', '.join(DTYPES)};"
             " f32[] is a scalar) nor a number such as 0.1 nor a tuple, list or dict of them",
         ),
         (
