@@ -1045,6 +1045,32 @@ LINALG: dict[str, Row] = {
 }
 
 
+REDUCING: dict[str, Row] = {
+    "fmax~": (
+        lambda x: [
+            np.fmax.reduce(x),
+            np.fmin.reduce(x, axis=1, keepdims=True),
+            np.fmax.reduce(x, axis=None, initial=0.5),
+            np.hypot.reduce(x, axis=(0, 1)),
+            np.logaddexp2.reduce(x, 1),
+        ],
+        (M,),
+    ),
+    "bits": (
+        lambda n, k: [
+            np.bitwise_xor.reduce(n),
+            np.bitwise_or.reduce(n, axis=1),
+            np.bitwise_and.reduce(n, axis=None),
+            np.bitwise_and.reduce(n[:0]),
+            np.gcd.reduce(k),
+            np.lcm.reduce(k + 1),
+        ],
+        (N, K),
+    ),
+    "xor": (lambda b, n: [np.logical_xor.reduce(b, 1), np.logical_xor.reduce(n)], (B, N)),
+}
+
+
 def put(x: Any, how: Callable[..., Any], *args: Any) -> Any:
     how(x := np.copy(x), *args)
     return x
@@ -1208,6 +1234,41 @@ ARGUMENTS: dict[str, Row] = {
     ),
     "polyfit~": (lambda x, y: np.polyfit(x, y, 2, None, True)[0], (V, W)),
     "poly~": (lambda v: [np.poly(v), np.poly(v[:1]), np.poly([v[0], 2.0])], (V,)),
+    "nan_to_num in place": (lambda x: [put(x, np.nan_to_num, False, 2.0)], (NAN,)),
+    "infinite values": (
+        lambda x: [
+            np.interp(x, [1.0, 2, 3, 4], [1.0, 2, np.inf, 4]),
+            np.interp(x, [1.0, 2, 3, 4], [np.inf, np.inf, 0, -np.inf]),
+        ],
+        (np.array([1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0]),),
+    ),
+    "large integers": (
+        lambda n: [np.isclose(n, n), np.allclose(n, n), np.isclose(n, 1, atol=0.5)],
+        (np.array([-(2**63), 3, 0]),),
+    ),
+    "one condition": (lambda x: np.piecewise(x, [True, False], [2, 3]), (V[:2],)),
+    "range types": (
+        lambda f: [
+            *np.histogram(f, 3, (np.float64(0.1), np.float64(1.0))),
+            *np.histogram(f, 3, (0, 1)),
+        ],
+        (F,),
+    ),
+    "orders": (
+        lambda x: [
+            np.zeros((2, 3), float, "F") + x[0],
+            x.view(),
+            x.view(x.dtype),
+            np.asfortranarray(x),
+        ],
+        (V,),
+    ),
+    "empty": (
+        lambda x: [np.partition(x[:0], 0), np.insert(x, [], []), np.isin(x, x[:2], kind=None)],
+        (V,),
+    ),
+    "moved": (lambda x: np.moveaxis(x, range(3), (2, 0, 1)), (X,)),
+    "grids": (lambda x: [np.mgrid[0:2, 0:3] * x[0], np.ogrid[0:3] + x[:3]], (V,)),
     "piecewise of a number": (
         lambda y, c: np.piecewise(y[0], c, [lambda t: -t, lambda t: t]),
         (V, np.array([False, True])),
@@ -1217,6 +1278,7 @@ ARGUMENTS: dict[str, Row] = {
 ALL = {
     "padding": PADDING,
     "positions": POSITIONS,
+    "reducing": REDUCING,
     "counting": COUNTING,
     "arguments": ARGUMENTS,
     "fourier": FOURIER,

@@ -72,6 +72,18 @@ def test_an_integer_is_fixed_where_the_trace_needs_it() -> None:
     assert "test_compiled.py:" in str(fixed)
 
 
+def test_a_number_computed_from_integers_fixes_all_of_them() -> None:
+    f = Counter(lambda x, n, m, k: x.ravel()[n * (m + 1) - 1] * k)
+    for n, m, k in ((1, 1, 2), (1, 1, 3), (2, 1, 2), (1, 2, 2)):
+        assert f(X, n, m, k) == X.ravel()[n * (m + 1) - 1] * k
+    assert f.traces == 1  # an element is read at a traced position
+    g = Counter(lambda x, n, m, k: x.ravel()[: n * (m + 1) - 1] * k)
+    for n, m, k in ((1, 1, 2), (1, 1, 3), (2, 1, 2), (1, 2, 2)):
+        np.testing.assert_array_equal(g(X, n, m, k), X.ravel()[: n * (m + 1) - 1] * k)
+    assert g.traces == 3
+    assert len(g.compiled.explain(X, 1, 1, 1).specialisations) == 2
+
+
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
@@ -82,6 +94,10 @@ def test_an_integer_is_fixed_where_the_trace_needs_it() -> None:
         (lambda x, n: np.arange(n), (2, 4)),
         (lambda x, n: np.roll(x, n), (1, -1)),
         (lambda x, n: [x, -x][n], (0, 1)),
+        (lambda x, n: x[: n - 1], (1, 2)),
+        (lambda x, n: np.zeros(2 * n + 1), (1, 2)),
+        (lambda x, n: x.ravel()[: int(n / 2) % 3], (2, 4)),
+        (lambda x, n: x.reshape(n**2 - n, -1), (2, 3)),
     ],
 )
 def test_uses_that_fix_an_integer(function: Any, expected: tuple[int, ...]) -> None:

@@ -59,9 +59,13 @@ _GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 
 
 def _filled(function: Callable[..., Any], fill: int) -> Callable[..., Any]:
-    def make(shape: Any, dtype: Any = None, **rest: Any) -> Any:
-        if _is_untraced(dtype) or not _are_sizes(shape) or rest:
-            return function(shape, dtype, **rest)
+    def make(shape: Any, dtype: Any = None, *more: Any, **rest: Any) -> Any:
+        if more == ("C",) or more == ("F",):  # the order in memory is nobody's to see
+            more = ()
+        if rest.get("order") in ("C", "F"):
+            rest = {key: value for key, value in rest.items() if key != "order"}
+        if _is_untraced(dtype) or not _are_sizes(shape) or more or rest:
+            return function(shape, dtype, *more, **rest)
         return numpy_making.full(shape, fill, np.float64 if dtype is None else dtype)
 
     return make
@@ -134,6 +138,11 @@ def _number_of_size(scalar: type) -> Callable[..., Any]:
         return scalar(*args, **kwargs)
 
     return convert
+
+
+def _of_size(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A window of a length that must be known."""
+    return lambda M: function(operator.index(M))  # noqa: N803 - NumPy's name
 
 
 # ---- conversions ---------------------------------------------------------------------------------
@@ -256,6 +265,8 @@ _ON_TRACED: tuple[tuple[Any, Callable[..., Any]], ...] = (
     (np.asarray, numpy_making.asarray),
     (np.asanyarray, numpy_making.asarray),
     (np.ascontiguousarray, numpy_making.asarray),
+    (np.asfortranarray, numpy_making.asarray),
+    *((window, _of_size(window)) for window in (np.hanning, np.hamming, np.blackman, np.bartlett)),
     (np.arange, _arange),
     (np.isscalar, lambda element: lift(element).is_scalar),
     (isinstance, _isinstance),
@@ -319,6 +330,7 @@ _STAND_INS: dict[int, tuple[Any, Callable[..., Any]]] = {
     id(np.zeros): (np.zeros, _filled(np.zeros, 0)),
     id(np.ones): (np.ones, _filled(np.ones, 1)),
     id(np.empty): (np.empty, _filled(np.empty, 0)),
+    id(np.ndarray): (np.ndarray, _filled(np.ndarray, 0)),
     id(np.eye): (np.eye, _identity(np.eye)),
     id(np.identity): (np.identity, _identity(np.identity)),
     id(np.full): (np.full, _full),

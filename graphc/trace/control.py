@@ -10,7 +10,7 @@ import numpy as np
 
 from graphc.ir import Loc
 from graphc.trace import branches, conditionals, loops, syntax, texts
-from graphc.trace.joiners import Joiner
+from graphc.trace.joiners import Grid, Joiner
 from graphc.trace.scope import is_tracing
 from graphc.trace.tracer import holds_tracer, lift
 from graphc.trace.user_code import is_user_code
@@ -51,6 +51,8 @@ def indexed(value: Any) -> Any:
         return _Table(value) if is_tracing() else value
     if (value is np.r_ or value is np.c_) and is_tracing():
         return Joiner(value)
+    if (value is np.mgrid or value is np.ogrid) and is_tracing():
+        return Grid(value)
     return value
 
 

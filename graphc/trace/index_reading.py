@@ -120,9 +120,9 @@ def basic_view(x: Tracer, items: list[Any]) -> Tracer:
     sizes = tuple(w.size for w in windows)
     if sizes != x.shape or any((w.start, w.step) != (0, 1) for w in windows):
         view = SliceView(tuple(w.start for w in windows), sizes, tuple(w.step for w in windows))
-        sliced = x.view(view, sizes)
+        sliced = x.through(view, sizes)
     shape = _kept_shape(items, windows)
-    return sliced if shape == sizes else sliced.view(ReshapeView(sizes, shape), shape)
+    return sliced if shape == sizes else sliced.through(ReshapeView(sizes, shape), shape)
 
 
 def _kept_shape(items: list[Any], windows: list[_Window]) -> tuple[Any, ...]:

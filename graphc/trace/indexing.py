@@ -317,7 +317,7 @@ def _are_adjacent(axes: list[int]) -> bool:
 
 def _moved_to_front(x: Tracer, axes: list[int]) -> Tracer:
     order = (*axes, *(axis for axis in range(x.ndim) if axis not in axes))
-    return x.view(TransposeView(order), tuple(x.shape[axis] for axis in order))
+    return x.through(TransposeView(order), tuple(x.shape[axis] for axis in order))
 
 
 def _linear(x: Tracer, positions: dict[int, Any]) -> Value:

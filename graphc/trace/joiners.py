@@ -1,4 +1,4 @@
-"""`np.r_[...]` and `np.c_[...]` of parts that hold traced values."""
+"""`np.r_[...]`, `np.c_[...]`, `np.mgrid[...]` and `np.ogrid[...]` of what holds traced values."""
 
 from __future__ import annotations
 
@@ -33,6 +33,22 @@ class Joiner:
         lifted = [_part(part) for part in parts]
         dtype = NUMPY_DTYPES[promoted_dtype(lifted)]
         return concatenate([_spread(x, rank, place) for x in lifted], axis, dtype=dtype)
+
+
+class Grid:
+    """`np.mgrid` or `np.ogrid`, for the time of one subscript: its bounds must be known."""
+
+    def __init__(self, original: Any):
+        self.original = original
+
+    def __getitem__(self, key: Any) -> Any:
+        parts = key if isinstance(key, tuple) else (key,)
+        known = tuple(slice(*map(_known, _contents(part))) for part in parts)
+        return self.original[known if isinstance(key, tuple) else known[0]]
+
+
+def _known(bound: Any) -> Any:
+    return operator.index(bound) if isinstance(bound, Tracer) else bound
 
 
 def _contents(part: Any) -> Any:

@@ -63,10 +63,7 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> An
     from graphc.trace.selection import Selection
 
     value = lift(x)
-    several = isinstance(condlist, (list, tuple)) or np.ndim(condlist) > value.ndim
-    conditions = list(condlist) if several else [condlist]
-    if len(conditions) == 1 and isinstance(conditions[0], (list, tuple)):
-        conditions = list(conditions[0])
+    conditions = _conditions(condlist, value.ndim)
     pieces = list(funclist)
     if len(pieces) == len(conditions) + 1:
         default = pieces.pop()
@@ -94,8 +91,24 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> An
     return result
 
 
+def _conditions(condlist: Any, rank: int) -> list[Any]:
+    """The conditions of a list; a list of truth values for the elements of an array is one."""
+    if isinstance(condlist, (list, tuple)):
+        if rank and not builtins.any(map(np.ndim, condlist)):
+            return [condlist]
+        first = condlist[0] if len(condlist) == 1 else None
+        nested = isinstance(first, (list, tuple)) and builtins.any(map(np.ndim, first))
+        return list(first if nested and first is not None else condlist)
+    return list(condlist) if np.ndim(condlist) > rank else [condlist]
+
+
 def isin(
-    element: Any, test_elements: Any, assume_unique: bool = False, invert: bool = False
+    element: Any,
+    test_elements: Any,
+    assume_unique: bool = False,
+    invert: bool = False,
+    *,
+    kind: Any = None,
 ) -> Any:
     x, tested = lift(element), ravel(test_elements)
     found = any(np.equal(np.expand_dims(x, -1), tested), -1)
@@ -246,6 +259,7 @@ def tril(m: Any, k: int = 0) -> Tracer:
 
 
 def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
+    b = np.multiply(b, 1.0)  # of integers, whose differences and sizes may not fit
     finite = np.isfinite(b)
     near = np.less_equal(np.absolute(np.subtract(a, b)), atol + rtol * np.absolute(b))
     result = np.where(finite, near, np.equal(a, b))
@@ -271,8 +285,11 @@ def nan_to_num(
     x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
 ) -> Any:
     value = lift(x)
+    if not copy and value.ndim and value.dtype_name in (*COMPLEXES, *FLOATS):
+        value[...] = nan_to_num(value, True, nan, posinf, neginf)
+        return value
     if value.dtype_name in COMPLEXES:
-        parts = [nan_to_num(part, copy, nan, posinf, neginf) for part in (value.real, value.imag)]
+        parts = [nan_to_num(part, True, nan, posinf, neginf) for part in (value.real, value.imag)]
         return joined(*parts)
     if value.dtype_name not in FLOATS:
         return np.copy(value)

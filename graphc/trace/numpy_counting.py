@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.ir import FLOATS, INTS
+from graphc.ir import INTS
 from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
+from graphc.trace.numpy_making import result_type
 from graphc.trace.numpy_reductions import sum
 from graphc.trace.numpy_shapes import ravel
 from graphc.trace.numpy_sorting import searchsorted
@@ -61,9 +62,10 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any 
         low, high = 0.0, 1.0
     else:
         low, high = x.min(), x.max()
+    dtype = result_type(low, high, x)
+    dtype = dtype if dtype.kind == "f" else np.dtype(np.float64)
     same = np.equal(low, high)
     low, high = np.where(same, low - 0.5, low), np.where(same, high + 0.5, high)
-    dtype = x.dtype if x.dtype_name in FLOATS else np.float64
     return np.linspace(low, high, operator.index(bins) + 1, dtype=dtype)
 
 

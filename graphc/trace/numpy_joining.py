@@ -262,6 +262,7 @@ def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Tracer:
     new = reshape(new, (1,) * (x.ndim - new.ndim) + new.shape)
     size = operator.index(x.shape[along])
     places = np.arange(size)[obj] if isinstance(obj, slice) else np.asarray(obj)
+    places = places if places.size else places.astype(int)
     if places.ndim == 0:
         new = np.moveaxis(new, 0, along)
         places = np.full(new.shape[along], places)

@@ -24,7 +24,7 @@ def isneginf(x: Any) -> Any:
 
 
 def fix(x: Any) -> Any:
-    return np.trunc(x)
+    return np.trunc(lift(x))
 
 
 def sinc(x: Any) -> Any:

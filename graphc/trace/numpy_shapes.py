@@ -53,7 +53,7 @@ def reshape(a: Any, shape: Any, order: str = "C", *, copy: Any = None) -> Tracer
         raise errors.AttributeValueError(f"order is 'C' or 'F', not {order!r}", user_loc())
     if x.is_scalar or not reshape_is_view(x.storage.type.shape, x.views, new):
         return wrap(shape_ops.reshape(x.value(), shape=new))
-    return x.view(ReshapeView(x.shape, new), new)
+    return x.through(ReshapeView(x.shape, new), new)
 
 
 def ravel(a: Any, order: str = "C") -> Tracer:
@@ -79,7 +79,7 @@ def transpose(a: Any, axes: Any = None) -> Tracer:
         order = tuple(normalise_axis(a, x.ndim) for a in axes)
         if sorted(order) != list(range(x.ndim)):
             raise errors.AttributeValueError(f"axes {axes} do not match the array", user_loc())
-    return x.view(TransposeView(order), tuple(x.shape[a] for a in order))
+    return x.through(TransposeView(order), tuple(x.shape[a] for a in order))
 
 
 def swapaxes(a: Any, axis1: Any, axis2: Any) -> Tracer:
@@ -92,8 +92,8 @@ def swapaxes(a: Any, axis1: Any, axis2: Any) -> Tracer:
 
 def moveaxis(a: Any, source: Any, destination: Any) -> Tracer:
     x = lift(a)
-    sources = source if isinstance(source, (tuple, list)) else (source,)
-    targets = destination if isinstance(destination, (tuple, list)) else (destination,)
+    sources = source if np.iterable(source) else (source,)
+    targets = destination if np.iterable(destination) else (destination,)
     moved = [normalise_axis(a, x.ndim) for a in sources]
     placed = [normalise_axis(a, x.ndim) for a in targets]
     order = [a for a in range(x.ndim) if a not in moved]
@@ -109,7 +109,7 @@ def expand_dims(a: Any, axis: Any) -> Tracer:
     axes = normalise_axes(tuple(given), rank)
     rest = iter(x.shape)
     shape = tuple(1 if i in axes else next(rest) for i in range(rank))
-    return x.view(ReshapeView(x.shape, shape), shape)
+    return x.through(ReshapeView(x.shape, shape), shape)
 
 
 def squeeze(a: Any, axis: Any = None) -> Tracer:
@@ -125,7 +125,7 @@ def squeeze(a: Any, axis: Any = None) -> Tracer:
     if not axes:
         return x
     shape = tuple(n for i, n in enumerate(x.shape) if i not in axes)
-    return x.view(ReshapeView(x.shape, shape), shape)
+    return x.through(ReshapeView(x.shape, shape), shape)
 
 
 def np_broadcast_to(array: Any, shape: Any) -> Tracer:
@@ -137,7 +137,7 @@ def np_broadcast_to(array: Any, shape: Any) -> Tracer:
         fits = False
     if not fits:
         raise errors.ShapeError(f"{x.type} cannot be broadcast to shape {target}", user_loc())
-    return x.view(BroadcastView(target), target)
+    return x.through(BroadcastView(target), target)
 
 
 def broadcast_arrays(*arrays: Any) -> tuple[Tracer, ...]:
@@ -158,7 +158,7 @@ def flip(m: Any, axis: Any = None) -> Tracer:
         x.shape,
         tuple(-1 if i in axes else 1 for i in range(x.ndim)),
     )
-    return x.view(view, x.shape)
+    return x.through(view, x.shape)
 
 
 def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Tracer:

@@ -60,14 +60,14 @@ def sort_method(x: Tracer, axis: Any = -1, kind: Any = None, *, stable: Any = No
     x.store(sort(x, axis).value())
 
 
-def partition(a: Any, kth: Any, axis: Any = -1) -> Tracer:
+def partition(a: Any, kth: Any, axis: Any = -1, kind: str = "introselect") -> Tracer:
     """Fully sorted, which is one of the orders that `np.partition` allows."""
     _expect_kth(lift(a), kth, axis)
     ordered: Tracer = sort(a, axis)
     return ordered
 
 
-def argpartition(a: Any, kth: Any, axis: Any = -1) -> Tracer:
+def argpartition(a: Any, kth: Any, axis: Any = -1, kind: str = "introselect") -> Tracer:
     _expect_kth(lift(a), kth, axis)
     return argsort(a, axis)
 
@@ -75,7 +75,7 @@ def argpartition(a: Any, kth: Any, axis: Any = -1) -> Tracer:
 def _expect_kth(x: Tracer, kth: Any, axis: Any) -> None:
     size = x.size if axis is None else x.shape[normalise_axis(axis, x.ndim)]
     for k in kth if isinstance(kth, (tuple, list, np.ndarray)) else (kth,):
-        if not -size <= operator.index(k) < size:
+        if x.size and not -size <= operator.index(k) < size:
             raise errors.AttributeValueError(f"kth(={k}) out of bounds ({size})", user_loc())
 
 
@@ -335,7 +335,10 @@ def interp(
     x0, x1, y0, y1 = points[below], points[above], values[below], values[above]
     width = x1 - x0
     slope = (y1 - y0) / np.where(width == 0, 1.0, width)
-    result = np.where(at == x1, y1, y0 + slope * (at - x0))
+    result = y0 + slope * (at - x0)
+    result = np.where(np.isnan(result), y1 + slope * (at - x1), result)  # of infinite values
+    result = np.where(np.logical_and(np.isnan(result), y0 == y1), y0, result)
+    result = np.where(at == x1, y1, np.where(at == x0, y0, result))
     result = np.where(at < points[0], values[0] if left is None else left, result)
     result = np.where(at > points[-1], values[-1] if right is None else right, result)
     return np.where(np.isnan(at), at, result)

@@ -48,6 +48,8 @@ def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[st
     name = f"np.{ufunc.__name__}"
     if method != "__call__":
         return _call_method(ufunc, method, inputs, kwargs)
+    for name_of_layout in ("subok", "order"):  # of classes and of memory, which nobody sees here
+        kwargs.pop(name_of_layout, None)
     out = kwargs.pop("out", None)
     casting = kwargs.pop("casting", "same_kind")
     if ufunc in SEVERAL_RESULTS:
@@ -118,6 +120,35 @@ def _logaddexp_reduce(array: Any, axis: Any = 0, keepdims: bool = False) -> Any:
     return total if keepdims else shapes.squeeze(total, reductions.normalise_axes(axis, x.ndim))
 
 
+def _by_halves(ufunc: Any, identity: Any = None) -> Entry:
+    """The reduction by an operation whose operands may be grouped and exchanged at will."""
+
+    def reduce(array: Any, axis: Any = 0, keepdims: bool = False, initial: Any = None) -> Any:
+        x: Any = lift(array)
+        axes = reductions.normalise_axes(axis, x.ndim)
+        kept = [i for i in range(x.ndim) if i not in axes]
+        rest = tuple(x.shape[i] for i in kept)
+        rows = np.transpose(x, (*axes, *kept)).reshape(-1, *rest)
+        start = identity if initial is None else initial
+        if start is not None and (initial is not None or not rows.shape[0]):
+            first = np.broadcast_to(np.asarray(start).astype(x.dtype), (1, *rest))
+            rows = np.concatenate([first, rows])
+        if not rows.shape[0]:
+            raise errors.ShapeError(
+                f"np.{ufunc.__name__}.reduce of no elements has no result; give initial=",
+                user_loc(),
+            )
+        while (count := rows.shape[0]) > 1:
+            half = count // 2
+            joined = ufunc(rows[:half], rows[half : 2 * half])
+            rows = np.concatenate([joined, rows[2 * half :]]) if count % 2 else joined
+        result = rows[0]
+        shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+        return result.reshape(shape) if keepdims else result
+
+    return reduce
+
+
 REDUCE: dict[Any, Entry] = {
     np.add: _reduction(reductions.sum),
     np.multiply: _reduction(reductions.prod),
@@ -126,6 +157,13 @@ REDUCE: dict[Any, Entry] = {
     np.logical_and: _logical(reductions.all),
     np.logical_or: _logical(reductions.any),
     np.logaddexp: _logaddexp_reduce,
+    np.logical_xor: lambda array, axis=0, keepdims=False: _by_halves(np.logical_xor, False)(
+        lift(array).astype(bool), axis, keepdims
+    ),
+    **{ufunc: _by_halves(ufunc) for ufunc in (np.fmax, np.fmin, np.hypot, np.lcm)},
+    **{ufunc: _by_halves(ufunc, 0) for ufunc in (np.bitwise_or, np.bitwise_xor, np.gcd)},
+    np.bitwise_and: _by_halves(np.bitwise_and, -1),
+    np.logaddexp2: _by_halves(np.logaddexp2, -np.inf),
 }
 ACCUMULATE: dict[Any, Entry] = {
     np.add: lambda array, axis=0, dtype=None: running.cumsum(array, axis, dtype),
@@ -205,6 +243,7 @@ def store_into(out: Any, result: Any, casting: str = "same_kind") -> Tracer:
             " returned value",
             user_loc(),
         )
+    result = lift(result)
     if result.shape != out.shape:
         try:
             fits = sizes.broadcast_shapes(result.shape, out.shape) == out.shape

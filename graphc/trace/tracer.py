@@ -46,6 +46,23 @@ class Argument:
         self.name = name
         self.value = value
 
+    @property
+    def sources(self) -> tuple[Argument, ...]:
+        return (self,)
+
+
+class Derived:
+    """A number computed from arguments that are Python's ints: `n - 1`, `n // 2`.
+
+    Its value is known as theirs are, and fixes all of them where the trace needs it.
+    """
+
+    __slots__ = ("sources", "value")
+
+    def __init__(self, sources: tuple[Argument, ...], value: int | float):
+        self.sources = sources
+        self.value = value
+
 
 class Tracer:
     """A traced array or number."""
@@ -61,7 +78,7 @@ class Tracer:
         shape: tuple[Any, ...],
         views: tuple[View, ...] = (),
         weak: bool = False,
-        argument: Argument | None = None,
+        argument: Argument | Derived | None = None,
     ):
         self.storage = storage
         self.shape = shape
@@ -174,7 +191,7 @@ class Tracer:
         else:
             scope.write(self.storage, new)
 
-    def view(self, view: View, shape: tuple[Any, ...]) -> Tracer:
+    def through(self, view: View, shape: tuple[Any, ...]) -> Tracer:
         """A tracer that reads and writes this array through one more view."""
         return Tracer(self.storage, shape, (*self.views, view), argument=self.argument)
 
@@ -201,17 +218,17 @@ class Tracer:
         if self.is_scalar and isinstance(self.storage.atom, Lit):
             return self.storage.atom.value
         argument = self.argument
-        if argument is None or argument.value is None or not isinstance(argument.value, int):
+        kinds = (int, float) if isinstance(argument, Derived) and wanted == "int()" else int
+        if argument is None or not isinstance(argument.value, kinds):
             raise errors.ConcreteValueError(
                 f"{wanted} of a traced value {self.type} is not known while tracing; {repair}",
                 user_loc(),
             )
-        scopes.current().session.specialisations.setdefault(
-            argument.index,
-            Specialisation(
-                argument.name, argument.value, f"{wanted} was needed while tracing", user_loc()
-            ),
-        )
+        loc, cause = user_loc(), f"{wanted} was needed while tracing"
+        for source in argument.sources:
+            scopes.current().session.specialisations.setdefault(
+                source.index, Specialisation(source.name, source.value, cause, loc)
+            )
         return argument.value
 
     def __index__(self) -> int:
@@ -353,7 +370,7 @@ class Tracer:
         view = PartView(which)
         if self.is_scalar:
             return wrap(view.get(self.value()), self.weak)
-        return self.view(view, self.shape)
+        return self.through(view, self.shape)
 
     def __getitem__(self, index: Any) -> Any:
         from graphc.trace import indexing
@@ -441,12 +458,55 @@ def _stack(parts: list[Tracer]) -> Tracer:
 # ---- operators -----------------------------------------------------------------------------------
 
 
-def _python_result(left: Any, right: Any, result: Any) -> Any:
+def _python_result(left: Any, right: Any, result: Any, ufunc: Any = None) -> Any:
     """Python numbers stay weakly typed under operators: `2 * n + 1` promotes nothing."""
     weak = all(is_python_scalar(x) or (isinstance(x, Tracer) and x.weak) for x in (left, right))
     if weak and result.dtype_name != "bool":
         result.weak = True
+        if ufunc in _ON_KNOWN:
+            result.argument = _derived(ufunc, left, right)
     return result
+
+
+_ON_KNOWN: dict[Any, Callable[[Any, Any], Any]] = {
+    np.add: operator.add,
+    np.subtract: operator.sub,
+    np.multiply: operator.mul,
+    np.floor_divide: operator.floordiv,
+    np.true_divide: operator.truediv,
+    np.remainder: operator.mod,
+    np.power: lambda x, y: x**y if 0 <= y <= 64 else None,
+    np.negative: lambda x, _: -x,
+}
+"""The operators under which a number that arguments fix stays one."""
+
+
+def _derived(ufunc: Any, left: Any, right: Any) -> Derived | None:
+    """What the arguments make of the result of an operator, if they fix both its operands."""
+    known = [_known_number(x) for x in (left, right)]
+    sources = {s.index: s for _, own in known for s in own}
+    if not sources or any(value is None for value, _ in known):
+        return None
+    try:
+        value = _ON_KNOWN[ufunc](known[0][0], known[1][0])
+    except (ArithmeticError, ValueError):
+        return None
+    if value is None or abs(value) >= 2**53:
+        return None
+    return Derived(tuple(sources.values()), value)
+
+
+def _known_number(x: Any) -> tuple[Any, tuple[Argument, ...]]:
+    """A number's value, None where it is not known, and the arguments that it comes from."""
+    if not isinstance(x, Tracer):
+        return (None if type(x) is bool else x), ()
+    argument = x.argument
+    if argument is None or not x.is_scalar:
+        return None, ()
+    is_int = type(argument.value) is int
+    if not is_int and not isinstance(argument, Derived):  # a float argument is not fixed
+        return None, ()
+    return argument.value, argument.sources
 
 
 def _binary(ufunc: Any, swapped: bool = False) -> Callable[[Tracer, Any], Any]:
@@ -458,7 +518,7 @@ def _binary(ufunc: Any, swapped: bool = False) -> Callable[[Tracer, Any], Any]:
             left = np.multiply(left, 1.0)
         if ufunc is np.power and _is_square_root(left, right):
             return np.sqrt(left)
-        return _python_result(left, right, ufunc(left, right))
+        return _python_result(left, right, ufunc(left, right), ufunc)
 
     return apply
 
@@ -492,7 +552,7 @@ def _in_place(ufunc: Any) -> Callable[[Tracer, Any], Any]:
 
 
 def _unary(ufunc: Any) -> Callable[[Tracer], Any]:
-    return lambda self: _python_result(self, self, ufunc(self))
+    return lambda self: _python_result(self, self, ufunc(self), ufunc)
 
 
 _BINARY = {
