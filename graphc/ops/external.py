@@ -52,7 +52,9 @@ def unique_name(wanted: str) -> str:
 
 def known(name: str) -> External:
     """The function of that name.  Raises `errors.ExternalError` where this process has none."""
-    function = FUNCTIONS.get(name)
+    from graphc.ops import scipy_functions
+
+    function = FUNCTIONS.get(name) or scipy_functions.register(name)
     if function is None:
         raise errors.ExternalError(
             f"no function {name!r} is known in this process; a graph that calls one runs where"
@@ -127,7 +129,8 @@ def _scalar_call_vjp(
     vjp = known(function).vjp
     if vjp is None:
         raise errors.GradientError(
-            f"{function} has no derivative: give gc.elementwise one (derivative=...)", None
+            f"{function} has no derivative that is known: give gc.elementwise one (derivative=...)",
+            None,
         )
     return vjp(g, out, *ins)
 

@@ -16,13 +16,13 @@ import numpy as np
 from graphc import errors
 from graphc.build import Value
 from graphc.ir import FLOATS, NUMPY_DTYPES
-from graphc.ops import bits
+from graphc.ops import bits, scipy_functions
 from graphc.ops import elementwise as ew
 from graphc.ops import special as ops
 from graphc.trace import numpy_reductions as reductions
 from graphc.trace import numpy_shapes as shapes
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import lift, promoted_dtype, wrap
+from graphc.trace.tracer import cast_to, lift, promoted_dtype, wrap
 
 ROOT_HALF = math.sqrt(0.5)
 
@@ -130,7 +130,18 @@ def _huber(delta: Value, r: Value) -> Any:
     return ew.where(ew.less(delta, 0.0), r.literal(math.inf), result)
 
 
+def _of_scipy(name: str) -> Callable[..., Any]:
+    """scipy's own machine code, which computes in f64."""
+
+    def emit(*operands: Value) -> Any:
+        wide = [cast_to(x, "f64") for x in operands]
+        return cast_to(scipy_functions.call(name, *wide), operands[0].dtype)
+
+    return emit
+
+
 UFUNCS: dict[str, Callable[..., Any]] = {
+    **{name: _of_scipy(name) for name in scipy_functions.DERIVATIVES},
     "erf": ew.erf,
     "erfc": ops.erfc,
     "erfcx": ops.erfcx,
@@ -235,6 +246,44 @@ def multigammaln(a: Any, d: Any) -> Any:
     return result
 
 
+def comb(N: Any, k: Any, *, exact: bool = False, repetition: bool = False) -> Any:  # noqa: N803
+    """How many ways there are to choose k of N things; none for less than 0 or more than N."""
+    _expect_inexact("comb", exact)
+    total, chosen = _floats(N), _floats(k)
+    if repetition:
+        total = total + chosen - 1.0
+    inside = np.logical_and(chosen <= total, np.logical_and(total >= 0, chosen >= 0))
+    a, b = shapes.broadcast_arrays(total, chosen)
+    ways = wrap(UFUNCS["binom"](a.value(), b.value()))
+    return np.where(inside, ways, 0.0)
+
+
+def perm(N: Any, k: Any, exact: bool = False) -> Any:  # noqa: N803 - scipy's name
+    """In how many orders k of N things may come."""
+    _expect_inexact("perm", exact)
+    total, chosen = _floats(N), _floats(k)
+    inside = np.logical_and(chosen <= total, np.logical_and(total >= 0, chosen >= 0))
+    a, b = shapes.broadcast_arrays(total - chosen + 1.0, chosen)
+    return np.where(inside, wrap(UFUNCS["poch"](a.value(), b.value())), 0.0)
+
+
+def factorial(n: Any, exact: bool = False, extend: str = "zero") -> Any:
+    _expect_inexact("factorial", exact)
+    if extend != "zero":
+        raise errors.UnsupportedFunctionError(
+            "factorial can be traced with extend='zero'; use scipy.special.gamma", user_loc()
+        )
+    x = _floats(n)
+    return np.where(x < 0, 0.0, wrap(ops.gamma((x + 1.0).value())))
+
+
+def _expect_inexact(name: str, exact: bool) -> None:
+    if exact:
+        raise errors.UnsupportedFunctionError(
+            f"{name} can be traced with exact=False: Python's integers have any length", user_loc()
+        )
+
+
 def np_i0(x: Any) -> Any:
     return wrap(_i0(_floats(x).value()))
 
@@ -244,7 +293,38 @@ def _floats(a: Any) -> Any:
     return x if x.dtype_name in FLOATS else x.astype(np.float64)
 
 
+def _spherical(bessel: str, at_zero: float, below: float) -> Callable[..., Any]:
+    """sqrt(pi / (2 z)) times the function of the order n + 1/2, for n known while tracing.
+
+    at_zero  its limit at 0 where n is 0; that of other orders is 0
+    below    the sign of the order above in the derivative where n is 0 (DLMF 10.51)
+    """
+
+    def function(n: Any, z: Any, derivative: bool = False) -> Any:
+        order = operator.index(n)
+        x = _floats(z)
+        if derivative and not order:
+            return np.multiply(function(1, x), below)
+        if derivative:
+            return function(order - 1, x) - (order + 1) / x * function(order, x)
+        zero = np.equal(x, 0)
+        away: Any = np.where(zero, 1.0, x)
+        root = np.sqrt(0.5 * np.pi / np.absolute(away))
+        parity = np.where(np.less(x, 0), (-1.0) ** order, 1.0)
+        value = np.absolute(away).value()
+        half = wrap(UFUNCS[bessel](value.literal(order + 0.5), value))
+        limit = 0.0 if order else at_zero
+        return np.where(zero, limit, root * half * parity)
+
+    return function
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "comb": comb,
+    "perm": perm,
+    "factorial": factorial,
+    "spherical_jn": _spherical("jv", 1.0, -1.0),
+    "spherical_in": _spherical("iv", 1.0, 1.0),
     "logsumexp": logsumexp,
     "softmax": softmax,
     "log_softmax": log_softmax,
