@@ -12,7 +12,7 @@ from graphc import errors
 from graphc.compiled import Compiled, Specialised
 from graphc.donation import DONATED, mark, refuse_donated
 from graphc.runtime.cuda.arrays import DeviceArray, imported, is_foreign
-from graphc.runtime.cuda.call import uploaded
+from graphc.runtime.cuda.arrays import to_device as array_to_device
 from graphc.runtime.cuda.current import current_session
 from graphc.runtime.cuda.session import Session
 from graphc.runtime.cuda.step import CudaStep
@@ -186,7 +186,7 @@ def run_on_device(entry: Specialised, leaves: Sequence[Any]) -> Any:
     for i in step.program.updated:
         _expect_ours(i, leaves, entry.names)
     for i in entry.donated:
-        arrays[i] = to_device(arrays[i])
+        arrays[i] = _moved(arrays[i])
     try:
         results = step(arrays, entry.result_types)
     except errors.OverlapError:
@@ -226,14 +226,9 @@ def to_device(values: Any) -> Any:
     leaves, structure = tree.flatten(values)
     if not any(isinstance(leaf, (np.ndarray, np.generic)) for leaf in leaves):
         return values
-    session = current_session()
-    with session.lock, session.reporting():
-        return tree.unflatten(structure, [_moved(leaf, session) for leaf in leaves])
+    return tree.unflatten(structure, [_moved(leaf) for leaf in leaves])
 
 
-def _moved(leaf: Any, session: Session) -> Any:
-    if not isinstance(leaf, (np.ndarray, np.generic)):
-        return leaf
-    array = np.ascontiguousarray(leaf).reshape(leaf.shape)
-    block = uploaded(session, array)
-    return DeviceArray(session, block.address, array.shape, array.dtype, block)
+def _moved(leaf: Any) -> Any:
+    is_array = isinstance(leaf, (np.ndarray, np.generic))
+    return array_to_device(np.asarray(leaf)) if is_array else leaf

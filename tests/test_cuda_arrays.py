@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc as collector
+import pickle
 
 import numpy as np
 import pytest
@@ -30,6 +32,14 @@ class Shared:
 
     def __dlpack_device__(self):
         return self.kind, self.number
+
+
+class Capsule:
+    """An array of ours as another library would hand it over."""
+
+    def __init__(self, array):
+        self.__dlpack__ = array.__dlpack__
+        self.__dlpack_device__ = array.__dlpack_device__
 
 
 class Interface:
@@ -98,6 +108,25 @@ def test_numpy_takes_it_where_it_is(emulated, shape, dtype):
     np.testing.assert_array_equal(seen, x)
     if seen.size:
         assert seen.ctypes.data == there.address
+
+
+def test_bfloat16_is_shared_too(emulated):
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    x = np.arange(5).astype(bfloat16)
+    there = imported(Capsule(gc.to_device(x)), current_session())
+    assert there.dtype == bfloat16
+    np.testing.assert_array_equal(np.asarray(there), x)
+
+
+def test_copies_are_others(device):
+    there = gc.to_device(np.arange(4.0))
+    for other in (
+        there.copy(),
+        copy.deepcopy({"w": there})["w"],
+        pickle.loads(pickle.dumps(there)),
+    ):
+        assert other.address != there.address
+        assert other.copy_to_host().tolist() == [0.0, 1.0, 2.0, 3.0]
 
 
 def test_memory_lives_as_long_as_who_took_it(emulated):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 import threading
 
 import numba
@@ -481,6 +483,59 @@ def test_several_threads(device):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_nothing_of_it_is_imported_before_it_is_asked_for():
+    program = (
+        "import sys, graphc, numpy as np; graphc.compile(lambda x: x + 1.0)(np.ones(2));"
+        "print([m for m in sys.modules if m.startswith(('graphc.runtime.cuda', 'cuda', 'nvmath'))])"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ran.stdout.strip(), ran.returncode) == ("[]", 0), ran.stderr
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: (x * x.conj()).real.sum() + abs(x),
+        lambda x: np.exp(x) * 2.0,
+    ],
+)
+@pytest.mark.parametrize("dtype", ["c8", "c16"])
+def test_complex_numbers(device, function, dtype):
+    x = (normal(6) + 1j * normal(6)[::-1]).astype(dtype)
+    wanted = gc.compile(function)(x)
+    for place in (np.copy, gc.to_device):
+        got = on_device(function)(place(x))
+        assert got.dtype == wanted.dtype
+        np.testing.assert_allclose(np.asarray(got), wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "u1", "i2", "u8"])
+def test_narrow_and_unsigned_numbers(device, dtype):
+    def function(x):
+        return x * x + x.sum()
+
+    x = np.arange(9).astype(dtype)
+    got, wanted = on_device(function)(x), gc.compile(function)(x)
+    assert got.dtype == wanted.dtype
+    np.testing.assert_array_equal(np.asarray(got), wanted)
+
+
+def test_sizes_that_vary_are_traced_once(device):
+    traces = []
+
+    @on_device
+    def function(x):
+        traces.append(x)
+        return np.exp(x).sum(axis=0) / len(x)
+
+    for n in (3, 4, 5, 6, 3, 7):
+        x = normal(n, 4)
+        for place in (np.copy, gc.to_device):
+            got = np.asarray(function(place(x)))
+            np.testing.assert_allclose(got, np.exp(x).mean(axis=0), rtol=1e-12)
+    assert len(traces) == 2
 
 
 # ---- what is said of it --------------------------------------------------------------------------

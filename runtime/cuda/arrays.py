@@ -9,6 +9,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.runtime.cuda import dlpack
+from graphc.runtime.cuda.current import current_session
 from graphc.runtime.cuda.session import Session
 
 LEGACY_STREAM = 1
@@ -19,6 +20,7 @@ class DeviceArray:
     """An array in the memory of a device, in row-major order.
 
     shape, dtype, ndim, size, nbytes   as of a NumPy array
+    copy()          a copy on the device, as `copy.deepcopy` makes one, too
     copy_to_host()  the array as a NumPy array; `np.asarray(array)` is the same
     item()          the value of an array of one element; `float`, `int` and `bool` are the same
 
@@ -62,6 +64,21 @@ class DeviceArray:
     def view(self) -> DeviceArray:
         """Another array over the same memory."""
         return DeviceArray(self.session, self.address, self.shape, self.dtype, self.owner)
+
+    def copy(self) -> DeviceArray:
+        """A copy on the device."""
+        block = self.session.pool.take(self.nbytes)
+        if self.size:
+            with self.session.lock, self.session.reporting():
+                self.session.device.copy(block.address, self.address, self.nbytes)
+        return DeviceArray(self.session, block.address, self.shape, self.dtype, block)
+
+    def __deepcopy__(self, memo: Any) -> DeviceArray:
+        return self.copy()
+
+    def __reduce__(self) -> Any:
+        """Pickled by its values: they come back on the device of whoever reads them."""
+        return to_device, (self.copy_to_host(),)
 
     def copy_to_host(self) -> np.ndarray:
         """The values as a new NumPy array.
@@ -140,6 +157,17 @@ class DeviceArray:
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self.session.device.kind, self.session.device.number
+
+
+def to_device(array: np.ndarray) -> DeviceArray:
+    """A copy of an array of this machine on the device that steps run on."""
+    session = current_session()
+    array = np.ascontiguousarray(array).reshape(array.shape)
+    with session.lock, session.reporting():
+        block = session.pool.take(array.nbytes)
+        if array.size:
+            session.device.upload(block.address, array)
+    return DeviceArray(session, block.address, array.shape, array.dtype, block)
 
 
 # ---- what others have on the device --------------------------------------------------------------

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from graphc import errors
-from graphc.ir import NUMPY_DTYPES, TAPE, Lit, Type, all_eqns
+from graphc.ir import ITEM_BYTES, Lit, Type, all_eqns
 from graphc.runtime.cuda.device_kernel import DeviceKernel, Launches, Limits
 from graphc.runtime.cuda.module import DeviceModule
 from graphc.runtime.cuda.products import MatrixProduct, divided
@@ -107,7 +107,7 @@ def _prepared(kernel: Kernel, launches: Launches, has_status: bool) -> Prepared:
 
 def element_bytes(dtype: str) -> int:
     """Bytes of an element in memory; a tape is an address."""
-    return 8 if dtype == TAPE.dtype else NUMPY_DTYPES[dtype].itemsize
+    return ITEM_BYTES[dtype]
 
 
 def all_items(items: Sequence[Item]) -> Iterator[Item]:

@@ -12,9 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from graphc.ir import DTYPE_NAMES, bfloat16
+
 CPU, CUDA, CUDA_MANAGED = 1, 2, 13
 _CODES = {"i": 0, "u": 1, "f": 2, "c": 5, "b": 6}
 _KINDS = {code: kind for kind, code in _CODES.items()}
+_BFLOAT = 4
 _NAME = b"dltensor"
 
 
@@ -66,14 +69,19 @@ def read(capsule: Any) -> Shared:
     """
     address = _pointer(capsule, _NAME)
     tensor = _Managed.from_address(address).tensor
-    kind = _KINDS.get(tensor.code)
-    if kind is None or tensor.lanes != 1 or tensor.bits % 8:
-        raise TypeError(f"elements of DLPack's code {tensor.code} with {tensor.bits} bits")
-    dtype = np.dtype(f"{kind}{tensor.bits // 8}")
+    dtype = _dtype(tensor.code, tensor.bits, tensor.lanes)
     shape = tuple(tensor.shape[i] for i in range(tensor.ndim))
     strides = tuple(tensor.strides[i] for i in range(tensor.ndim)) if tensor.strides else None
     start = (tensor.data or 0) + tensor.byte_offset
     return Shared(start, tensor.device_kind, tensor.device_number, dtype, shape, strides)
+
+
+def _dtype(code: int, bits: int, lanes: int) -> np.dtype:
+    if (code, bits, lanes) == (_BFLOAT, 16, 1):
+        return bfloat16()
+    if code not in _KINDS or lanes != 1 or bits % 8:
+        raise TypeError(f"elements of DLPack's code {code} with {bits} bits")
+    return np.dtype(f"{_KINDS[code]}{bits // 8}")
 
 
 # ---- making one ----------------------------------------------------------------------------------
@@ -112,7 +120,8 @@ _destructor = _Destructor(_drop)
 
 def capsule(shared: Shared, owner: Any) -> Any:
     """A capsule of memory that `owner` keeps alive.  Raises `BufferError` for an unknown dtype."""
-    code = _CODES.get(shared.dtype.kind)
+    is_bfloat = DTYPE_NAMES.get(shared.dtype) == "bf16"
+    code = _BFLOAT if is_bfloat else _CODES.get(shared.dtype.kind)
     if code is None:
         raise BufferError(f"DLPack has no elements of dtype {shared.dtype}")
     rank = len(shared.shape)
