@@ -212,6 +212,12 @@ def run_on_device(entry: Specialised, leaves: Sequence[Any]) -> Any:
 
 def _expect_ours(i: int, leaves: Sequence[Any], names: Sequence[str]) -> None:
     """An argument that is assigned to can be."""
+    if isinstance(leaves[i], DeviceArray) and leaves[i].is_constant:
+        raise errors.ReadOnlyError(
+            f"{names[i]} is assigned to, but the library that it is of does not allow it; pass a"
+            " copy",
+            user_loc(),
+        )
     if isinstance(leaves[i], np.ndarray):
         expect_writable(leaves[i], names[i])
         expect_apart(i, leaves, names)

@@ -189,6 +189,42 @@ def test_an_argument_that_cannot_be_written_to(device):
         update(frozen)
 
 
+def test_an_array_that_its_library_does_not_want_changed(emulated):
+    """NumPy says so in version 1 of DLPack."""
+
+    @on_device
+    def update(w, x):
+        w += x
+
+    class Other:
+        def __init__(self, array):
+            self.__dlpack__ = array.__dlpack__
+            self.__dlpack_device__ = array.__dlpack_device__
+
+    free, frozen = np.ones(20), np.ones(20)
+    frozen.flags.writeable = False
+    update(Other(free), Other(frozen))
+    assert free.tolist() == [2.0] * 20
+    with pytest.raises(errors.ReadOnlyError, match="w is assigned to"):
+        update(Other(frozen), Other(free))
+
+
+def test_an_array_of_jax_is_never_changed(emulated):
+    numpy = pytest.importorskip("jax.numpy", reason="jax is not installed")
+    x = numpy.arange(20.0)
+
+    @on_device
+    def update(w):
+        w += 1.0
+        return w * 2.0
+
+    with pytest.raises(errors.ReadOnlyError, match="w is assigned to"):
+        update(x)
+    assert x.tolist() == list(range(20))
+    doubled = on_device(lambda x: x * 2.0)(x)
+    assert numpy.from_dlpack(doubled).tolist() == [2 * i for i in range(20)]
+
+
 def test_overlapping_arguments(device):
     @on_device
     def update(w, x):

@@ -30,7 +30,16 @@ class DeviceArray:
     """
 
     __graphc_leaf__ = True
-    __slots__ = ("__weakref__", "address", "dtype", "origin", "owner", "session", "shape")
+    __slots__ = (
+        "__weakref__",
+        "address",
+        "dtype",
+        "is_constant",
+        "origin",
+        "owner",
+        "session",
+        "shape",
+    )
 
     def __init__(
         self,
@@ -48,6 +57,8 @@ class DeviceArray:
         self.owner = owner
         self.origin = origin
         """The object of another library that this stands for."""
+        self.is_constant = False
+        """Whether that library does not want it changed."""
 
     @property
     def ndim(self) -> int:
@@ -192,8 +203,7 @@ def imported(value: Any, session: Session) -> DeviceArray | np.ndarray:
     kind, _ = value.__dlpack_device__()
     if kind == dlpack.CPU and device.kind != dlpack.CPU:
         return np.from_dlpack(value)
-    stream = LEGACY_STREAM if kind == dlpack.CUDA else None
-    capsule = value.__dlpack__(stream=stream) if stream else value.__dlpack__()
+    capsule = _capsule(value, {"stream": LEGACY_STREAM} if kind == dlpack.CUDA else {})
     shared = dlpack.read(capsule)
     is_here = shared.device_kind in (device.kind, dlpack.CUDA_MANAGED)
     if not is_here or shared.device_number != device.number:
@@ -203,7 +213,16 @@ def imported(value: Any, session: Session) -> DeviceArray | np.ndarray:
         )
     _expect_plain(shared.shape, shared.strides)
     owner = (capsule, value)
-    return DeviceArray(session, shared.address, shared.shape, shared.dtype, owner, value)
+    array = DeviceArray(session, shared.address, shared.shape, shared.dtype, owner, value)
+    array.is_constant = shared.is_constant or is_immutable(value)
+    return array
+
+
+def _capsule(value: Any, stream: dict[str, int]) -> Any:
+    try:
+        return value.__dlpack__(max_version=dlpack.VERSION, **stream)
+    except TypeError:  # an older library
+        return value.__dlpack__(**stream)
 
 
 def _by_interface(value: Any, interface: dict[str, Any], session: Session) -> DeviceArray:
@@ -218,7 +237,15 @@ def _by_interface(value: Any, interface: dict[str, Any], session: Session) -> De
     stream = interface.get("stream")
     if stream not in (None, LEGACY_STREAM):
         session.device.wait_for(stream)
-    return DeviceArray(session, interface["data"][0], shape, dtype, value, value)
+    address, is_constant = interface["data"]
+    array = DeviceArray(session, address, shape, dtype, value, value)
+    array.is_constant = bool(is_constant) or is_immutable(value)
+    return array
+
+
+def is_immutable(value: Any) -> bool:
+    """Whether a value is JAX's, which nobody may change and which does not say so."""
+    return type(value).__module__.partition(".")[0] in ("jax", "jaxlib")
 
 
 def _expect_plain(shape: tuple[int, ...], strides: tuple[int, ...] | None) -> None:

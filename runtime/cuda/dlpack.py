@@ -18,7 +18,9 @@ CPU, CUDA, CUDA_MANAGED = 1, 2, 13
 _CODES = {"i": 0, "u": 1, "f": 2, "c": 5, "b": 6}
 _KINDS = {code: kind for kind, code in _CODES.items()}
 _BFLOAT = 4
-_NAME = b"dltensor"
+_NAME, _VERSIONED_NAME = b"dltensor", b"dltensor_versioned"
+VERSION = (1, 0)
+"""What we read: versions from 1 on say whether memory may be written to."""
 
 
 class _Tensor(ctypes.Structure):
@@ -43,8 +45,24 @@ class _Managed(ctypes.Structure):
     _fields_ = (("tensor", _Tensor), ("context", ctypes.c_void_p), ("deleter", _Deleter))
 
 
+class _Versioned(ctypes.Structure):
+    _fields_ = (
+        ("major", ctypes.c_uint32),
+        ("minor", ctypes.c_uint32),
+        ("context", ctypes.c_void_p),
+        ("deleter", _Deleter),
+        ("flags", ctypes.c_uint64),
+        ("tensor", _Tensor),
+    )
+
+
+_READ_ONLY = 1
+"""Of the flags."""
+
+
 class Shared(NamedTuple):
-    """What a capsule says of its memory; `strides` are in elements, None for row-major order."""
+    """What a capsule says of its memory; `strides` are in elements, None for row-major order, and
+    nobody may write where it `is_constant`."""
 
     address: int
     device_kind: int
@@ -52,12 +70,16 @@ class Shared(NamedTuple):
     dtype: np.dtype
     shape: tuple[int, ...]
     strides: tuple[int, ...] | None
+    is_constant: bool = False
 
 
 # ---- reading a capsule ---------------------------------------------------------------------------
 
 _pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
     ("PyCapsule_GetPointer", ctypes.pythonapi)
+)
+_is_named = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.c_char_p)(
+    ("PyCapsule_IsValid", ctypes.pythonapi)
 )
 
 
@@ -67,13 +89,18 @@ def read(capsule: Any) -> Shared:
     Raises `ValueError` for what is no capsule of a tensor, and `TypeError` for elements that NumPy
     has no dtype for.
     """
-    address = _pointer(capsule, _NAME)
-    tensor = _Managed.from_address(address).tensor
+    flags = 0
+    if _is_named(capsule, _VERSIONED_NAME):
+        managed = _Versioned.from_address(_pointer(capsule, _VERSIONED_NAME))
+        tensor, flags = managed.tensor, managed.flags
+    else:
+        tensor = _Managed.from_address(_pointer(capsule, _NAME)).tensor
     dtype = _dtype(tensor.code, tensor.bits, tensor.lanes)
     shape = tuple(tensor.shape[i] for i in range(tensor.ndim))
     strides = tuple(tensor.strides[i] for i in range(tensor.ndim)) if tensor.strides else None
     start = (tensor.data or 0) + tensor.byte_offset
-    return Shared(start, tensor.device_kind, tensor.device_number, dtype, shape, strides)
+    device = tensor.device_kind, tensor.device_number
+    return Shared(start, *device, dtype, shape, strides, bool(flags & _READ_ONLY))
 
 
 def _dtype(code: int, bits: int, lanes: int) -> np.dtype:
