@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -136,19 +137,22 @@ def bind(graph: Graph, sizes: Mapping[str, int]) -> Graph:
 
 
 def _bound(graph: Graph, sizes: Mapping[str, int]) -> Graph:
-    return _bound_body(graph, sizes, {}, is_kernel=False)
+    return _bound_body(graph, sizes, {}, _as_number)
 
 
 def _bound_body(
-    graph: Graph, sizes: Mapping[str, int], names: dict[Var, Atom], is_kernel: bool
+    graph: Graph,
+    sizes: Mapping[str, int],
+    names: dict[Var, Atom],
+    as_number: Callable[[Eqn, Mapping[str, int], dict[Var, Atom]], Lit | None],
 ) -> Graph:
-    """The graph without the parameters that `names` has numbers for."""
+    """The graph without the parameters that `names` has numbers for, and the equations that are
+    numbers now."""
     free = [param for param in graph.params if param not in names]
     params = tuple(_bound_var(param, sizes, names) for param in free)
     eqns = []
     for eqn in graph.eqns:
-        # A kernel has an axis map for each of its equations: they stay.
-        number = None if is_kernel else _as_number(eqn, sizes, names)
+        number = as_number(eqn, sizes, names)
         if number is None:
             eqns.append(_bound_eqn(eqn, sizes, names))
         else:
@@ -160,12 +164,16 @@ def _bound_body(
 def _as_number(eqn: Eqn, sizes: Mapping[str, int], names: dict[Var, Atom]) -> Lit | None:
     """A size that is known now, in the type in which it is used; of other equations None."""
     if eqn.op is OPS["dimension"]:
-        known = substitute(eqn.attrs["size"], sizes)
-        return Lit(known, Type("i64")) if isinstance(known, int) else None
+        return _known_size(eqn, sizes, names)
     given = names.get(eqn.ins[0]) if len(eqn.ins) == 1 and isinstance(eqn.ins[0], Var) else None
     if not isinstance(given, Lit) or eqn.op not in (OPS["cast"], OPS["broadcast"]):
         return None
     return literal(given.value, bound_type(eqn.out.type, sizes))
+
+
+def _known_size(eqn: Eqn, sizes: Mapping[str, int], names: dict[Var, Atom]) -> Lit | None:
+    known = substitute(eqn.attrs["size"], sizes) if eqn.op is OPS["dimension"] else None
+    return Lit(known, Type("i64")) if isinstance(known, int) else None
 
 
 def _bound_eqn(eqn: Eqn, sizes: Mapping[str, int], names: dict[Var, Atom]) -> Eqn:
@@ -173,9 +181,13 @@ def _bound_eqn(eqn: Eqn, sizes: Mapping[str, int], names: dict[Var, Atom]) -> Eq
     outs = tuple(_bound_var(out, sizes, names) for out in eqn.outs)
     attrs = {name: _bound_value(value, sizes) for name, value in eqn.attrs.items()}
     if eqn.op is OPS["fused"]:
-        pairs = zip(eqn.attrs["body"].params, ins, strict=True)
+        body: Graph = eqn.attrs["body"]
+        pairs = zip(body.params, ins, strict=True)
         known: dict[Var, Atom] = {param: atom for param, atom in pairs if isinstance(atom, Lit)}
-        attrs["body"] = _bound_body(eqn.attrs["body"], sizes, known, is_kernel=True)
+        attrs["body"] = _bound_body(body, sizes, known, _known_size)
+        if len(attrs["maps"]) == len(body.eqns):  # one for each equation
+            kept = (_known_size(inner, sizes, {}) is None for inner in body.eqns)
+            attrs["maps"] = tuple(itertools.compress(attrs["maps"], kept))
         ins = tuple(atom for atom in ins if not isinstance(atom, Lit))
     return eqn.replace(ins=ins, outs=outs, attrs=MappingProxyType(attrs))
 
@@ -185,13 +197,18 @@ def _bound_value(value: Any, sizes: Mapping[str, int]) -> Any:
         return _bound(value, sizes)
     if isinstance(value, tuple):
         return tuple(_bound_value(item, sizes) for item in value)
-    if isinstance(value, str) and "{size:" in value:
-        return _SIZE_IN_TEXT.sub(lambda found: _known_text(found, sizes), value)
+    if isinstance(value, str):
+        return bound_text(value, sizes)
     return substitute(value, sizes) if isinstance(value, Dim) else value
 
 
 _SIZE_IN_TEXT = re.compile(r"\{size:([^{}]*)\}")
 """A symbolic size in the message of a check."""
+
+
+def bound_text(text: str, sizes: Mapping[str, int]) -> str:
+    """The message of a check with the numbers of the sizes in it."""
+    return _SIZE_IN_TEXT.sub(lambda found: _known_text(found, sizes), text)
 
 
 def _known_text(found: re.Match[str], sizes: Mapping[str, int]) -> str:

@@ -14,15 +14,16 @@ from graphc import errors
 from graphc.bound import BoundMethod, global_name
 from graphc.calling import NativeCall, native_call
 from graphc.collector import paused
+from graphc.dims import exemplified, hint
 from graphc.donation import DONATED, donated, mark, refuse_donated
 from graphc.ir import Eqn, Graph, Type, all_eqns, subgraphs
 from graphc.ops.control import while_
 from graphc.ops.linalg import matmul
 from graphc.passes import pipeline
-from graphc.runtime.calling import MISS
+from graphc.runtime.calling import MISS, Calling
 from graphc.runtime.listing import log_kernels
 from graphc.runtime.llvm.entry import prepare
-from graphc.runtime.step import Step
+from graphc.runtime.step import Step, Steps
 from graphc.runtime.threads import allowed_threads, expect_threads
 from graphc.signature import (
     Arguments,
@@ -59,9 +60,9 @@ def work_of(graph: Graph) -> float:
     """About how many operations on elements a step takes; without end where a loop has none."""
     work: float = 0
     for eqn in graph.eqns:
-        inner = eqn.ins[0].type.shape[-1] if eqn.op is matmul else 1
-        times = math.inf if eqn.op is while_ else eqn.attrs.get("length", 1)
-        work += sum(atom.type.size for atom in (*eqn.ins, *eqn.outs)) * inner
+        inner = hint(eqn.ins[0].type.shape[-1]) if eqn.op is matmul else 1
+        times = math.inf if eqn.op is while_ else hint(eqn.attrs.get("length", 1))
+        work += sum(hint(atom.type.size) for atom in (*eqn.ins, *eqn.outs)) * inner
         work += sum(times * (1 + work_of(held)) for _, held in subgraphs(eqn))
     return work
 
@@ -94,6 +95,11 @@ def make_step(graph: Graph, options: Options) -> Step | CudaStep:
     return Step(graph, options.fastmath, options.threads or allowed_threads())
 
 
+def make_steps(graph: Graph, options: Options) -> Steps:
+    """The executables of a fused graph for all of its sizes, which share machine code."""
+    return Steps(graph, options.fastmath, options.threads or allowed_threads())
+
+
 @dataclass
 class Specialised:
     """One traced signature: its graphs at each stage, and its step once it is needed."""
@@ -109,7 +115,8 @@ class Specialised:
     donated: tuple[int, ...] = ()
     """The arguments, by position among the leaves, that are donated."""
     symbolic: Symbolic | None = None
-    """The trace for every size that this is one of."""
+    """The trace for every size that this is one of, and which of them: `sizes`."""
+    sizes: Mapping[str, int] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
     """Why sizes that vary from call to call are fixed here."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -127,10 +134,21 @@ class Specialised:
             if self.step is None:
                 start = time.perf_counter()
                 with paused():
-                    self.step = make_step(self.graphs["fused"], self.options)
+                    self.step = self._shared_step() or make_step(self.graphs["fused"], self.options)
                 self.compile_ms = (time.perf_counter() - start) * 1e3
                 log_kernels(self.step)
             return self.step
+
+    @property
+    def shares_code(self) -> bool:
+        """Whether the step is one of several that share machine code."""
+        return self.symbolic is not None and self.symbolic.steps is not None
+
+    def _shared_step(self) -> Step | None:
+        """The step for these sizes of those for every size; None where there are none such."""
+        if self.symbolic is None or self.options.target != "cpu":
+            return None
+        return self.symbolic.step(self.sizes, lambda graph: make_steps(graph, self.options))
 
     def leaves_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[Any] | None:
         """The leaves of arguments that have this signature, None for others."""
@@ -161,12 +179,18 @@ class Specialised:
         """What the native entry point takes and gives; None where there is none."""
         if self.donated:
             return None  # what is donated has to be marked
-        if any(eqn.op.effect in ("call", "print") for eqn in all_eqns(self.graphs["fused"])):
-            return None  # it would run a step that failed once more, to explain why
         if self.options.check_nan:
             return None
-        is_short = work_of(self.graphs["fused"]) < SHORT_STEP
-        return native_call(self.structure, self.kinds, self.sharing, self.traced, is_short)
+        traced, fused, larger = self.traced, self.graphs.get("fused"), {}
+        if self.symbolic is not None and self.shares_code:
+            traced, fused = self.symbolic.traced, self.symbolic.graphs["fused"]
+            larger = {name: 8 * size for name, size in self.sizes.items()}
+        assert fused is not None
+        if any(eqn.op.effect in ("call", "print") for eqn in all_eqns(fused)):
+            return None  # it would run a step that failed once more, to explain why
+        with exemplified(larger):
+            is_short = work_of(fused) < SHORT_STEP
+        return native_call(self.structure, self.kinds, self.sharing, traced, is_short)
 
     def make_fast(self) -> None:
         """Set `fast`; done on the second call, so that the first need not wait for the code of the
@@ -180,7 +204,7 @@ class Specialised:
     def _native_call(self, step: Step | CudaStep) -> Callable[..., Any] | None:
         """The entry point, with what Python has to do before and after it."""
         native, returned = self.native, self.traced.structure
-        fast = None if native is None else step.native(native.calling)
+        fast = None if native is None else self._entry_point(step, native.calling)
         if fast is None or native is None or not (native.gathers or native.scatters):
             return fast
         by_leaves, structure = fast, self.structure
@@ -197,6 +221,11 @@ class Specialised:
             return results if is_done else tree.unflatten(returned, results)
 
         return call
+
+    def _entry_point(self, step: Step | CudaStep, calling: Calling) -> Callable[..., Any] | None:
+        if self.symbolic is not None and self.shares_code:
+            return self.symbolic.entry_point(self.sizes, calling)
+        return step.native(calling)
 
     def result_names(self) -> list[str]:
         """What to call each result of the step: where it is in what the function returns."""
@@ -272,6 +301,8 @@ class Compiled:
     ) -> Specialised:
         """What was compiled for these arguments, which the next call is expected to fit, too."""
         self._latest = entry = self._lookup(leaves, structure, args, kwargs)
+        if entry.symbolic is not None and entry.symbolic.has_native and not entry.has_fast:
+            entry.make_fast()  # the entry point is there, and takes one more size
         self._fast = entry.fast
         return entry
 
@@ -475,7 +506,8 @@ class Compiled:
     ) -> Specialised:
         traced = symbolic.bound(sizes)
         graphs = BoundGraphs(symbolic, sizes, traced.graph, self._options.kernels)
-        return self._specialised(given, traced, graphs, dict(symbolic.pass_ms), symbolic=symbolic)
+        pass_ms = dict(symbolic.pass_ms)
+        return self._specialised(given, traced, graphs, pass_ms, symbolic=symbolic, sizes=sizes)
 
     def _fixed(self, given: Arguments, reasons: tuple[str, ...]) -> Specialised:
         """Traced for these sizes alone."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from graphc.dims import hint
+from graphc.dims import exemplified, hint
 from graphc.ir import Atom, Eqn, Graph, Loc, Type, Var, all_eqns
 from graphc.ops import linalg
 from graphc.ops.control import fused
@@ -130,6 +130,11 @@ def _device_report(entry: Specialised, step: CudaStep) -> Report:
 
 
 def _make_report(entry: Specialised, step: Step | CudaStep) -> Report:
+    with exemplified(entry.sizes):  # the figures are for these
+        return _in_numbers(entry, step)
+
+
+def _in_numbers(entry: Specialised, step: Step | CudaStep) -> Report:
     program = step.program
     graph = program.graph
     updates = {result for _, result in graph.updates}  # which lie in their arguments
@@ -142,7 +147,7 @@ def _make_report(entry: Specialised, step: Step | CudaStep) -> Report:
         (*(str(fixed) for _, fixed in entry.traced.specialisations), *_size_conditions(entry)),
         tuple(map(str, entry.traced.loops)),
         step.arena.nbytes,
-        step.nbytes + sum(type.nbytes for type in outside),
+        step.nbytes + sum(hint(type.nbytes) for type in outside),
         entry.pass_ms,
         entry.compile_ms,
         step.stage_ms,
@@ -179,7 +184,7 @@ def _kernel_reports(
     for name, eqn, parts in _whole_kernels(calls):
         report = (
             _copy_report(name, parts[0])
-            if eqn is None
+            if eqn is None or eqn.op is not fused
             else _fused_report(names[eqn], eqn, repeated)
         )
         shares = {part.kernel.division.shares for part in parts if part.kernel.division is not None}
@@ -212,7 +217,7 @@ def _copy_report(name: str, call: Any) -> KernelReport:
         ("copy",),
         tuple(types[:-1]),
         tuple(types[-1:]),
-        sum(root.nbytes for root in call.roots),
+        sum(hint(root.nbytes) for root in call.roots),
         0,
         (),
     )
@@ -232,7 +237,7 @@ def _fused_report(name: str, eqn: Eqn, repeated: Mapping[Var, Atom]) -> KernelRe
         tuple(inner.op.name for inner in inside if inner.op not in VIEWS),
         tuple(map(str, reads)),
         tuple(str(out.type) for out in eqn.outs),
-        sum(type.nbytes for type in types),
+        sum(hint(type.nbytes) for type in types),
         sum(map(_flops, inside)),
         tuple(map(str, _source_lines(body))),
     )
@@ -255,7 +260,7 @@ def _flops(eqn: Eqn) -> int:
         return hint(2 * eqn.out.type.size * eqn.ins[0].type.shape[-1])
     if eqn.op in VIEWS or eqn.op is cast or not eqn.outs:
         return 0
-    sizes = [atom.type.size for atom in (*eqn.ins, *eqn.outs)]
+    sizes = [hint(atom.type.size) for atom in (*eqn.ins, *eqn.outs)]
     is_arithmetic = eqn.op.elementwise or "axes" in eqn.attrs
     return max(sizes) if is_arithmetic else 0
 

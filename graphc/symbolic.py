@@ -8,15 +8,19 @@ more, for every size.  `Family` remembers what was seen; `Symbolic` is such a tr
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from graphc import errors
 from graphc.binding import bind, read_sizes, symbol_names
 from graphc.dims import SMALLEST, Dim, dim, symbols_of
-from graphc.ir import Graph, size_text
+from graphc.ir import Graph, all_eqns, size_text
+from graphc.ops.effects import FOREIGN
 from graphc.passes import pipeline
+from graphc.runtime.calling import Calling
+from graphc.runtime.step import NativeSteps, Step, Steps
 from graphc.trace.trace import Spec, Traced
 
 HISTORY = 16
@@ -29,9 +33,12 @@ Shapes = tuple[tuple[Any, ...] | None, ...]
 """The shape of each leaf of the arguments, None for what has none."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Symbolic:
-    """A function traced for every size, and its graphs by stage as far as passes got with them."""
+    """A function traced for every size, and its graphs by stage as far as passes got with them.
+
+    Its machine code is made once, too, for all sizes.
+    """
 
     traced: Traced
     graphs: Mapping[str, Graph]
@@ -39,6 +46,13 @@ class Symbolic:
     pass_ms: Mapping[str, float] = field(default_factory=dict)
     undecided: str = ""
     """Why the graphs of later stages are made for each size anew; "" where they are not."""
+    steps: Steps | None = None
+    """The steps for all sizes, once one is needed."""
+    native: NativeSteps | None = None
+    """Their entry point, from the second call on."""
+    has_native: bool = False
+    """Whether `native` is set; it may be set to None."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def sizes_for(self, shapes: Shapes, leaves: Sequence[Any]) -> dict[str, int] | None:
         """The symbolic sizes in arguments that this trace is for; None for others."""
@@ -52,6 +66,35 @@ class Symbolic:
             leaves[i] == fixed.value for i, fixed in self.traced.specialisations
         )
         return sizes if fits else None
+
+    def step(self, sizes: Mapping[str, int], make: Callable[[Graph], Steps]) -> Step | None:
+        """The step for known sizes, one of those that share code; None where they cannot."""
+        with self.lock:
+            if self.steps is None and self._can_share(sizes):
+                self.steps = make(self.graphs["fused"])
+        return None if self.steps is None else self.steps.at(sizes)
+
+    def _can_share(self, sizes: Mapping[str, int]) -> bool:
+        """Functions outside of the step are called for arrays of known sizes."""
+        return (
+            bool(sizes)
+            and "fused" in self.graphs
+            and not any(
+                eqn.op in FOREIGN
+                and symbols_of(size for a in (*eqn.ins, *eqn.outs) for size in a.type.shape)
+                for eqn in all_eqns(self.graphs["fused"])
+            )
+        )
+
+    def entry_point(self, sizes: Mapping[str, int], calling: Calling) -> Callable[..., Any] | None:
+        """The native call for all sizes, which takes these from now on; None if there is none."""
+        with self.lock:
+            if not self.has_native:
+                assert self.steps is not None
+                self.native = self.steps.native(calling)
+                self.has_native = True
+        learnt = self.native is not None and self.native.learn(sizes)
+        return self.native.function if self.native is not None and learnt else None
 
     def examples(self) -> dict[str, int]:
         shapes = (type.shape for type in self.traced.graph.in_types)

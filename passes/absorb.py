@@ -94,7 +94,8 @@ def _may_choose(eqn: Eqn) -> bool:
 def _is_absorbable(eqn: Eqn) -> bool:
     if eqn.op in ASSEMBLERS:
         return _may_choose(eqn)
-    return eqn.op.elementwise or eqn.op is shape.iota or is_soft(eqn) or is_mover(eqn)
+    is_made = eqn.op in (shape.iota, shape.dimension)
+    return eqn.op.elementwise or is_made or is_soft(eqn) or is_mover(eqn)
 
 
 def _is_loop_reader(eqn: Eqn) -> bool:
@@ -274,7 +275,8 @@ def _uniform(graph: Graph) -> frozenset[int]:
     for position, eqn in enumerate(graph.eqns):
         is_one = len(eqn.outs) == 1 and eqn.outs[0].type.size == 1
         inputs = [atom for atom in eqn.ins if isinstance(atom, Var)]
-        if not (is_one and inputs and (eqn.op.elementwise or is_soft(eqn))):
+        is_size = eqn.op is shape.dimension
+        if not is_size and not (is_one and inputs and (eqn.op.elementwise or is_soft(eqn))):
             continue
         if all(atom in spent for atom in inputs):
             total = move_cost(eqn) + sum(spent[atom] for atom in inputs)

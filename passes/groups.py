@@ -129,7 +129,7 @@ class Grouping:
         return (
             eqn.op.elementwise
             or eqn.op in REDUCTIONS
-            or eqn.op is shape.iota
+            or eqn.op in (shape.iota, shape.dimension)
             or eqn.op in index.GATHERS
             or is_soft(eqn)
         )

@@ -18,7 +18,7 @@ from graphc.ops import control, shape
 
 LOOPS = frozenset({control.while_, control.scan})
 
-FREE = shape.VIEWS | {shape.iota, shape.constant}
+FREE = shape.VIEWS | {shape.iota, shape.constant, shape.dimension}
 """They cost nothing inside of a loop: they move only with what reads them."""
 
 

@@ -17,7 +17,7 @@ from graphc.ir import Atom, Eqn, Graph, Type, Var, has_effect, map_subgraphs
 from graphc.ops import shape
 from graphc.passes.dce import eliminate_dead
 
-SPREADING = frozenset({shape.broadcast, shape.reshape, shape.transpose, shape.iota, shape.constant})
+SPREADING = shape.VIEWS - {shape.slice} | {shape.iota, shape.constant, shape.dimension}
 """Never kept: what they read is no larger, or nothing."""
 
 VIEWS = SPREADING | shape.VIEWS

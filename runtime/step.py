@@ -103,7 +103,7 @@ class Step:
         value = int(arena[:8].view(np.int64)[0])
         self._code.arenas.give(arena)
         if status:
-            raise failure(self.program, status, value)
+            raise failure(self.program, status, value, self._sizes)
         return results
 
     def native(self, calling: Calling) -> Callable[..., Any] | None:

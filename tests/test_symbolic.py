@@ -39,6 +39,17 @@ def test_two_hundred_batch_sizes_are_two_traces() -> None:
         x = rows(count)
         np.testing.assert_allclose(compiled(x, w), np.tanh(x @ w).mean(0) + count, rtol=1e-12)
     assert len(traces) == 2
+    ((symbolic,),) = (family.entries for family in compiled._families.values())
+    assert symbolic.steps is not None and symbolic.steps.compilations == 1
+
+
+def test_sizes_that_were_met_stay_in_the_native_entry_point() -> None:
+    compiled, _ = counted(lambda x: x * len(x))
+    arrays = [rows(n) for n in (4, 5, 6, 7)]
+    for x in (*arrays, *arrays):
+        np.testing.assert_array_equal(compiled(x), x * len(x))
+    for x in arrays[1:]:  # the first has a trace of its own
+        np.testing.assert_array_equal(compiled._fast(x), x * len(x))
 
 
 def test_a_training_step_of_any_batch_size() -> None:
@@ -218,6 +229,38 @@ def test_the_same_array_twice() -> None:
     for n in (4, 5, 6):
         x = rows(n)
         np.testing.assert_allclose(compiled(x, x), x * x, rtol=1e-12)
+
+
+def test_text_and_functions_outside_of_the_step(capsys: Any) -> None:
+    """They are called with arrays of known sizes."""
+
+    def function(x: Any) -> Any:
+        print(x, len(x))  # noqa: T201
+        return x * 2
+
+    compiled, traces = counted(function)
+    for n in (2, 3, 4):
+        compiled(np.ones(n))
+        assert capsys.readouterr().out == f"{np.ones(n)} {n}\n"
+    assert len(traces) == 2
+
+
+def test_checks_name_the_number() -> None:
+    compiled, traces = counted(lambda x, i: x[i])
+    for n in (4, 5, 6):
+        with pytest.raises(IndexError, match=f"index 9 is out of bounds for an axis of size {n}"):
+            compiled(np.ones(n), 9)
+    assert len(traces) == 2
+
+
+def test_kernels_that_read_a_size() -> None:
+    """A size is no kernel of its own."""
+    compiled, _ = counted(lambda x: x.mean(0) / len(x))
+    for n in (4, 5, 6):
+        compiled(rows(n))
+    report = compiled.explain(rows(6))
+    assert len(report.kernels) == 1
+    assert report.kernels[0].reads == ("f64[n,3]",) and report.kernels[0].bytes == 8 * (18 + 3)
 
 
 # ---- named sizes ---------------------------------------------------------------------------------
