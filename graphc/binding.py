@@ -131,20 +131,36 @@ def bind(graph: Graph, sizes: Mapping[str, int]) -> Graph:
             )
     from graphc.verify import verify  # here, because it needs the ops, which need the IR
 
-    bound = _bound(graph, sizes)
+    bound = _bound(graph, _Numbers(sizes))
     verify(bound)
     return bound
 
 
-def _bound(graph: Graph, sizes: Mapping[str, int]) -> Graph:
+class _Numbers(dict[str, int]):
+    """Sizes, and the types that were bound to them: a graph has few, again and again."""
+
+    def __init__(self, sizes: Mapping[str, int]):
+        super().__init__(sizes)
+        self.types: dict[Type, Type] = {}
+
+    def type(self, type: Type) -> Type:
+        """The type with numbers in the place of symbolic sizes."""
+        known = self.types.get(type)
+        if known is None:
+            shape = tuple(substitute(size, self) for size in type.shape)
+            known = self.types[type] = type.with_shape(shape)
+        return known
+
+
+def _bound(graph: Graph, sizes: _Numbers) -> Graph:
     return _bound_body(graph, sizes, {}, _as_number)
 
 
 def _bound_body(
     graph: Graph,
-    sizes: Mapping[str, int],
+    sizes: _Numbers,
     names: dict[Var, Atom],
-    as_number: Callable[[Eqn, Mapping[str, int], dict[Var, Atom]], Lit | None],
+    as_number: Callable[[Eqn, _Numbers, dict[Var, Atom]], Lit | None],
 ) -> Graph:
     """The graph without the parameters that `names` has numbers for, and the equations that are
     numbers now."""
@@ -161,22 +177,22 @@ def _bound_body(
     return graph.replace(params=params, eqns=tuple(eqns), outs=outs)
 
 
-def _as_number(eqn: Eqn, sizes: Mapping[str, int], names: dict[Var, Atom]) -> Lit | None:
+def _as_number(eqn: Eqn, sizes: _Numbers, names: dict[Var, Atom]) -> Lit | None:
     """A size that is known now, in the type in which it is used; of other equations None."""
     if eqn.op is OPS["dimension"]:
         return _known_size(eqn, sizes, names)
     given = names.get(eqn.ins[0]) if len(eqn.ins) == 1 and isinstance(eqn.ins[0], Var) else None
     if not isinstance(given, Lit) or eqn.op not in (OPS["cast"], OPS["broadcast"]):
         return None
-    return literal(given.value, bound_type(eqn.out.type, sizes))
+    return literal(given.value, sizes.type(eqn.out.type))
 
 
-def _known_size(eqn: Eqn, sizes: Mapping[str, int], names: dict[Var, Atom]) -> Lit | None:
+def _known_size(eqn: Eqn, sizes: _Numbers, names: dict[Var, Atom]) -> Lit | None:
     known = substitute(eqn.attrs["size"], sizes) if eqn.op is OPS["dimension"] else None
     return Lit(known, Type("i64")) if isinstance(known, int) else None
 
 
-def _bound_eqn(eqn: Eqn, sizes: Mapping[str, int], names: dict[Var, Atom]) -> Eqn:
+def _bound_eqn(eqn: Eqn, sizes: _Numbers, names: dict[Var, Atom]) -> Eqn:
     ins = tuple(_bound_atom(atom, sizes, names) for atom in eqn.ins)
     outs = tuple(_bound_var(out, sizes, names) for out in eqn.outs)
     attrs = {name: _bound_value(value, sizes) for name, value in eqn.attrs.items()}
@@ -192,7 +208,7 @@ def _bound_eqn(eqn: Eqn, sizes: Mapping[str, int], names: dict[Var, Atom]) -> Eq
     return eqn.replace(ins=ins, outs=outs, attrs=MappingProxyType(attrs))
 
 
-def _bound_value(value: Any, sizes: Mapping[str, int]) -> Any:
+def _bound_value(value: Any, sizes: _Numbers) -> Any:
     if isinstance(value, Graph):
         return _bound(value, sizes)
     if isinstance(value, tuple):
@@ -216,17 +232,12 @@ def _known_text(found: re.Match[str], sizes: Mapping[str, int]) -> str:
     return f"{{size:{size_text(size)}}}" if isinstance(size, Dim) else str(size)
 
 
-def bound_type(type: Type, sizes: Mapping[str, int]) -> Type:
-    """A type with numbers in the place of symbolic sizes."""
-    return type.with_shape(tuple(substitute(size, sizes) for size in type.shape))
-
-
-def _bound_var(var: Var, sizes: Mapping[str, int], names: dict[Var, Atom]) -> Var:
-    names[var] = bound = Var(bound_type(var.type, sizes), var.hint)
+def _bound_var(var: Var, sizes: _Numbers, names: dict[Var, Atom]) -> Var:
+    names[var] = bound = Var(sizes.type(var.type), var.hint)
     return bound
 
 
-def _bound_atom(atom: Atom, sizes: Mapping[str, int], names: dict[Var, Atom]) -> Atom:
+def _bound_atom(atom: Atom, sizes: _Numbers, names: dict[Var, Atom]) -> Atom:
     if isinstance(atom, Lit):
-        return Lit(atom.value, bound_type(atom.type, sizes))
+        return Lit(atom.value, sizes.type(atom.type))
     return names[atom]

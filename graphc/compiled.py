@@ -181,15 +181,19 @@ class Specialised:
             return None  # what is donated has to be marked
         if self.options.check_nan:
             return None
-        traced, fused, larger = self.traced, self.graphs.get("fused"), {}
-        if self.symbolic is not None and self.shares_code:
-            traced, fused = self.symbolic.traced, self.symbolic.graphs["fused"]
-            larger = {name: 8 * size for name, size in self.sizes.items()}
-        assert fused is not None
+        if self.symbolic is None or not self.shares_code:
+            return self._native_of(self.traced, self.graphs["fused"])
+        shared = self.symbolic
+        if not shared.has_call:
+            with exemplified({name: 8 * size for name, size in self.sizes.items()}):
+                shared.call = self._native_of(shared.traced, shared.graphs["fused"])
+            shared.has_call = True
+        return shared.call
+
+    def _native_of(self, traced: Traced, fused: Graph) -> NativeCall | None:
         if any(eqn.op.effect in ("call", "print") for eqn in all_eqns(fused)):
             return None  # it would run a step that failed once more, to explain why
-        with exemplified(larger):
-            is_short = work_of(fused) < SHORT_STEP
+        is_short = work_of(fused) < SHORT_STEP
         return native_call(self.structure, self.kinds, self.sharing, traced, is_short)
 
     def make_fast(self) -> None:

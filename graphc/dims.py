@@ -378,6 +378,8 @@ def substitute(size: Size, sizes: Mapping[str, Size]) -> Size:
     """The polynomial with other sizes in the place of some symbols."""
     if not isinstance(size, Dim):
         return size
+    if all(type(sizes.get(symbol.name)) is int for symbol in size.symbols):
+        return evaluate(size, sizes)  # type: ignore[arg-type]
     total: Size = 0
     for monomial, coefficient in size.terms:
         product: Size = coefficient

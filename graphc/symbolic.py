@@ -15,6 +15,7 @@ from typing import Any
 
 from graphc import errors
 from graphc.binding import bind, read_sizes, symbol_names
+from graphc.calling import NativeCall
 from graphc.dims import SMALLEST, Dim, dim, symbols_of
 from graphc.ir import Graph, all_eqns, size_text
 from graphc.ops.effects import FOREIGN
@@ -48,10 +49,12 @@ class Symbolic:
     """Why the graphs of later stages are made for each size anew; "" where they are not."""
     steps: Steps | None = None
     """The steps for all sizes, once one is needed."""
+    call: NativeCall | None = None
+    """How they are called natively; `has_call` says whether it is set, maybe to None."""
+    has_call: bool = False
     native: NativeSteps | None = None
-    """Their entry point, from the second call on."""
+    """Their entry point, from the second call on; `has_native` says whether it is set."""
     has_native: bool = False
-    """Whether `native` is set; it may be set to None."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def sizes_for(self, shapes: Shapes, leaves: Sequence[Any]) -> dict[str, int] | None:
