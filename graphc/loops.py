@@ -15,11 +15,13 @@ import numpy as np
 from graphc import errors
 from graphc.build import Value
 from graphc.custom import checkpoint
+from graphc.dims import same
 from graphc.ir import Graph, Type, Var
 from graphc.ops import control as ops
 from graphc.trace import control, tree
 from graphc.trace.branches import truth
 from graphc.trace.scope import current, is_tracing, user_loc
+from graphc.trace.sizes import as_size
 from graphc.trace.trace import Inner, trace_inner
 from graphc.trace.tracer import Tracer, cast_to, lift, wrap
 
@@ -337,21 +339,22 @@ def _pair(returned: Any) -> tuple[Any, Any]:
     return returned
 
 
-def _length_of(leaves: Sequence[Any], length: int | None) -> int:
+def _length_of(leaves: Sequence[Any], length: Any) -> Any:
     shapes = [np.shape(leaf) for leaf in leaves]
     if any(not shape for shape in shapes):
         raise errors.ArgumentError(
             "scan: xs holds a number; its leaves are arrays, read along their first axis",
             user_loc(),
         )
-    lengths = {int(shape[0]) for shape in shapes} | ({int(length)} if length is not None else set())
-    if len(lengths) != 1:
-        found = f"lengths {sorted(lengths)}" if lengths else "neither xs nor length"
+    given = [shape[0] for shape in shapes] + ([] if length is None else [length])
+    lengths = [as_size(size) for size in given]
+    if not lengths or not all(same(size, lengths[0]) for size in lengths):
+        found = f"lengths {sorted(set(lengths))}" if lengths else "neither xs nor length"
         raise errors.ArgumentError(
             f"scan: got {found}; give xs whose first axes are equal (and equal to length)",
             user_loc(),
         )
-    return lengths.pop()
+    return lengths[0]
 
 
 def _refuse_writes(inner: Inner, what: str) -> None:

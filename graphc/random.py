@@ -24,13 +24,14 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import DTYPE_NAMES, FLOATS, INTS, NARROW, NUMPY_DTYPES
+from graphc.ir import DTYPE_NAMES, FLOATS, INTS, NARROW, NUMPY_DTYPES, Type
 from graphc.loops import while_loop
 from graphc.ops import shape as shape_ops
 from graphc.ops.random import WORD
 from graphc.ops.random import philox as philox_op
 from graphc.rounding import FORMATS
 from graphc.trace.scope import current, is_tracing, user_loc
+from graphc.trace.sizes import as_shape, as_size
 from graphc.trace.tracer import Tracer, cast_to, known_dtype, lift, wrap
 from graphc.transforms import stop_gradient
 
@@ -147,10 +148,10 @@ def _traced_philox(
     return wrap(philox_op(counter, *keys, domain=domain, draw=draw))
 
 
-def _positions(shape: tuple[int, ...]) -> Value:
+def _positions(shape: tuple[Any, ...]) -> Value:
     """The place of each element in row-major order."""
     builder = current().builder
-    place: Value = builder.constant(np.zeros(shape, np.int64))
+    place: Value = builder.literal(0, Type("i64", shape))
     stride = 1
     for axis in reversed(range(len(shape))):
         attrs = {"shape": shape, "axis": axis, "dtype": "i64"}
@@ -160,10 +161,9 @@ def _positions(shape: tuple[int, ...]) -> Value:
     return place
 
 
-def _as_shape(shape: Any) -> tuple[int, ...]:
+def _as_shape(shape: Any) -> tuple[Any, ...]:
     try:
-        sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
-        result = tuple(operator.index(size) for size in sizes)
+        result = as_shape(shape)
     except TypeError:
         result = (-1,)
     if any(size < 0 for size in result):
@@ -367,7 +367,7 @@ def permutation(key: Any, x: Any) -> Any:
     >>> sorted(gc.random.permutation(gc.random.key(0), 4).tolist())
     [0, 1, 2, 3]
     """
-    count = x.shape[0] if getattr(x, "shape", ()) else operator.index(x)
+    count = x.shape[0] if getattr(x, "shape", ()) else as_size(x)
     order = np.argsort(_philox(key, (count,), _DRAWING), stable=True)
     return _read(x, order) if getattr(x, "shape", ()) else order
 
@@ -387,7 +387,7 @@ def choice(key: Any, a: Any, shape: Shape = (), replace: bool = True, p: Any = N
     (5,)
     """
     sizes = _as_shape(shape)
-    count = a.shape[0] if getattr(a, "shape", ()) else operator.index(a)
+    count = a.shape[0] if getattr(a, "shape", ()) else as_size(a)
     if p is not None:
         if not replace:
             raise errors.ArgumentError("choice: p goes with replace=True only", user_loc())

@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import models
 import numpy as np
 import pytest
 from numpy_rows import ALL
@@ -14,9 +15,10 @@ from programs import PROGRAMS
 import graphc as gc
 from graphc import errors
 from graphc.binding import bind, read_sizes, symbol_names
+from graphc.build import Builder
 from graphc.dims import dim
 from graphc.equal import structurally_equal
-from graphc.ir import OPS, Graph, all_eqns
+from graphc.ir import OPS, Graph, Type, all_eqns
 from graphc.passes.dce import eliminate_dead
 from graphc.signature import leaf_names
 from graphc.trace import tree
@@ -147,6 +149,21 @@ def test_a_loop_over_a_symbolic_axis_is_a_scan() -> None:
     assert lengths == [dim("B"), dim("B")]
     x = np.random.default_rng(0).standard_normal((9, 3))
     np.testing.assert_allclose(gc.evaluate(graph, x)[0], function(x))
+
+
+def test_scans_and_random_numbers_of_a_symbolic_length() -> None:
+    def function(x: Any, key: Any) -> Any:
+        carry, sums = gc.scan(lambda c, row: (c * 0.5 + row, row.sum()), np.zeros(3), x)
+        order = gc.random.permutation(key, len(x))
+        return carry, sums, order, gc.random.normal(key, x.shape), gc.random.uniform(key, (len(x),))
+
+    key = gc.random.key(3)
+    graph = gc.trace(function, Spec(("B", 3), "f64"), key)
+    for count in (2, 9):
+        x = np.random.default_rng(0).standard_normal((count, 3))
+        fixed = gc.trace(function, x, key)
+        for got, wanted in zip(gc.evaluate(graph, x, key), gc.evaluate(fixed, x, key), strict=True):
+            np.testing.assert_array_equal(got, wanted)
 
 
 def test_labels_are_picked() -> None:
@@ -311,6 +328,28 @@ MODELS: dict[str, tuple[Callable[..., Any], Callable[[Any], tuple[Any, ...]]]] =
         lambda n: (Spec((n, 7), "f64"),),
     ),
 }
+
+
+KERNELS: dict[str, Callable[..., Any]] = {
+    "softmax": lambda b, n: models.softmax(b.param(Type("f32", (n, 10)))),
+    "log_softmax": lambda b, n: models.log_softmax(b.param(Type("f32", (n, 10))), axis=0),
+    "layer_norm": lambda b, n: models.layer_norm(
+        b.param(Type("f32", (n, 10))), b.param(Type("f32", (10,))), b.param(Type("f32", (10,)))
+    ),
+    "gelu": lambda b, n: models.gelu(b.param(Type("f64", (3, n)))),
+    "dense": lambda b, n: models.dense(
+        b.param(Type("f32", (n, 4))), b.param(Type("f32", (4, 5))), b.param(Type("f32", (5,)))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_a_graph_built_of_symbolic_types(name: str) -> None:
+    def built(size: Any) -> Graph:
+        builder = Builder("main")
+        return builder.finish([KERNELS[name](builder, size).atom])
+
+    assert structurally_equal(built(dim("B")).bind(B=67), built(67))
 
 
 @pytest.mark.parametrize("name", MODELS)

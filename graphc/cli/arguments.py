@@ -11,6 +11,7 @@ from typing import Any
 
 from graphc import errors
 from graphc.cli.function import place
+from graphc.dims import parse_size
 from graphc.ir import DTYPES
 from graphc.trace.trace import Spec
 
@@ -73,7 +74,7 @@ def _named(text: str) -> tuple[str | None, Any]:
     return None, _value(text)
 
 
-_TYPE = rf"({'|'.join(DTYPES)})\[([\d,\s]*)\]"
+_TYPE = rf"({'|'.join(DTYPES)})\[([-+*\w,\s]*)\]"
 _QUOTED_TYPE = re.compile(rf"(['\"])\s*({_TYPE})\s*\1")
 _STRING_OR_TYPE = re.compile(rf"'[^']*'|\"[^\"]*\"|(?<!\w){_TYPE}")
 
@@ -88,7 +89,7 @@ def _value(text: str) -> Any:
     def stand_in(match: re.Match[str]) -> str:
         if match.group(1) is None:
             return match.group()
-        sizes = tuple(int(size) for size in match.group(2).split(",") if size.strip())
+        sizes = tuple(parse_size(size) for size in match.group(2).split(",") if size.strip())
         types.append(Spec(sizes, match.group(1)))
         return f"type_{len(types) - 1}"
 
