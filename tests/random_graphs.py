@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from specs import WIDE as FLOAT
 from graphc.build import Builder, Value
 from graphc.ir import OPS, Graph, Type
 from graphc.ops import elementwise as ew
+from graphc.runtime.sizes import is_symbolic, same
 
 EVERY = (*FLOAT, *INT, "bool")
 """Not the floats of 16 bits, of which a kernel rounds fewer than an interpreter."""
@@ -41,9 +43,9 @@ def recipes(draw: Callable, longest: int = 16) -> Recipe:
 SHAPES = [(), (1,), (7,), (17,), (3, 5), (1, 17), (17, 1), (4, 4), (2, 3, 5), (0,), (2, 0), (33,)]
 
 
-def types(numbers: Sequence[int]) -> list[Type]:
+def types(numbers: Sequence[int], shapes: Sequence[Any] = SHAPES) -> list[Type]:
     """Parameter types; equal types are common, so that values meet."""
-    return [Type(EVERY[n % len(EVERY)], SHAPES[n // len(EVERY) % len(SHAPES)]) for n in numbers]
+    return [Type(EVERY[n % len(EVERY)], shapes[n // len(EVERY) % len(shapes)]) for n in numbers]
 
 
 @dataclass
@@ -82,11 +84,15 @@ class Pool:
 
 
 def random_graph(
-    param_numbers: Sequence[int], recipe: Recipe, out_numbers: Sequence[int], updates: bool = True
+    param_numbers: Sequence[int],
+    recipe: Recipe,
+    out_numbers: Sequence[int],
+    updates: bool = True,
+    shapes: Sequence[Any] = SHAPES,
 ) -> Graph:
     """Parameters, the recipe's equations, and some of the values as results."""
     builder = Builder("random")
-    pool = Pool(builder, [builder.param(type) for type in types(param_numbers)])
+    pool = Pool(builder, [builder.param(type) for type in types(param_numbers, shapes)])
     params = list(pool.values)
     run_recipe(pool, recipe)
     outs = [pool.values[-1], *(pool.values[n % len(pool.values)] for n in out_numbers)]
@@ -216,8 +222,9 @@ def _transpose(pool: Pool, a: int, b: int, depth: int) -> None:
 def _reshape(pool: Pool, a: int, b: int, depth: int) -> None:
     x = pool.pick(a)
     size = x.type.size
-    choices = [(size,), (1, *x.shape), (*x.shape, 1), tuple(n for n in x.shape if n != 1)]
-    choices += [(n, size // n) for n in (2, 3, 5) if size % n == 0]
+    choices = [(size,), (1, *x.shape), (*x.shape, 1), tuple(n for n in x.shape if not same(n, 1))]
+    if isinstance(size, int):  # a symbolic one has no such factors
+        choices += [(n, size // n) for n in (2, 3, 5) if size % n == 0]
     pool.add(op("reshape")(x, shape=choices[b % len(choices)]), x)
 
 
@@ -236,7 +243,9 @@ def _window(shape: tuple[int, ...], b: int) -> tuple[tuple[int, ...], ...]:
     """Starts, sizes and steps of a part of each axis."""
     rows = []
     for i, n in enumerate(shape):
-        choices = [(0, n, 1), (n - 1, n, -1), (0, (n + 1) // 2, 2), (n - 1, (n + 1) // 2, -2)]
+        choices = [(0, n, 1), (n - 1, n, -1)]
+        if isinstance(n, int):
+            choices += [(0, (n + 1) // 2, 2), (n - 1, (n + 1) // 2, -2)]
         choices += [(1, n - 1, 1), (0, n - 1, 1)] if n > 1 else []
         rows.append(choices[(b >> 2 * i) % len(choices)] if n else (0, 0, 1))
     starts, sizes, steps = zip(*rows, strict=True) if rows else ((), (), ())
@@ -327,6 +336,8 @@ def _iota(pool: Pool, a: int, b: int, depth: int) -> None:
 
 def _constant(pool: Pool, a: int, b: int, depth: int) -> None:
     type = pool.pick(a).type
+    if is_symbolic(type.shape):
+        return
     pool.add(pool.builder.constant(draw(type, "plain", np.random.default_rng(b))))
 
 
