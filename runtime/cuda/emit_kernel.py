@@ -228,8 +228,8 @@ class KernelEmitter(PartsEmitter):
         """A block for each tile."""
         nest, f, product = form.nest, self.function(), form.nest.body[-1]
         assert isinstance(product, Product)
-        tiling: Tiling = tiling_of(form.team)
-        across, down = -(-product.columns // tiling.columns), -(-product.rows // tiling.rows)
+        tiling: Tiling = tiling_of(form.team, product, nest.size)
+        down, across = tiling.tiles(product)
         count = nest.size * across * down
         if not count:
             return

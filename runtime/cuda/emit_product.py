@@ -6,6 +6,7 @@ memory to the epilogue, which runs over it element by element, neighbours side b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,8 +22,10 @@ from graphc.runtime.llvm.math import ELEMS
 if TYPE_CHECKING:
     from graphc.runtime.cuda.emit_team import TeamEmitter
 
-SQUARE = 4
-"""Rows and columns of a tile that one thread has."""
+SQUARES = (4, 2, 1)
+"""Rows and columns of a tile that one thread has: the more, the less is read from the panels."""
+ENOUGH_TILES = 128
+"""With fewer tiles much of a device has nothing to do; smaller ones are more."""
 DEPTH = 8
 """Columns of the left panel and rows of the right one."""
 PADDING = 4
@@ -31,24 +34,35 @@ what a thread reads is still aligned."""
 
 
 class Tiling(NamedTuple):
-    """The tile of a block: `down` times `across` threads."""
+    """The tile of a block: `down` times `across` threads, each with a square."""
 
     down: int
     across: int
+    square: int
 
     @property
     def rows(self) -> int:
-        return self.down * SQUARE
+        return self.down * self.square
 
     @property
     def columns(self) -> int:
-        return self.across * SQUARE
+        return self.across * self.square
+
+    def tiles(self, product: Product) -> tuple[int, int]:
+        """How many rows and columns of tiles a product has."""
+        rows, columns = wholes((product.rows, product.columns))
+        return -(-rows // self.rows), -(-columns // self.columns)
 
 
-def tiling_of(threads: int) -> Tiling:
-    """The tile of a block of so many threads: as square as may be."""
+def tiling_of(threads: int, product: Product | None = None, units: int = 1) -> Tiling:
+    """The tile of a block of so many threads: as square as may be, and large; smaller where `units`
+    products have few tiles."""
     across = 1 << (threads.bit_length() // 2)
-    return Tiling(threads // across, across)
+    tilings = [Tiling(threads // across, across, square) for square in SQUARES]
+    if product is None:
+        return tilings[0]
+    enough = (t for t in tilings if units * math.prod(t.tiles(product)) >= ENOUGH_TILES)
+    return next(enough, tilings[-1])
 
 
 def tile_rows(threads: int) -> int:
@@ -106,16 +120,17 @@ class _Tile:
         self.first_row = first_row
         self.first_column = first_column
         self.elem = ELEMS[product.out.dtype]
+        self.square = tiling.square
         self.pitch = tiling.rows + PADDING
         self.right_panel = self.f.offset(shared, self.elem, constant(DEPTH * self.pitch, I64))
         down, across = digits(self.f, emitter.team.rank, [tiling.down, tiling.across])
-        self.own_row = self.f.mul(down, constant(SQUARE, I64))
-        self.own_column = self.f.mul(across, constant(SQUARE, I64))
+        self.own_row = self.f.mul(down, constant(self.square, I64))
+        self.own_column = self.f.mul(across, constant(self.square, I64))
 
     def accumulated(self) -> list[Reg]:
         """The square of this thread: panel after panel."""
         f, product = self.f, self.product
-        totals = [constant(0, self.elem)] * (SQUARE * SQUARE)
+        totals = [constant(0, self.elem)] * self.square**2
         if not product.inner:
             return totals
         left, right = (self.emitter.address(a) for a in (product.left, product.right))
@@ -193,26 +208,29 @@ class _Tile:
             right = self.panel(self.right_panel, depth * self.tiling.columns, self.own_column)
             for i, x in enumerate(left):
                 for j, y in enumerate(right):
-                    results[i * SQUARE + j] = multiply_add(f, x, y, results[i * SQUARE + j])
+                    place = i * self.square + j
+                    results[place] = multiply_add(f, x, y, results[place])
         return results
 
     def panel(self, base: Reg, start: int, own: Reg) -> list[Reg]:
         """What this thread needs of a row of a panel, read in one or two accesses."""
-        f, kind = self.f, type_name(self.elem, SQUARE)
+        f, size = self.f, self.square
         place = f.offset(f.offset(base, self.elem, own), self.elem, constant(start, I64))
-        align = min(SQUARE * BITS[self.elem] // 8, VECTOR_BYTES)
-        row = f.let(f"load {kind}, ptr {place.text}, align {align}", self.elem, SQUARE)
-        return [f.extract(row, i) for i in range(SQUARE)]
+        align = min(size * BITS[self.elem] // 8, VECTOR_BYTES)
+        kind = type_name(self.elem, size)
+        row = f.let(f"load {kind}, ptr {place.text}, align {align}", self.elem, size)
+        return [f.extract(row, i) for i in range(size)]
 
     def leave(self, squares: Sequence[Reg]) -> None:
         """Put the squares into shared memory, where the panels were."""
         f = self.f
-        for i in range(SQUARE):
+        for i in range(self.square):
             row = f.add(self.own_row, constant(i, I64))
             place = f.add(f.mul(row, constant(self.tiling.columns, I64)), self.own_column)
             at = f.offset(self.shared, self.elem, place)
-            for j in range(SQUARE):
-                f.store(squares[i * SQUARE + j], f.offset(at, self.elem, constant(j, I64)))
+            for j in range(self.square):
+                value = squares[i * self.square + j]
+                f.store(value, f.offset(at, self.elem, constant(j, I64)))
 
     def epilogue(self) -> None:
         """What comes after the product, for each element of the tile."""

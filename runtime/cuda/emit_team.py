@@ -190,7 +190,7 @@ class TeamEmitter(ThreadEmitter):
             return
         self.meet(touches_of(self.kernel, (product,), None))
         tiling = tiling_of(self.team.size)
-        across, down = -(-product.columns // tiling.columns), -(-product.rows // tiling.rows)
+        down, across = tiling.tiles(product)
         if not across * down:
             return
         f, zero = self.f, constant(0, I64)
