@@ -24,21 +24,27 @@ from graphc.runtime.cuda.device_kernel import (
 from graphc.runtime.cuda.emit import I64, Target, ThreadEmitter
 from graphc.runtime.cuda.emit_parts import PartsEmitter
 from graphc.runtime.cuda.emit_product import Tiling, emit_tile, tiling_of
+from graphc.runtime.cuda.emit_team import TeamEmitter
 from graphc.runtime.cuda.forms import Form, Targets, choose_form, lanes_of_rows, work_of
 from graphc.runtime.cuda.launches import WORK, Inherited, rounded
 from graphc.runtime.cuda.mapping import Nest, Unit
 from graphc.runtime.cuda.phases import Phase
 from graphc.runtime.cuda.placement import (
+    RESERVED_SHARED,
+    Placement,
     nbytes_of,
     place_for_teams,
     place_for_threads,
 )
 from graphc.runtime.cuda.row_totals import RowHalves, part_root, row_halves
-from graphc.runtime.cuda.simt import place_in
+from graphc.runtime.cuda.simt import place_in, shared_array
 from graphc.runtime.cuda.whole import whole
 from graphc.runtime.kernel import Product, Statement
 from graphc.runtime.llvm.builder import Reg, constant
 from graphc.runtime.llvm.emit import memory_elem
+
+MOST_SHARED_PARTS = RESERVED_SHARED - 2048
+"""Bytes of totals over rows that a block keeps in shared memory."""
 
 
 class KernelEmitter(PartsEmitter):
@@ -208,19 +214,58 @@ class KernelEmitter(PartsEmitter):
         self.reserve(placed.stop)
         placed = placed._replace(own=placed.own | set(self.parts))
         emitter, number = self.team_emitter(f, form, placed)
-        for buffer in self.parts:
-            step = constant(whole(self.kernel.buffers[buffer].size), I64)
-            elem = memory_elem(self.kernel.buffers[buffer].dtype)
-            emitter.bases[buffer] = f.offset(emitter.bases[buffer], elem, f.mul(number, step))
+        found = self.places_of_parts(emitter, number)
+        shared = self.shared_parts(emitter, placed, number)
+        emitter.bases[self.pointers :] = shared or found
         self.enter(emitter, self.kernel.body)
 
         def run(number: Reg, carried: list[Reg]) -> list[Reg]:
             emitter.ranges = {axis: self.range_of(f, number, emitter.sizes[axis], shares)}
             emitter.block(self.kernel.body)
+            if shared:
+                emitter.wait()
+                for buffer, source, target in zip(self.parts, shared, found, strict=True):
+                    self.copy_part(emitter, buffer, source, target)
             return carried
 
         in_turns(f, number, shares, placed.teams, [], run)
         self.add(f, placed.grid, placed.block)
+
+    def places_of_parts(self, emitter: TeamEmitter, number: Reg) -> list[Reg]:
+        """Where in the workspace this team leaves its totals."""
+        f, places = emitter.f, []
+        for buffer in self.parts:
+            own = self.kernel.buffers[buffer]
+            step = f.mul(number, f.number(own.size))
+            places.append(f.offset(emitter.bases[buffer], memory_elem(own.dtype), step))
+        return places
+
+    def shared_parts(self, emitter: TeamEmitter, placed: Placement, number: Reg) -> list[Reg]:
+        """Where in shared memory this team adds up; nothing if that has no room."""
+        f, teams = emitter.f, placed.teams // placed.grid
+        sizes = [nbytes_of(self.kernel, buffer) for buffer in self.parts]
+        if sum(sizes) * teams > MOST_SHARED_PARTS:
+            return []
+        within = f.binary("urem", number, constant(teams, I64))
+        return [
+            f.offset(
+                shared_array(self.module, f"{f.name}_sums_{buffer}", size * teams),
+                "i8",
+                f.mul(within, constant(size, I64)),
+            )
+            for buffer, size in zip(self.parts, sizes, strict=True)
+        ]
+
+    def copy_part(self, emitter: TeamEmitter, buffer: int, source: Reg, target: Reg) -> None:
+        f, own = emitter.f, self.kernel.buffers[buffer]
+        elem = memory_elem(own.dtype)
+
+        def run(number: Reg, carried: list[Reg]) -> list[Reg]:
+            f.store(f.load(f.offset(source, elem, number), elem), f.offset(target, elem, number))
+            return carried
+
+        team = emitter.team
+        in_turns(f, team.rank, whole(own.size), team.size, [], run)
 
     # ---- tiles of a matrix product ---------------------------------------------------------------
 

@@ -40,8 +40,8 @@ from graphc.runtime.program import Root
 
 STACK_BYTES = 256
 """The most scratch memory of a thread that is on its stack."""
-RESERVED_SHARED = 4 * 1024
-"""Shared memory that is kept for putting totals together."""
+RESERVED_SHARED = 16 * 1024
+"""Shared memory that is kept for putting totals together, and for totals over rows."""
 
 
 class Placement(NamedTuple):

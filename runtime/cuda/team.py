@@ -15,11 +15,15 @@ from graphc.runtime.cuda.simt import (
     wait_for_block,
     wait_for_warp,
 )
-from graphc.runtime.llvm.builder import BITS, Function, Reg, constant
+from graphc.runtime.llvm.builder import Function, Reg, constant
 from graphc.runtime.llvm.emit import COMBINE, identity
 from graphc.runtime.llvm.math import SCALARS
 
 I64 = "i64"
+
+
+WIDEST = 8
+"""Bytes of the widest value."""
 
 
 class Team(NamedTuple):
@@ -42,15 +46,14 @@ class Team(NamedTuple):
         """The values of all threads combined, for each of them: the same bits everywhere.
 
         Pairs of threads, then of pairs: the order does not depend on who comes first.  In a block
-        each warp leaves its part in shared memory, in `site`'s own, which may be written again
-        after the next `wait`.
+        each warp leaves its part in shared memory, of which there is enough for two `site`s in
+        turn: nobody writes for the next but one before all have read, because all wait in between.
         """
         value = _in_warp(f, combine, dtype, value)
         warps = self.size // WARP
         if warps == 1:
             return value
-        nbytes = BITS["i8" if value.elem == "i1" else value.elem] // 8
-        parts = shared_array(f.module, f"{self.name}_parts_{site}", warps * nbytes)
+        parts = shared_array(f.module, f"{self.name}_parts_{site % 2}", warps * WIDEST)
         elem = "i8" if value.elem == "i1" else value.elem
         warp = f.lshr(self.rank, constant(5, I64))
         lane = f.and_(self.rank, constant(WARP - 1, I64))
