@@ -65,6 +65,7 @@ LAUNCHES = {
     "attention": (attention, [(2, 70, 16)] * 3, [1]),
     "gradient of attention": (gradient(attention, 0, 1, 2), [(2, 20, 16)] * 3, None),
     "product": (lambda a, b, c: np.maximum(a @ b + c, 0), [(50, 33), (33, 70), (70,)], [1]),
+    "a long inner product": (lambda a, b: np.tanh(a.T @ b * 0.1), [(1500, 20), (1500, 9)], [2]),
     "products of a batch": (lambda a, b: np.tanh(a @ b), [(3, 9, 5), (3, 5, 7)], [1]),
     "transposed": (lambda x: np.exp(x.T) + 1, [(130, 70)], [1]),
     "sum of all": (lambda x: np.exp(x).sum(), [(300, 300)], [2]),

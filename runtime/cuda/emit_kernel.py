@@ -22,9 +22,8 @@ from graphc.runtime.cuda.device_kernel import (
     Launches,
 )
 from graphc.runtime.cuda.emit import I64, Target, ThreadEmitter
-from graphc.runtime.cuda.emit_parts import PartsEmitter
-from graphc.runtime.cuda.emit_product import Tiling, emit_tile, tiling_of
 from graphc.runtime.cuda.emit_team import TeamEmitter
+from graphc.runtime.cuda.emit_tiles import TilesEmitter
 from graphc.runtime.cuda.forms import Form, Targets, choose_form, lanes_of_rows, work_of
 from graphc.runtime.cuda.launches import WORK, Inherited, rounded
 from graphc.runtime.cuda.mapping import Nest, Unit
@@ -39,7 +38,7 @@ from graphc.runtime.cuda.placement import (
 from graphc.runtime.cuda.row_totals import RowHalves, part_root, row_halves
 from graphc.runtime.cuda.simt import place_in, shared_array
 from graphc.runtime.cuda.whole import whole
-from graphc.runtime.kernel import Product, Statement
+from graphc.runtime.kernel import Statement
 from graphc.runtime.llvm.builder import Reg, constant
 from graphc.runtime.llvm.emit import memory_elem
 
@@ -47,7 +46,7 @@ MOST_SHARED_PARTS = RESERVED_SHARED - 2048
 """Bytes of totals over rows that a block keeps in shared memory."""
 
 
-class KernelEmitter(PartsEmitter):
+class KernelEmitter(TilesEmitter):
     """Writes all launches of a kernel."""
 
     def emit(self) -> Launches:
@@ -266,29 +265,3 @@ class KernelEmitter(PartsEmitter):
 
         team = emitter.team
         in_turns(f, team.rank, whole(own.size), team.size, [], run)
-
-    # ---- tiles of a matrix product ---------------------------------------------------------------
-
-    def tiles(self, phase: Phase, form: Form) -> None:
-        """A block for each tile."""
-        nest, f, product = form.nest, self.function(), form.nest.body[-1]
-        assert isinstance(product, Product)
-        tiling: Tiling = tiling_of(form.team, product, nest.size)
-        down, across = tiling.tiles(product)
-        count = nest.size * across * down
-        if not count:
-            return
-        placed = place_for_teams(self.kernel, self.roots, form, count, self.limits, self.extra, f)
-        self.reserve(placed.stop)
-        emitter, number = self.team_emitter(f, form, placed)
-        self.enter(emitter, (phase.main,) if phase.main else ())
-
-        def run(number: Reg, carried: list[Reg]) -> list[Reg]:
-            unit, row, column = digits(f, number, [nest.size, down, across])
-            with self.bind(emitter, nest.units, unit):
-                before = (*nest.before, *nest.body[:-1])
-                emitter.turn(before, lambda: emit_tile(emitter, product, tiling, row, column))
-            return carried
-
-        in_turns(f, number, count, placed.teams, [], run)
-        self.add(f, placed.grid, placed.block)

@@ -83,20 +83,40 @@ def _nbytes(tiling: Tiling, elem: str) -> int:
     return max(panels, tiling.rows * tiling.columns) * BITS[elem] // 8
 
 
+class Depths(NamedTuple):
+    """The terms of inner products from `low`, a multiple of `DEPTH`, up to `high`, a larger one."""
+
+    low: Reg
+    high: Reg
+
+
+Finish = Callable[[Reg, Reg, Reg], None]
+"""What is done with an element of a product: its row, its column, its value."""
+
+
 def emit_tile(
-    emitter: TeamEmitter, product: Product, tiling: Tiling, row: Reg, column: Reg
+    emitter: TeamEmitter,
+    product: Product,
+    tiling: Tiling,
+    row: Reg,
+    column: Reg,
+    depths: Depths | None = None,
+    finish: Finish | None = None,
 ) -> None:
-    """The tile in this row and column of tiles."""
+    """The tile in this row and column of tiles; of the terms in `depths` alone, if these are given.
+
+    Each element goes to `finish`, or through what comes after the product.
+    """
     f, elem = emitter.f, ELEMS[product.out.dtype]
     nbytes = _nbytes(tiling, elem)
     shared = shared_array(f.module, f"{f.name}_tile_{elem}", nbytes)
     first_row = f.mul(row, constant(tiling.rows, I64))
     first_column = f.mul(column, constant(tiling.columns, I64))
     tile = _Tile(emitter, product, tiling, shared, first_row, first_column)
-    squares = tile.accumulated()
+    squares = tile.accumulated(depths)
     tile.leave(squares)
     wait_for_block(f)
-    tile.epilogue()
+    tile.finished(finish or tile.epilogue)
     emitter.waits += 1  # the next tile may not begin before all threads are here
 
 
@@ -127,15 +147,15 @@ class _Tile:
         self.own_row = self.f.mul(down, constant(self.square, I64))
         self.own_column = self.f.mul(across, constant(self.square, I64))
 
-    def accumulated(self) -> list[Reg]:
+    def accumulated(self, depths: Depths | None) -> list[Reg]:
         """The square of this thread: panel after panel."""
         f, product = self.f, self.product
         totals = [constant(0, self.elem)] * self.square**2
         if not product.inner:
             return totals
         left, right = (self.emitter.address(a) for a in (product.left, product.right))
-        end = f.number(product.inner)
-        with f.loop(constant(0, I64), end, DEPTH, totals) as state:
+        low, high = depths or (constant(0, I64), f.number(product.inner))
+        with f.loop(low, high, DEPTH, totals) as state:
             self.load_left(left, state.index)
             self.load_right(right, state.index)
             wait_for_block(f)
@@ -232,8 +252,15 @@ class _Tile:
                 value = squares[i * self.square + j]
                 f.store(value, f.offset(at, self.elem, constant(j, I64)))
 
-    def epilogue(self) -> None:
-        """What comes after the product, for each element of the tile."""
+    def epilogue(self, row: Reg, column: Reg, value: Reg) -> None:
+        """What comes after the product, for an element of it."""
+        emitter, product = self.emitter, self.product
+        with emitter.bound_if(product.row_axis, row), emitter.bound_if(product.column_axis, column):
+            emitter.values[product.out.number] = value
+            emitter.block(product.epilogue)
+
+    def finished(self, finish: Finish) -> None:
+        """`finish` for each element of the tile."""
         f, emitter, product = self.f, self.emitter, self.product
 
         def element(row: Reg, column: Reg) -> None:
@@ -243,14 +270,9 @@ class _Tile:
                 f.icmp("slt", at_column, f.number(product.columns)),
             )
             place = f.add(f.mul(row, constant(self.tiling.columns, I64)), column)
-            with (
-                only_if(f, fits),
-                emitter.bound_if(product.row_axis, at_row),
-                emitter.bound_if(product.column_axis, at_column),
-            ):
+            with only_if(f, fits):
                 value = f.load(f.offset(self.shared, self.elem, place), self.elem)
-                emitter.values[product.out.number] = value
-                emitter.block(product.epilogue)
+                finish(at_row, at_column, value)
 
         emitter.alone = True
         self.each(self.tiling.rows, self.tiling.columns, element)
