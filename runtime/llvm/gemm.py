@@ -149,7 +149,7 @@ class Matmul(NamedTuple):
             self.panels(rows, columns)
 
     def row_blocks(self, rows: Range, columns: Range) -> None:
-        with counted(self.f, *rows, self.tiling.row_block) as low:
+        with counted(self.f, *rows, self.tiling.row_block, is_some=True) as low:
             end = plus(self.f, low, self.f.number(self.tiling.row_block))
             block = low, minimum(self.f, end, rows[1])
             if self.tiling.pack_left:
@@ -158,13 +158,13 @@ class Matmul(NamedTuple):
 
     def panels(self, rows: Range, columns: Range) -> None:
         """Panels of columns outside and rows inside, so that a panel stays in cache."""
-        with counted(self.f, *columns, self.tiling.width) as column:
+        with counted(self.f, *columns, self.tiling.width, is_some=True) as column:
             panel = self.panel(column, columns[1])
             if self.blocked:
                 self.tiles_by_blocks(panel, rows)
             else:
                 band = self.band(panel, index(0))
-                with counted(self.f, *rows, self.tiling.height) as row:
+                with counted(self.f, *rows, self.tiling.height, is_some=True) as row:
                     self.multiply(panel, band, row, rows[0], self.workspace)
                     self.finish(panel, row, rows[1], self.workspace)
 
@@ -175,13 +175,13 @@ class Matmul(NamedTuple):
         with counted(f, index(0), f.number(self.shape.inner), self.tiling.inner_block) as start:
             band = self.band(panel, start)
             later = f.icmp("sgt", start, index(0))
-            with counted(f, *rows, self.tiling.height) as row:
+            with counted(f, *rows, self.tiling.height, is_some=True) as row:
                 sums = self.sums(row, rows[0])
                 self.multiply(panel, band, row, rows[0], f.select(later, self.workspace, sums))
                 with when(f, later):
                     adder = add_kernel(f.module, self.shape, self.tiling.lanes)
                     call(f, adder, [sums, self.workspace, size])
-        with counted(f, *rows, self.tiling.height) as row:
+        with counted(f, *rows, self.tiling.height, is_some=True) as row:
             self.finish(panel, row, rows[1], self.sums(row, rows[0]))
 
     # ---- columns ---------------------------------------------------------------------------------
@@ -329,7 +329,7 @@ class Matmul(NamedTuple):
     def pack_left(self, rows: Range) -> None:
         """Copy a block of left, tile by tile: its rows become columns there."""
         tiling, (row_stride, k_stride) = self.tiling, self.shape.left_strides
-        with counted(self.f, *rows, tiling.height) as row:
+        with counted(self.f, *rows, tiling.height, is_some=True) as row:
             source = self.address(self.left, self.first_packed(row), row_stride)
             packed = self.packed_left(row, rows[0])
             width = tiling.left_width

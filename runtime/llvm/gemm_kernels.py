@@ -7,7 +7,7 @@ extents at run time, so that one serves every shape.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import product
 from typing import NamedTuple
 
@@ -96,8 +96,11 @@ def times(f: Function, a: Reg, b: Size) -> Reg:
 
 
 @contextmanager
-def counted(f: Function, low: Reg, high: Reg, step: Size) -> Iterator[Reg]:
-    """`for i in range(low, high, step)`; no loop where one turn is known, no turn where empty."""
+def counted(
+    f: Function, low: Reg, high: Reg, step: Size, is_some: bool = False
+) -> Iterator[Reg]:
+    """`for i in range(low, high, step)`; no loop where one turn is known, no turn where empty,
+    which it is not if it `is_some`."""
     each = f.number(step)
     if known(low, high):
         if known(each) and int(high.text) - int(low.text) <= int(each.text):
@@ -106,7 +109,8 @@ def counted(f: Function, low: Reg, high: Reg, step: Size) -> Iterator[Reg]:
             with f.loop(low, high, each) as loop:
                 yield loop.index
         return
-    with when(f, f.icmp("slt", low, high)), f.loop(low, high, each) as loop:
+    guard = nullcontext() if is_some else when(f, f.icmp("slt", low, high))
+    with guard, f.loop(low, high, each) as loop:
         yield loop.index
 
 
