@@ -415,6 +415,8 @@ def surely_less(left: Size, right: Size) -> bool:
 
     For rules that refuse what can never be right and leave the rest to the numbers.
     """
+    if not isinstance(left, Dim) and not isinstance(right, Dim):
+        return left < right
     least, _ = bounds(right - left)
     return least is not None and least > 0
 

@@ -53,12 +53,12 @@ def expect_arity(name: str, arity: int, types: tuple[Type, ...]) -> None:
 
 def expect_same(name: str, types: tuple[Type, ...]) -> None:
     first = types[0]
-    if any(
-        type != first and (type.dtype != first.dtype or not same_shape(type.shape, first.shape))
-        for type in types
-    ):
-        listed = ", ".join(map(str, types))
-        raise errors.ShapeError(f"{name} needs operands of one type, not {listed}")
+    for type in types:
+        if type is first or type == first:
+            continue
+        if type.dtype != first.dtype or not same_shape(type.shape, first.shape):
+            listed = ", ".join(map(str, types))
+            raise errors.ShapeError(f"{name} needs operands of one type, not {listed}")
 
 
 def expect_dtype(name: str, type: Type, dtypes: frozenset[str]) -> None:

@@ -350,8 +350,10 @@ def _user_frames(error: BaseException) -> list[types.TracebackType]:
 def user_loc() -> Loc | None:
     """The innermost line of the call stack that is not graphc's own."""
     frame: types.FrameType | None = sys._getframe(1)
+    known = _shown  # looked up here: every equation asks, several times
     while frame is not None:
-        shown = shown_file(frame.f_code.co_filename)
+        filename = frame.f_code.co_filename
+        shown = known[filename] if filename in known else shown_file(filename)
         if shown is not None:
             return Loc(shown, frame.f_lineno)
         frame = frame.f_back
