@@ -28,6 +28,7 @@ from graphc.passes.join import join
 from graphc.passes.loops import simplify_loops
 from graphc.passes.lower import lower
 from graphc.passes.narrow import keep_wide, narrow_arithmetic
+from graphc.passes.reciprocals import multiply_by_reciprocals
 from graphc.passes.recompute import recompute
 from graphc.passes.repeat_small import repeat_small
 from graphc.passes.row_blocks import fuse_rows
@@ -50,6 +51,7 @@ OPTIMIZE: tuple[Pass, ...] = (
     Pass("common", eliminate_common),  # rules that need equal operands find them
     Pass("stabilize", stabilize),  # before `simplify` gives its formulas another spelling
     Pass("simplify", simplify),
+    Pass("reciprocals", multiply_by_reciprocals),
     Pass("common: simplified", eliminate_common),
     Pass("loops", simplify_loops),
     Pass("dead", eliminate_dead),
