@@ -126,6 +126,9 @@ class _Splitter:
             outs = self.holding(eqn)
         elif not _has_complex((*eqn.ins, *eqn.outs)):
             outs = self.emit(eqn, [self.given(atom)[0] for atom in eqn.ins])
+        elif "text" in eqn.attrs:
+            ins = [value for atom in eqn.ins for value in self.given(atom)]
+            outs = self.emit(eqn, ins, text=_paired_text(eqn))
         elif eqn.op.name in OF_EACH_PART:
             outs = self.each_part(eqn)
         elif eqn.op.name in RULES:
@@ -167,6 +170,28 @@ class _Splitter:
                 first = len(graph.params) - len(eqn.outs)
             changes[label] = complex_to_pairs(graph, first)
         return self.emit(eqn, ins, **changes)
+
+
+def _paired_text(eqn: Eqn) -> tuple[Any, ...]:
+    """The text of a print with a pair in the place of each complex operand."""
+    operands = iter(eqn.ins)
+
+    def shape_of(shape: Any) -> Any:
+        if not isinstance(shape, tuple):
+            is_whole = next(operands).type.dtype in COMPLEXES
+            return ("complex", shape) if is_whole else shape
+        kind, *parts = shape
+        if kind == "const":
+            return shape
+        if kind == "dict":
+            own = zip(parts[::2], map(shape_of, parts[1::2]), strict=True)
+            return (kind, *(word for pair in own for word in pair))
+        return (kind, *map(shape_of, parts))
+
+    return tuple(
+        piece if isinstance(piece, str) else (shape_of(piece[0]), *piece[1:])
+        for piece in eqn.attrs["text"]
+    )
 
 
 def conjugate(parts: Sequence[Value]) -> tuple[Value, ...]:

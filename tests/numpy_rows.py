@@ -101,6 +101,10 @@ SORTING: dict[str, Row] = {
     "sort method": (lambda x: _sorted_in_place(x), (M,)),
     "partition": (lambda x: [np.partition(x, 2)[2], np.sort(np.partition(x, 3)[:3])], (V,)),
     "argpartition": (lambda x: x[np.argpartition(x, 2)[2]], (V,)),
+    "sort_complex": (
+        lambda m, f, n: [np.sort_complex(m), np.sort_complex(f), np.sort_complex(n)],
+        (M, F, N),
+    ),
     "lexsort": (lambda x, y: [np.lexsort((x, y)), np.lexsort((y, x))], (V[:6], TIES)),
     "median~": (
         lambda x: [np.median(x), np.median(x, 0), np.median(x, 1, keepdims=True), np.median(x[0])],
@@ -813,6 +817,8 @@ FOURIER: dict[str, Row] = {
             *(np.fft.rfft(x, n, axis=0).real for n in (3, 4, 37)),
             np.fft.fft(x, 97).real,
             np.fft.fft(x, 128).imag,
+            np.fft.fft(x[0], 521).imag,
+            np.fft.ifft(x[:, :3] * 2j, 2 * 1031).real,
         ],
         (V, SIGNAL),
     ),

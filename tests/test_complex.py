@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -165,6 +166,56 @@ def test_nan_checks_and_the_interpreter() -> None:
         log(np.zeros(2, complex))
     with gc.disable_compile():
         same(gc.compile(gc.grad(lambda z: np.abs(z)))(3 + 4j), np.complex128(0.6 - 0.8j))
+
+
+def test_the_same_memory_as_real_numbers() -> None:
+    def f(z, x):
+        z.view(float)[1::2] *= 2
+        pairs = x.view(np.complex128)
+        pairs *= 1j
+        return z.view(float).reshape(-1, 2), pairs, z.view(complex)
+
+    mine, plain = (Z.copy(), np.arange(6.0)), (Z.copy(), np.arange(6.0))
+    for got, want in zip(gc.compile(f)(*mine), f(*plain), strict=True):
+        same(got, want)
+    for got, want in zip(mine, plain, strict=True):
+        same(got, want)
+    for refused in (lambda z: z[::2].view(float), lambda z: z.view(int)):
+        with pytest.raises(errors.UnsupportedFunctionError, match="can be traced"):
+            gc.compile(refused)(Z)
+    with pytest.raises(errors.ShapeError, match="must be even"):
+        gc.compile(lambda x: x.view(complex))(np.zeros(3))
+
+
+def test_texts_of_complex_values(capfd: Any) -> None:
+    def f(z):
+        print("all", z, {"first": z[0], "both": (z[1], 2)})  # noqa: T201
+        print(f"{z[0]} {z.real[0]:.3f}")  # noqa: T201
+        assert abs(z[0]) < 100, f"too large: {z[0]}"
+        return z
+
+    gc.compile(f)(Z[:2])
+    mine = capfd.readouterr().out
+    f(Z[:2])
+    assert mine == capfd.readouterr().out
+    with pytest.raises(AssertionError, match=r"too large: \(1000"):
+        gc.compile(f)(Z[:2] * 0 + 1000)
+
+
+def test_the_module_cmath() -> None:
+    def f(z):
+        size, angle = cmath.polar(z)
+        back = cmath.rect(size, angle)
+        return (
+            cmath.exp(z),
+            cmath.sqrt(-1 + 0 * z),
+            cmath.log(z, 2),
+            cmath.phase(z),
+            back,
+            cmath.atanh(z),
+        )
+
+    check(lambda z: tuple(np.complex128(part) for part in f(z)), Z[0])
 
 
 # ---- control flow --------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ def as_complex(x: Any) -> Any:
     return (x + 1j * other).astype(np.result_type(x.dtype, np.complex64))
 
 
-REAL_ALONE = "complex numbers|no imaginary|lose its imaginary|takes [^c]*f64|complex values"
+REAL_ALONE = "complex numbers|no imaginary|lose its imaginary|, not c128|complex values"
 """What the messages say of functions that take real numbers alone."""
 
 

@@ -21,7 +21,7 @@ def _infer_complex(*types: Type) -> tuple[Type, ...]:
     return (types[0].with_dtype(WHOLES[types[0].dtype]),)
 
 
-def _complex(real: np.ndarray, imag: np.ndarray) -> Any:
+def joined(real: np.ndarray, imag: np.ndarray) -> Any:
     result = np.empty(np.shape(real), np.result_type(real, np.complex64))
     result.real, result.imag = real, imag
     return result
@@ -31,7 +31,7 @@ complex = register(
     Op(
         "complex",
         _infer_complex,
-        _complex,
+        joined,
         elementwise=True,
         doc="The complex number real + imag j.",
     )

@@ -4,6 +4,7 @@ The text of an equation is a tuple of pieces: a string, or `(shape, conversion, 
 Its shape says how the operands make up the value, so that it prints as it does in plain Python:
 
     "array" "scalar" "number"      the next operand, as an ndarray, a NumPy scalar, a Python number
+    ("complex", shape)             one of these whose parts are the next two operands
     ("list", shape, ...)           a list; also "tuple"; ("dict", key, shape, ...); ("const", value)
 
 Machine code calls back into Python, in order, at each equation.
@@ -22,7 +23,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.ir import Eqn, Op, Type, register
-from graphc.ops import external
+from graphc.ops import complexes, external
 from graphc.ops.external import FUNCTIONS, External
 
 STREAMS = ("stdout", "stderr")
@@ -54,6 +55,8 @@ def _made(shape: Any, values: Iterator[np.ndarray]) -> Any:
             return array
         return array[()].item() if shape == "number" else array[()]
     kind, *parts = shape
+    if kind == "complex":
+        return _made(parts[0], iter([complexes.joined(next(values), next(values))]))
     if kind == "const":
         return parts[0]
     if kind == "dict":

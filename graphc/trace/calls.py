@@ -7,6 +7,7 @@ makes with `np.zeros` and its like are traced, so that it can assign traced valu
 
 from __future__ import annotations
 
+import cmath
 import functools
 import math
 import operator
@@ -177,6 +178,21 @@ def _of_number(ufunc: Any) -> Callable[..., Any]:
     return apply
 
 
+def _of_complex_number(entry: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of `cmath`: it computes in complex128, and gives a Python number."""
+
+    def apply(*args: Any) -> Any:
+        result = entry(*(numpy_making.complex_number(x) for x in args))
+        result.weak = result.dtype_name != "bool"
+        return result
+
+    return apply
+
+
+def _complex_log(z: Any, *base: Any) -> Any:
+    return np.log(z) / np.log(base[0]) if base else np.log(z)
+
+
 def _integer(ufunc: Any) -> Callable[..., Any]:
     return lambda x: wrap(cast_to(_of_number(ufunc)(x).value(), "i64"), weak=True)
 
@@ -243,6 +259,25 @@ _MATH = {
 }
 
 
+_CMATH: dict[Any, Callable[..., Any]] = {
+    **{
+        getattr(cmath, name): getattr(np, name)
+        for name in "exp log10 sqrt cos cosh sin sinh tan tanh isfinite isinf isnan".split()
+    },
+    **{
+        getattr(cmath, name): getattr(np, name.replace("a", "arc", 1))
+        for name in "acos acosh asin asinh atan atanh".split()
+    },
+    cmath.log: _complex_log,
+}
+
+
+def _phase(z: Any) -> Any:
+    result: Any = np.angle(numpy_making.complex_number(z))
+    result.weak = True
+    return result
+
+
 def _dispatched_ufunc(ufunc: Any) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         if len(args) > ufunc.nin:
@@ -256,6 +291,10 @@ _ON_TRACED: tuple[tuple[Any, Callable[..., Any]], ...] = (
     *((ufunc, _dispatched_ufunc(ufunc)) for ufunc in (*UFUNCS, np.matmul)),
     *((function, _dispatched(function)) for function in numpy_api.FUNCTIONS),
     *((getattr(math, name), _of_number(ufunc)) for name, ufunc in _MATH.items()),
+    *((function, _of_complex_number(entry)) for function, entry in _CMATH.items()),
+    (cmath.polar, lambda z: (abs(numpy_making.complex_number(z)), _phase(z))),
+    (cmath.phase, _phase),
+    (cmath.rect, lambda r, phi: np.multiply(r, _of_complex_number(np.exp)(np.multiply(1j, phi)))),
     (math.log, _log),
     (math.erf, _erf),
     *((getattr(math, name), _integer(getattr(np, name))) for name in ("floor", "ceil", "trunc")),

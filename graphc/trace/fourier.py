@@ -1,7 +1,8 @@
 """`np.fft`: transforms as products with small matrices of roots of unity (Cooley and Tukey, 1965).
 
 A transform of n1 * n2 elements is one of n1 for each of n2 columns, a rotation of each element, and
-one of n2 for each of n1 rows.  Lengths without small factors are multiplied by the whole matrix.
+one of n2 for each of n1 rows.  Lengths without factors are multiplied by the whole matrix, and long
+ones become convolutions.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from graphc.trace.tracer import lift, wrap
 
 DENSE = 32
 """Up to this length the matrix is multiplied with as a whole."""
-LONGEST_DENSE = 2048
-"""The longest length without factors."""
+LONGEST_DENSE = 512
+"""Longer lengths without factors become convolutions."""
 
 
 def _roots(rows: np.ndarray, columns: np.ndarray, size: int, dtype: Any) -> tuple[Any, Any]:
@@ -43,11 +44,7 @@ def _transform(real: Any, imag: Any) -> tuple[Any, Any]:
     first = _factor(size)
     if size <= DENSE or first == 1:
         if size > LONGEST_DENSE:
-            raise errors.UnsupportedFunctionError(
-                f"a Fourier transform of {size} elements, a prime number, cannot be traced; pad to"
-                " a length with factors (n=)",
-                user_loc(),
-            )
+            return _by_convolution(real, imag)
         places = np.arange(size)
         return _multiplied(real, imag, *_roots(places, places, size, dtype))
     second = size // first
@@ -62,6 +59,34 @@ def _transform(real: Any, imag: Any) -> tuple[Any, Any]:
     re, im = _transform(np.swapaxes(re, -1, -2), np.swapaxes(im, -1, -2))
     order = [np.reshape(np.swapaxes(x, -1, -2), (*batch, size)) for x in (re, im)]
     return order[0], order[1]
+
+
+def _by_convolution(real: Any, imag: Any) -> tuple[Any, Any]:
+    """With jk = (j² + k² - (k - j)²) / 2, a transform of any length is a convolution, and that is
+    three transforms of a length that has factors (Bluestein, 1970)."""
+    size, dtype = real.shape[-1], real.dtype
+    whole = 1 << (2 * size - 2).bit_length()
+    turns = np.exp(-1j * np.pi * ((np.arange(size) ** 2) % (2 * size)) / size)
+    kernel = np.zeros(whole, complex)
+    kernel[:size] = np.conj(turns)
+    kernel[whole - size + 1 :] = np.conj(turns[:0:-1])
+    chirp, response = turns.astype(_complex_of(dtype)), np.fft.fft(kernel)
+    re, im = _turned(real, imag, chirp)
+    re, im = _transform(_resized(re, whole, re.ndim - 1), _resized(im, whole, im.ndim - 1))
+    re, im = _turned(re, im, (response / whole).astype(_complex_of(dtype)))
+    re, im = _transform(re, -im)  # the conjugate of the inverse
+    re, im = re[..., :size], -im[..., :size]
+    return _turned(re, im, chirp)
+
+
+def _complex_of(dtype: Any) -> Any:
+    return np.result_type(dtype, np.complex64)
+
+
+def _turned(real: Any, imag: Any, by: np.ndarray) -> tuple[Any, Any]:
+    if imag is None:
+        return real * by.real, real * by.imag
+    return real * by.real - imag * by.imag, real * by.imag + imag * by.real
 
 
 def _multiplied(real: Any, imag: Any, cosine: Any, sine: Any) -> tuple[Any, Any]:

@@ -104,15 +104,6 @@ def _needs_value(name: str) -> Callable[..., Any]:
     return refuse
 
 
-def _view(x: Tracer, dtype: Any = None, type: Any = None) -> Any:
-    if (dtype is None or np.dtype(dtype) == x.dtype) and type in (None, np.ndarray):
-        return x[...]
-    raise errors.UnsupportedFunctionError(
-        ".view() can be traced with the dtype that the array has; .astype() converts numbers",
-        user_loc(),
-    )
-
-
 def _partition(x: Tracer, kth: Any, axis: Any = -1) -> None:
     x.store(sorting.partition(x, kth, axis).value())
 
@@ -152,6 +143,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "reshape": _reshape_method,
     "transpose": _transpose_method,
     "ravel": shapes.ravel,
+    "view": shapes.view,
     "flatten": lambda a, order="C": making.copy(shapes.ravel(a, order)),
     "swapaxes": shapes.swapaxes,
     "squeeze": shapes.squeeze,
@@ -167,7 +159,6 @@ METHODS: dict[str, Callable[..., Any]] = {
     "conj": lambda a: np.conjugate(a),
     "conjugate": lambda a: np.conjugate(a),
     "fill": _fill,
-    "view": _view,
     "item": _needs_value("item"),
     "tolist": _needs_value("tolist"),
     "nonzero": FUNCTIONS[np.nonzero],

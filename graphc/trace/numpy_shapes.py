@@ -11,14 +11,16 @@ import numpy as np
 
 from graphc import errors
 from graphc.dims import same
+from graphc.ir import PARTS, WHOLES
 from graphc.ops import shape as shape_ops
 from graphc.trace import sizes
 from graphc.trace.numpy_reductions import normalise_axes, normalise_axis
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import Tracer, lift, wrap
+from graphc.trace.tracer import Tracer, known_dtype, lift, wrap
 from graphc.trace.ufuncs import broadcast_shapes
 from graphc.trace.views import (
     BroadcastView,
+    NumbersView,
     ReshapeView,
     SliceView,
     TransposeView,
@@ -54,6 +56,40 @@ def reshape(a: Any, shape: Any, order: str = "C", *, copy: Any = None) -> Tracer
     if x.is_scalar or not reshape_is_view(x.storage.type.shape, x.views, new):
         return wrap(shape_ops.reshape(x.value(), shape=new))
     return x.through(ReshapeView(x.shape, new), new)
+
+
+def view(x: Tracer, dtype: Any = None, type: Any = None) -> Tracer:
+    """`x.view(dtype)`, of complex numbers as real ones and back: the same memory."""
+    name = x.dtype_name if dtype is None else known_dtype(dtype)
+    if type not in (None, np.ndarray):
+        raise errors.UnsupportedFunctionError(
+            f".view() can be traced as an ndarray, not as {type!r}", user_loc()
+        )
+    if name == x.dtype_name:
+        return x[...]  # type: ignore[no-any-return]
+    to_complex = WHOLES.get(x.dtype_name) == name
+    if not to_complex and PARTS.get(x.dtype_name) != name:
+        raise errors.UnsupportedFunctionError(
+            f".view() of {x.type} can be traced as {_partner(x)}, not as {name}: the bits of other"
+            " dtypes are not known; use .astype for their values",
+            user_loc(),
+        )
+    if not x.ndim or not is_contiguous(x.storage.type.shape, x.views):
+        raise errors.UnsupportedFunctionError(
+            f".view() of {x.type} with another dtype can be traced on a contiguous array that has"
+            " axes; .copy() it first",
+            user_loc(),
+        )
+    if to_complex and x.shape[-1] % 2:
+        raise errors.ShapeError(
+            f".view({name}) of {x.type}: the size of the last axis must be even", user_loc()
+        )
+    size = x.shape[-1] // 2 if to_complex else 2 * x.shape[-1]
+    return x.through(NumbersView(to_complex), (*x.shape[:-1], size))
+
+
+def _partner(x: Tracer) -> str:
+    return WHOLES.get(x.dtype_name) or PARTS.get(x.dtype_name) or x.dtype_name
 
 
 def ravel(a: Any, order: str = "C") -> Tracer:

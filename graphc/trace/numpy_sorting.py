@@ -48,6 +48,14 @@ def sort(a: Any, axis: Any = -1, kind: Any = None, *, stable: Any = None) -> Any
     return _sorted(sorting.sort, a, axis)
 
 
+def sort_complex(a: Any) -> Any:
+    x = lift(a)
+    if x.dtype_name in COMPLEXES:
+        return sort(x)
+    is_narrow = x.dtype.kind in "iu" and x.dtype.itemsize <= 2
+    return sort(x.astype(np.complex64 if is_narrow else np.complex128))
+
+
 def argsort(a: Any, axis: Any = -1, kind: Any = None, *, stable: Any = None) -> Tracer:
     x: Any = lift(a)
     if x.dtype_name in COMPLEXES:  # what holds NaN comes last, that with a real part of NaN behind
@@ -83,6 +91,11 @@ def lexsort(keys: Any, axis: Any = -1) -> Tracer:
     """The last key counts most: sort by the first, and then, in order of ties, by each other."""
     parts = [lift(key) for key in (keys if isinstance(keys, (tuple, list)) else lift(keys))]
     along = normalise_axis(axis, parts[0].ndim)
+    parts = [
+        own
+        for part in parts
+        for own in ((part.imag, part.real) if part.dtype_name in COMPLEXES else (part,))
+    ]
     rows = [moveaxis(part, along, -1).value() for part in parts]
     rows = [cast_to(row, "i32") if row.dtype == "bool" else row for row in rows]
     order: Value = sorting.argsort(rows[0])

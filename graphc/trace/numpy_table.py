@@ -95,8 +95,8 @@ _CHOOSING = _named(
 _RUNNING = _named(running, "cumsum cumprod nancumsum nancumprod ediff1d gradient trapezoid")
 _SORTING = _named(
     sorting,
-    "sort argsort partition argpartition lexsort median nanmedian quantile nanquantile percentile"
-    " nanpercentile searchsorted digitize interp",
+    "sort sort_complex argsort partition argpartition lexsort median nanmedian quantile nanquantile"
+    " percentile nanpercentile searchsorted digitize interp",
 )
 _COUNTING = _named(counting, "bincount histogram histogram_bin_edges histogram2d histogramdd")
 _INDICES = _named(

@@ -14,7 +14,7 @@ import numpy as np
 from graphc import errors
 from graphc.build import Value
 from graphc.dims import Size, evaluate, symbols_of
-from graphc.ir import PARTS
+from graphc.ir import PARTS, WHOLES
 from graphc.ops import complexes
 from graphc.ops import shape as shape_ops
 from graphc.trace.sizes import with_numbers
@@ -108,12 +108,58 @@ class PartView(NamedTuple):
         return np.lib.stride_tricks.as_strided(dummy, dummy.shape, strides)
 
 
-View = SliceView | ReshapeView | TransposeView | BroadcastView | PartView
+class NumbersView(NamedTuple):
+    """Complex numbers as twice as many real ones along the last axis, or the other way round."""
+
+    to_complex: bool
+
+    def get(self, base: Value) -> Value:
+        return _paired(base) if self.to_complex else _side_by_side(base)
+
+    def put(self, base: Value, new: Value) -> Value:
+        return _side_by_side(new) if self.to_complex else _paired(new)
+
+    def apply(self, dummy: np.ndarray) -> np.ndarray:
+        """Of contiguous numbers, contiguous ones."""
+        *rest, last = dummy.shape
+        shape = (*rest, last // 2 if self.to_complex else 2 * last)
+        steps = np.cumprod((1, *shape[:0:-1]))[::-1]
+        return np.lib.stride_tricks.as_strided(dummy, shape, tuple(int(n) for n in steps))
+
+
+def _paired(x: Value) -> Value:
+    """Neighbours along the last axis as the parts of complex numbers."""
+    sizes, rank = (*x.shape[:-1], x.shape[-1] // 2), len(x.shape)
+    parts = [
+        shape_ops.slice(
+            x, starts=(*(0,) * (rank - 1), i), sizes=sizes, steps=(*(1,) * (rank - 1), 2)
+        )
+        for i in (0, 1)
+    ]
+    return complexes.complex(*parts)
+
+
+def _side_by_side(x: Value) -> Value:
+    """The parts of complex numbers as neighbours along the last axis."""
+    lifted = [
+        shape_ops.reshape(part, shape=(*x.shape, 1))
+        for part in (complexes.real(x), complexes.imag(x))
+    ]
+    both = shape_ops.concatenate(*lifted, axis=len(x.shape))
+    return shape_ops.reshape(both, shape=(*x.shape[:-1], 2 * x.shape[-1]))
+
+
+View = SliceView | ReshapeView | TransposeView | BroadcastView | PartView | NumbersView
 
 
 def dtype_through(dtype: str, views: tuple[View, ...]) -> str:
     """The dtype of an array of `dtype` seen through views."""
-    return PARTS[dtype] if any(isinstance(view, PartView) for view in views) else dtype
+    for view in views:
+        if isinstance(view, NumbersView):
+            dtype = (WHOLES if view.to_complex else PARTS)[dtype]
+        elif isinstance(view, PartView):
+            dtype = PARTS[dtype]
+    return dtype
 
 
 def is_contiguous(shape: Ints, views: tuple[View, ...]) -> bool:
