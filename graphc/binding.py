@@ -201,7 +201,7 @@ def _bound_eqn(eqn: Eqn, sizes: _Numbers, names: dict[Var, Atom]) -> Eqn:
         pairs = zip(body.params, ins, strict=True)
         known: dict[Var, Atom] = {param: atom for param, atom in pairs if isinstance(atom, Lit)}
         attrs["body"] = _bound_body(body, sizes, known, _known_size)
-        if len(attrs["maps"]) == len(body.eqns):  # one for each equation
+        if len(attrs.get("maps", ())) == len(body.eqns):  # one for each equation
             kept = (_known_size(inner, sizes, {}) is None for inner in body.eqns)
             attrs["maps"] = tuple(itertools.compress(attrs["maps"], kept))
         ins = tuple(atom for atom in ins if not isinstance(atom, Lit))

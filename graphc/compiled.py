@@ -36,7 +36,7 @@ from graphc.signature import (
 )
 from graphc.slow_call import run_slowly
 from graphc.switches import SWITCHES
-from graphc.symbolic import BoundGraphs, Family, Symbolic, optimised, symbolic_leaves
+from graphc.symbolic import ENTRIES, BoundGraphs, Family, Symbolic, optimised, symbolic_leaves
 from graphc.trace import calls as _calls  # noqa: F401 - the first trace needs it
 from graphc.trace import numpy_api as _numpy_api  # noqa: F401 - the first trace needs it
 from graphc.trace import tree
@@ -469,7 +469,7 @@ class Compiled:
             general = family.generalised(given.shapes)
             if general is None:
                 return None
-            family.attempts += 1
+            family.attempts += 1  # more where it was of no use, so that it ends soon
             leaves = symbolic_leaves(given.leaves, general, given.dtypes)
             try:
                 symbolic = self._trace_symbolic(given, leaves, by_example=True)
@@ -479,6 +479,7 @@ class Compiled:
             family.reasons += map(str, symbolic.traced.fixed)
             family.entries.append(symbolic)
             found = symbolic, symbolic.examples()
+            family.attempts += 0 if found[1] else ENTRIES // 2
         try:
             return self._of_symbolic(*found, given)
         except errors.VerifyError as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 import models
 import numpy as np
+import programs_loops  # noqa: F401 - adds to PROGRAMS
 import pytest
 from numpy_rows import ALL
 from programs import PROGRAMS
@@ -75,10 +76,30 @@ def check_sizes(function: Callable[..., Any], args: Sequence[Any]) -> int:
             continue
         if not all(guard.fits(sizes) for guard in traced.guards):
             continue
-        fixed = gc.trace(function, *tree.unflatten(structure, moved)[0])
-        same_results(bind(traced.graph, sizes), fixed, moved)
+        bound = bind(traced.graph, sizes)
+        try:
+            fixed = gc.trace(function, *tree.unflatten(structure, moved)[0])
+        except errors.GraphcError:
+            same_error(bound, function, tree.unflatten(structure, moved)[0], moved)
+        else:
+            same_results(bound, fixed, moved)
         count += shift is not SHIFTS[0]
     return count
+
+
+def same_error(
+    bound: Graph, function: Callable[..., Any], args: Sequence[Any], leaves: Sequence[Any]
+) -> None:
+    """Where NumPy raises, too, so does the graph; else a fixed size was too much to trace."""
+    try:
+        with np.errstate(all="ignore"):
+            function(*args)
+    except (ValueError, IndexError) as error:
+        arrays = [
+            np.asarray(x, p.type.numpy_dtype) for x, p in zip(leaves, bound.params, strict=True)
+        ]
+        with pytest.raises(type(error)):
+            gc.evaluate(bound, *arrays)
 
 
 def same_results(bound: Graph, fixed: Graph, leaves: Sequence[Any]) -> None:
@@ -108,7 +129,7 @@ def test_row(function: Callable[..., Any], args: Sequence[Any]) -> None:
     check_sizes(function, args)
 
 
-@pytest.mark.parametrize("program", PROGRAMS[::2], ids=str)
+@pytest.mark.parametrize("program", PROGRAMS, ids=str)
 def test_program(program: Any) -> None:
     check_sizes(program.function, program.cases[0])
 
