@@ -14,6 +14,7 @@ from graphc.ir import NUMPY_DTYPES, Graph
 from graphc.runtime.cuda.device_kernel import Limits
 from graphc.runtime.cuda.emulation import EmulatedModule
 from graphc.runtime.cuda.module import DeviceModule
+from graphc.runtime.cuda.rejoin import rejoined
 from graphc.runtime.planner import make_program
 from graphc.runtime.program import Call, Fail, Program, Root
 
@@ -35,7 +36,7 @@ def assemble(text: str, architecture: str) -> None:
 def device_module(graph: Graph, flags: str = "", limits: Limits | None = None) -> DeviceModule:
     """The code of all kernels of a fused graph."""
     module = DeviceModule(flags, limits)
-    for call in calls(make_program(graph)):
+    for call in calls(rejoined(make_program(graph))):
         module.add(call.kernel, call.roots)
     return module
 
@@ -57,7 +58,7 @@ class Emulated:
         flags: str = "",
         atomics: bool = False,
     ):
-        self.program = make_program(graph)
+        self.program = rejoined(make_program(graph))
         self.module = DeviceModule(flags, limits, atomics=atomics)
         self.launches = [self.module.add(c.kernel, c.roots) for c in calls(self.program)]
         self.code = EmulatedModule(self.module.text, backwards)

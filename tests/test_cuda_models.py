@@ -44,6 +44,14 @@ def adam(p, g, m, v):  # type: ignore[no-untyped-def]
     return p - 1e-3 * m / (np.sqrt(v) + 1e-8), m, v
 
 
+def momentum(*values):  # type: ignore[no-untyped-def]
+    outs = []
+    for p, g, m in zip(values[::3], values[1::3], values[2::3], strict=True):
+        moved = 0.9 * m + g
+        outs += [p - 0.1 * moved, moved]
+    return outs
+
+
 def gradient(f: Callable[..., Any], *argnums: int) -> Callable[..., Any]:
     return gc.grad(lambda *args: (f(*args) ** 2).sum(), argnums=argnums or 0)
 
@@ -62,6 +70,7 @@ LAUNCHES = {
     "gradient of cross entropy": (gradient(cross_entropy), [X, X], [1]),
     "softmax of columns": (lambda x: softmax(x.T), [(40, 70)], [1]),
     "adam": (adam, [(40, 30)] * 4, [1]),
+    "momentum": (momentum, [(70, 100)] * 12, [1]),
     "attention": (attention, [(2, 70, 16)] * 3, [1]),
     "gradient of attention": (gradient(attention, 0, 1, 2), [(2, 20, 16)] * 3, None),
     "product": (lambda a, b, c: np.maximum(a @ b + c, 0), [(50, 33), (33, 70), (70,)], [1]),

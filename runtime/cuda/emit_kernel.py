@@ -15,7 +15,9 @@ launch puts the parts together, always in the same order.
 
 from __future__ import annotations
 
-from graphc.runtime.cuda.branches import digits, in_turns
+from collections.abc import Callable, Sequence
+
+from graphc.runtime.cuda.branches import digits, in_turns, only_if
 from graphc.runtime.cuda.device_kernel import (
     VECTOR_BYTES,
     WARP,
@@ -24,7 +26,14 @@ from graphc.runtime.cuda.device_kernel import (
 from graphc.runtime.cuda.emit import I64, Target, ThreadEmitter
 from graphc.runtime.cuda.emit_team import TeamEmitter
 from graphc.runtime.cuda.emit_tiles import TilesEmitter
-from graphc.runtime.cuda.forms import Form, Targets, choose_form, lanes_of_rows, work_of
+from graphc.runtime.cuda.forms import (
+    Form,
+    Targets,
+    choose_form,
+    lanes_of_rows,
+    side_by_side,
+    work_of,
+)
 from graphc.runtime.cuda.launches import WORK, Inherited, rounded
 from graphc.runtime.cuda.mapping import Nest, Unit
 from graphc.runtime.cuda.phases import Phase
@@ -63,10 +72,16 @@ class KernelEmitter(TilesEmitter):
         if (halves := row_halves(self.kernel, self.roots, self.plan, self.limits)) is not None:
             self.in_halves(halves)
             return self.finished()
-        for phase in self.plan.phases:
-            atomics = self.settings.atomics
-            form = choose_form(self.kernel, self.roots, phase, self.limits, atomics)
-            if form.nest.size:
+        atomics = self.settings.atomics
+        chosen = [
+            (phase, choose_form(self.kernel, self.roots, phase, self.limits, atomics))
+            for phase in self.plan.phases
+        ]
+        for group in side_by_side(self.kernel, self.roots, chosen):
+            if len(group) > 1:
+                self.elements_side_by_side(group)
+            else:
+                ((phase, form),) = group
                 forms[form.kind](phase, form)
         return self.finished()
 
@@ -106,6 +121,40 @@ class KernelEmitter(TilesEmitter):
         self.add(f, grid, threads)
         if form.parts > 1:
             self.columns_together(phase, form)
+
+    def elements_side_by_side(self, group: Sequence[tuple[Phase, Form]]) -> None:
+        """One launch for elementwise nests that do not see each other: blocks for each of them."""
+        f, start = self.function(), 0
+        counts = [form.nest.size // form.lanes for _, form in group]
+        threads = max(self.grid_of_threads(count)[1] for count in counts)
+        block, thread = place_in(f, "block"), place_in(f, "thread")
+        for (phase, form), count in zip(group, counts, strict=True):
+            grid = min(-(-count // threads), self.limits.most_blocks)
+            own = f.sub(block, constant(start, I64))
+            emitter = self.thread(f)
+            number = f.add(f.mul(own, constant(threads, I64)), thread)
+            run = self.element_of(emitter, form)
+            with only_if(f, f.icmp("ult", own, constant(grid, I64))):
+                self.enter(emitter, (phase.main,) if phase.main else ())
+                in_turns(f, number, count, grid * threads, [], run)
+            start += grid
+        self.add(f, start, threads)
+
+    def element_of(
+        self, emitter: ThreadEmitter, form: Form
+    ) -> Callable[[Reg, list[Reg]], list[Reg]]:
+        """What a thread does for the element, or the vector, of a number."""
+        nest = form.nest
+
+        def run(number: Reg, carried: list[Reg]) -> list[Reg]:
+            with self.bind(emitter, nest.units, number, form.lanes):
+                if form.lanes > 1:
+                    emitter.lanes, emitter.vector_axis = form.lanes, nest.units[-1].axis
+                emitter.block((*nest.before, *nest.body))
+                emitter.lanes, emitter.vector_axis = 1, None
+            return carried
+
+        return run
 
     def aimed(self, emitter: ThreadEmitter, form: Form, targets: Targets, number: Reg) -> Reg:
         """The unit of a number; this thread adds at the places of its range alone."""
