@@ -139,3 +139,32 @@ def test_approximations_under_fast_math(name: str) -> None:
 def test_double_precision_is_not_approximated() -> None:
     graph = fused(build([Type("f64", (40,))], exp))
     assert "approx" not in Emulated(graph, flags=FAST_MATH).module.text
+
+
+# ---- running operations --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["cumsum", "cumprod", "cummax", "cummin"])
+@pytest.mark.parametrize(
+    "shape, axis", [((1000,), 0), ((3, 777), 1), ((20, 70), 0), ((2, 9, 40), 1)]
+)
+@pytest.mark.parametrize("dtype", ["f64", "i32"])
+def test_running_operations(name, shape, axis, dtype) -> None:  # type: ignore[no-untyped-def]
+    for reverse in (False, True):
+        attrs = {"axis": axis, "reverse": reverse}
+        graph = build([Type(dtype, shape)], lambda x, attrs=attrs: op(name)(x, **attrs))
+        arrays = [(draw(graph)[0] * 0.01 + 1).astype(graph.params[0].type.numpy_dtype)]
+        (expected,) = interpret(graph, arrays)
+        for limits, backwards in ((None, False), (SMALL, True)):
+            emulated = Emulated(fused(graph), limits, backwards)
+            (got,) = emulated(arrays)
+            assert_within(got, expected, 1e-12 * np.abs(expected))
+            assert all(k.block > 32 for run in emulated.launches for k in run.kernels)
+
+
+def test_a_running_maximum_passes_nan_on() -> None:
+    graph = build([Type("f32", (2000,))], lambda x: op("cummax")(x, axis=0, reverse=False))
+    (x,) = draw(graph)
+    x[1234] = np.nan
+    (got,), (expected,) = Emulated(fused(graph))([x]), interpret(graph, [x])
+    assert_same(got, expected)

@@ -19,6 +19,7 @@ from graphc.runtime.cuda.branches import digits, in_turns, only_if
 from graphc.runtime.cuda.device_kernel import WARP
 from graphc.runtime.cuda.emit import I64, ThreadEmitter
 from graphc.runtime.cuda.emit_product import emit_tile, tiling_of
+from graphc.runtime.cuda.emit_running import emit_running, running_of
 from graphc.runtime.cuda.mapping import is_spreadable
 from graphc.runtime.cuda.placement import Placement
 from graphc.runtime.cuda.spreading import (
@@ -147,6 +148,10 @@ class TeamEmitter(ThreadEmitter):
                 super().statement(statement)
             case Store() | AddAt() | Native():
                 self.meet(touches_of(self.kernel, (statement,), None))
+                running = running_of(statement)
+                if isinstance(statement, Native) and running is not None:
+                    emit_running(self, statement, running)
+                    return
                 with only_if(self.f, self.is_first()):
                     super().statement(statement)
             case _:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from graphc.ir import Lit
 from graphc.runtime.cuda.device_kernel import WARP, Limits
+from graphc.runtime.cuda.emit_running import running_of
 from graphc.runtime.cuda.mapping import (
     Nest,
     Unit,
@@ -86,6 +87,9 @@ def choose_form(
         return Form("tiles", nest, limits.threads)
     if all(isinstance(s, (*PLAIN, AddAt)) for s in nest.body) and nest.units:
         return Form("elements", nest, 1, _lanes_of_units(kernel, nest))
+    if (running := running_of(nest.body[0])) is not None and len(nest.body) == 1:
+        wanted = max(running.columns if running.columns > 1 else limits.threads, 2 * WARP)
+        return Form("teams", nest, min(-(-wanted // WARP) * WARP, limits.threads))
     if any(isinstance(s, (AddAt, Native)) for s in statements):
         fixed = _with_inner_axes(kernel, roots, phase.main, nest, limits)
         if fixed.nest.units or any(isinstance(s, Native) for s in statements):

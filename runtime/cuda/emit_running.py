@@ -1,0 +1,165 @@
+"""Running sums, products and extrema by the threads of a block.
+
+Of several columns each thread has some, and goes down them.  A single long column is divided: each
+thread totals a part of it, what comes before a part is put together from the totals of the parts
+before it, and then each thread goes through its part once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from graphc.runtime.cuda.branches import in_turns, only_if
+from graphc.runtime.cuda.device_kernel import WARP
+from graphc.runtime.cuda.simt import shared_array, wait_for_block
+from graphc.runtime.cuda.whole import whole
+from graphc.runtime.kernel import Access, Native
+from graphc.runtime.llvm.builder import Reg, constant
+from graphc.runtime.llvm.math import ELEMS, SCALARS
+
+if TYPE_CHECKING:
+    from graphc.runtime.cuda.emit_team import TeamEmitter
+
+I64 = "i64"
+
+COMBINE = {"cumsum": "add", "cumprod": "multiply", "cummax": "maximum", "cummin": "minimum"}
+"""Routine -> the row of the scalar table that makes an element of the one before it."""
+
+LEAST_DIVIDED = 512
+"""A shorter column is left to one thread."""
+
+
+class Running(NamedTuple):
+    """What a routine is called with: a block of `rows` x `columns`."""
+
+    source: Access
+    target: Access
+    rows: int
+    columns: int
+    reverse: bool
+
+    @property
+    def is_for_teams(self) -> bool:
+        """Whether there is enough for a block of threads to do."""
+        return bool(self.rows) and (self.columns >= WARP or self.is_divided)
+
+    @property
+    def is_divided(self) -> bool:
+        return self.columns == 1 and self.rows >= LEAST_DIVIDED
+
+
+def running_of(statement: object) -> Running | None:
+    """What a statement runs over, if it is a routine that a team can share."""
+    if not isinstance(statement, Native) or statement.routine not in COMBINE:
+        return None
+    source, target, rows, columns, reverse = statement.arguments
+    assert isinstance(source, Access) and isinstance(target, Access)
+    sizes = [whole(n) for n in (rows, columns) if not isinstance(n, (Access, str))]
+    running = Running(source, target, sizes[0], sizes[1], bool(reverse))
+    return running if running.is_for_teams else None
+
+
+def emit_running(emitter: TeamEmitter, statement: Native, running: Running) -> None:
+    work = _Running(emitter, statement, running)
+    if running.columns > 1:
+        work.by_columns()
+    else:
+        work.in_parts()
+        emitter.wait()  # before anything else is left in the same shared memory
+
+
+class _Running:
+    """A running operation while its code is written."""
+
+    def __init__(self, emitter: TeamEmitter, statement: Native, running: Running):
+        self.emitter = emitter
+        self.f = emitter.f
+        self.running = running
+        self.op = SCALARS[COMBINE[statement.routine]]
+        self.elem = ELEMS[statement.dtype]
+        self.source = emitter.address(running.source)
+        self.target = emitter.address(running.target)
+
+    def place(self, row: Reg, column: Reg | None = None) -> Reg:
+        """The element of a row, counted from where the operation begins."""
+        f, running = self.f, self.running
+        if running.reverse:
+            row = f.sub(constant(running.rows - 1, I64), row)
+        place = f.mul(row, constant(running.columns, I64))
+        return place if column is None else f.add(place, column)
+
+    def load(self, place: Reg) -> Reg:
+        return self.f.load(self.f.offset(self.source, self.elem, place), self.elem)
+
+    def store(self, value: Reg, place: Reg) -> None:
+        self.f.store(value, self.f.offset(self.target, self.elem, place))
+
+    # ---- several columns -------------------------------------------------------------------------
+
+    def by_columns(self) -> None:
+        team, f = self.emitter.team, self.f
+
+        def run(column: Reg, carried: list[Reg]) -> list[Reg]:
+            first = self.place(constant(0, I64), column)
+            value = self.load(first)
+            self.store(value, first)
+
+            def advance(row: Reg, before: list[Reg]) -> list[Reg]:
+                at = self.place(row, column)
+                now = self.op(f, before[0], self.load(at))
+                self.store(now, at)
+                return [now]
+
+            in_turns(f, constant(1, I64), f.number(self.running.rows), 1, [value], advance)
+            return carried
+
+        in_turns(f, team.rank, self.running.columns, team.size, [], run)
+
+    # ---- one column in parts ---------------------------------------------------------------------
+
+    def in_parts(self) -> None:
+        f, team, rows = self.f, self.emitter.team, self.running.rows
+        each = -(-rows // team.size)
+        low = f.mul(team.rank, constant(each, I64))
+        end = f.add(low, constant(each, I64))
+        high = f.intrinsic("smin", end, constant(rows, I64))
+        totals = shared_array(f.module, f"{f.name}_running_{self.elem}", 8 * team.size)
+        has_some = f.icmp("slt", low, high)
+        with only_if(f, has_some):
+            start = self.load(self.place(low))
+            (total,) = self.through(low, high, start, stores=False)
+            f.store(total, f.offset(totals, self.elem, team.rank))
+        wait_for_block(f)
+        with only_if(f, has_some):
+            before = self.before(totals)
+            own = self.load(self.place(low))
+            is_first = f.icmp("eq", team.rank, constant(0, I64))
+            start = f.select(is_first, own, self.op(f, before, own))
+            self.store(start, self.place(low))
+            self.through(low, high, start, stores=True)
+
+    def through(self, low: Reg, high: Reg, start: Reg, stores: bool) -> list[Reg]:
+        """The elements after the first of a part, one after the other."""
+        f = self.f
+
+        def advance(row: Reg, before: list[Reg]) -> Sequence[Reg]:
+            at = self.place(row)
+            now = self.op(f, before[0], self.load(at))
+            if stores:
+                self.store(now, at)
+            return [now]
+
+        return in_turns(f, f.add(low, constant(1, I64)), high, 1, [start], advance)
+
+    def before(self, totals: Reg) -> Reg:
+        """The totals of the parts before this thread's, together."""
+        f = self.f
+
+        def add(number: Reg, total: list[Reg]) -> list[Reg]:
+            part = f.load(f.offset(totals, self.elem, number), self.elem)
+            return [self.op(f, total[0], part)]
+
+        first = f.load(totals, self.elem)
+        (total,) = in_turns(f, constant(1, I64), self.emitter.team.rank, 1, [first], add)
+        return total
