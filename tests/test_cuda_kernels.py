@@ -59,6 +59,11 @@ def test_against_the_interpreter(types, make) -> None:  # type: ignore[no-untype
             assert_within(one, expected, 1e-6 * np.maximum(1, np.abs(expected)))
 
 
+def test_a_function_says_how_many_threads_a_block_has() -> None:
+    module = device_module(fused(build([Type("f32", (4, 20000))], softmax)))
+    assert ".maxntid 1024" in ptx(module.text)
+
+
 # ---- the status ----------------------------------------------------------------------------------
 
 

@@ -46,7 +46,7 @@ def host_text(text: str) -> str:
     tables = [(name, int(n) * BITS[elem] // 8) for name, n, elem in _TABLE.findall(text)]
     kernels = _KERNEL.findall(text)
     lines = text.splitlines()
-    lines = [x for x in lines if not _DECLARED.match(x) and not x.startswith("attributes")]
+    lines = [x for x in lines if not _DECLARED.match(x) and not x.startswith(("attributes", "!"))]
     body = "\n".join(_instrumented(lines)).replace("define ptx_kernel", "define internal")
     parts = [
         _runtime(),

@@ -44,6 +44,8 @@ MOST_RANGES = 4096
 """Each of them looks at all positions."""
 LEAST_PART = 32
 """A thread that totals a part of a column has at least so many rows."""
+USUAL_THREADS = 512
+"""With so many threads each has 128 registers for the rows that it holds."""
 MOST_THREADS = 1024
 
 
@@ -269,7 +271,8 @@ def team_size(nest: Nest, sizes: Sequence[int], lanes: int, limits: Limits) -> i
     if nest.units and turns <= WARP * (MOST_TURNS if many else MOST_TURNS // 2):
         return WARP
     wanted = 1 << (max(turns // 4, 1) - 1).bit_length()
-    return max(2 * WARP, min(wanted, MOST_THREADS, 4 * limits.threads))
+    most = MOST_THREADS if turns > MOST_TURNS * USUAL_THREADS else USUAL_THREADS
+    return max(2 * WARP, min(wanted, most, 4 * limits.threads))
 
 
 # ---- loops inside of those that have an order ----------------------------------------------------

@@ -54,7 +54,17 @@ class DeviceModule:
 
     @property
     def text(self) -> str:
-        return f"{self.module}attributes #0 = {{ nounwind }}\n"
+        return f"{self.module}attributes #0 = {{ nounwind }}\n{self._block_sizes()}"
+
+    def _block_sizes(self) -> str:
+        """How many threads a block of each function has: without it the assembler may give a thread
+        more registers than a device has for so many."""
+        kernels = [kernel for launches in self._known.values() for kernel in launches.kernels]
+        notes = ", ".join(f"!{i}" for i in range(len(kernels)))
+        lines = [f"!nvvm.annotations = !{{{notes}}}"] if kernels else []
+        for i, kernel in enumerate(kernels):
+            lines.append(f'!{i} = !{{ptr @{kernel.name}, !"maxntidx", i32 {kernel.block}}}')
+        return "".join(line + "\n" for line in lines)
 
 
 def alignments(roots: Sequence[Root]) -> tuple[int, ...]:
