@@ -3,6 +3,9 @@
 Before:  c = add(a, b); d = exp(c)                                    all f16
 After:   c = narrow(add(widen(a), widen(b))); d = narrow(exp(widen(c)))
 
+A product of matrices reads what lies in 16 bits, widens it on the way, and gives f32:
+`narrow(matmul(a, b, wide=true))`.
+
 `narrow_arithmetic` is sound because this is what the operations of these dtypes mean: their
 references compute in f32 and round, and so does NumPy.  What only moves elements stays as it is.
 
@@ -58,7 +61,6 @@ JUMPS = frozenset(
 
 STRUCTURED = (
     *reduce.REDUCTIONS - {reduce.any, reduce.all},
-    linalg.matmul,
     index.scatter_add,
     cumulative.cumsum,
     cumulative.cumprod,
@@ -116,6 +118,14 @@ def _is_rounded(at: Rewriter, atom: Atom) -> bool:
     return at.definition(atom, narrow.narrow) is not None
 
 
+def _product(at: Rewriter, eqn: Eqn) -> Result:
+    """A product of matrices widens what it reads; what it gives is f32."""
+    if eqn.out.type.dtype not in NARROW:
+        return None
+    product = at.make(linalg.matmul, *eqn.ins, wide=True)
+    return at.make(narrow.narrow, product, dtype=eqn.out.type.dtype)
+
+
 def _iota(at: Rewriter, eqn: Eqn) -> Result:
     """Counted in f32, where the numbers are exact, and rounded."""
     dtype = eqn.attrs["dtype"]
@@ -162,6 +172,7 @@ _ARITHMETIC = table(
         ),
         *((op.name, _in_single(False)) for op in STRUCTURED),
         *((op.name, _in_single(True)) for op in EXACT),
+        ("matmul", _product),
         ("iota", _iota),
     )
 )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from fences import fenced, fenced_copy
 
+from graphc.ir import NUMPY_DTYPES
 from graphc.runtime.llvm import gemm_tiling
 from graphc.runtime.llvm.builder import Function, Module, Reg, constant, type_name
 from graphc.runtime.llvm.emulated import emulations
@@ -120,10 +121,21 @@ def random_matrix(rng, rows: int, columns: int, dtype: str) -> np.ndarray:
     return rng.integers(limits.min, limits.max, (rows, columns), DTYPES[dtype])
 
 
-def operands(rng, size: tuple[int, int, int], layout: str, dtype: str, at_end: bool):
+Stored = tuple[str, str]
+
+
+def operands(
+    rng,
+    size: tuple[int, int, int],
+    layout: str,
+    dtype: str,
+    at_end: bool,
+    stored: Stored = ("", ""),
+):
     rows, inner, columns = size
-    left = LAYOUTS[layout[0]](random_matrix(rng, rows, inner, dtype))
-    right = LAYOUTS[layout[1]](random_matrix(rng, inner, columns, dtype))
+    matrices = random_matrix(rng, rows, inner, dtype), random_matrix(rng, inner, columns, dtype)
+    narrowed = (m.astype(NUMPY_DTYPES[s or dtype]) for m, s in zip(matrices, stored, strict=True))
+    left, right = (LAYOUTS[name](m) for name, m in zip(layout, narrowed, strict=True))
     return fenced_copy(left, at_end), fenced_copy(right, at_end)
 
 
@@ -138,16 +150,23 @@ def check(got: np.ndarray, before: np.ndarray, left: np.ndarray, right: np.ndarr
     assert (abs(got - (before - a @ b)) <= bound).all()
 
 
-def check_products(sizes, layouts, dtype: str, target: HostTarget, at_end: bool) -> None:
+def check_products(
+    sizes,
+    layouts,
+    dtype: str,
+    target: HostTarget,
+    at_end: bool,
+    stored: Stored = ("", ""),
+) -> None:
     rng = np.random.default_rng(0)
     module, cases = Module(emulations(target)), []
     for size in sizes:
         for layout in layouts:
             if "B" in layout and 0 in size:
                 continue
-            left, right = operands(rng, size, layout, dtype, at_end)
+            left, right = operands(rng, size, layout, dtype, at_end, stored)
             name = f"product{len(cases)}"
-            shape = shape_of(left, right, dtype)
+            shape = shape_of(left, right, dtype)._replace(stored=stored)
             add_product(module, name, shape, target)
             cases.append((name, shape, left, right))
     machine = compile_text(str(module), target=target)
@@ -171,6 +190,32 @@ def test_products_of_all_sizes_and_layouts(dtype: str, at_end: bool) -> None:
 def test_odd_strides(dtype: str) -> None:
     sizes = [(3, 7, 2), (1, 9, 35), (33, 9, 1), (29, 31, 37)]
     check_products(sizes, ODD, dtype, host_target(), at_end=True)
+
+
+@pytest.mark.parametrize("stored", [("f16", "f16"), ("bf16", "bf16"), ("bf16", ""), ("", "f16")])
+def test_operands_of_16_bits(stored: Stored) -> None:
+    """Widened where they are packed or loaded; no byte beyond them is read."""
+    check_products(SMALL + MIDDLE + EMPTY, PLAIN, "f32", host_target(), True, stored)
+    odd = [(3, 7, 2), (1, 9, 35), (33, 9, 1), (29, 31, 37)]
+    check_products(odd, ODD, "f32", host_target(), True, stored)
+
+
+@pytest.mark.parametrize("level", ["x86-64", "x86-64-v3"])
+@pytest.mark.parametrize("name", ["f16", "bf16"])
+def test_operands_of_16_bits_on_other_machines(level: str, name: str) -> None:
+    if not host_target().triple.startswith("x86_64") or host_target().vector_bytes < 32:
+        pytest.skip("runs the code of these levels")
+    sizes = [(1, 9, 35), (29, 31, 37)]
+    check_products(sizes, PLAIN, "f32", x86_target(level), True, (name, name))
+
+
+@pytest.mark.parametrize("name", ["", "bf16"])
+def test_blocks_of_operands_of_16_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gemm_tiling, "PANEL_BYTES", 4096)
+    monkeypatch.setattr(gemm_tiling, "SUMS_BYTES", 8192)
+    monkeypatch.setattr(gemm_tiling, "LEFT_BLOCK_BYTES", 2 * 1024 * 16 * 4)
+    sizes = [(40, 1024, 130), (50, 99, 40)]
+    check_products(sizes, PLAIN, "f32", host_target(), True, (name, name))
 
 
 @pytest.mark.parametrize("vector_bytes", [64, 32, 16])

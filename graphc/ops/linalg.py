@@ -8,13 +8,13 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import COMPLEXES, FLOATS, INTS, Op, Type, register
+from graphc.ir import COMPLEXES, FLOATS, INTS, NARROW, Op, Type, register
 from graphc.ops.elementwise import expect_dtype
 from graphc.ops.shape import transpose
 from graphc.ops.single import in_single
 
 
-def _infer_matmul(a: Type, b: Type) -> tuple[Type, ...]:
+def _infer_matmul(a: Type, b: Type, *, wide: bool = False) -> tuple[Type, ...]:
     expect_dtype("matmul", a, FLOATS | INTS | COMPLEXES)
     fits = (
         a.dtype == b.dtype
@@ -24,7 +24,16 @@ def _infer_matmul(a: Type, b: Type) -> tuple[Type, ...]:
     )
     if not fits:
         raise errors.ShapeError(f"matmul: {a} does not multiply {b}")
-    return (a.with_shape((*a.shape[:-1], b.shape[-1])),)
+    if wide:
+        expect_dtype("matmul of what is widened", a, NARROW)
+    product = a.with_shape((*a.shape[:-1], b.shape[-1]))
+    return (product.with_dtype("f32") if wide else product,)
+
+
+def _matmul_reference(a: np.ndarray, b: np.ndarray, wide: bool = False) -> Any:
+    if wide:
+        return np.matmul(a.astype(np.float32), b.astype(np.float32))
+    return in_single(np.matmul)(a, b)
 
 
 def _swap_last(x: Value) -> Value:
@@ -42,8 +51,9 @@ matmul = register(
     Op(
         "matmul",
         _infer_matmul,
-        in_single(np.matmul),
+        _matmul_reference,
         _matmul_vjp,
-        doc="Products of the last two axes; leading axes are equal and pair the matrices up.",
+        doc="Products of the last two axes; leading axes are equal and pair the matrices up."
+        " `wide`: of floats of 16 bits, and f32 itself.",
     )
 )

@@ -41,6 +41,7 @@ from graphc.runtime.llvm.builder import BITS, Function, Reg, constant, lane_cons
 from graphc.runtime.llvm.emit import COMBINE, identity, memory_elem
 from graphc.runtime.llvm.math import ELEMS, SCALARS
 from graphc.runtime.llvm.math._lanes import is_float
+from graphc.runtime.llvm.math.narrow import load_wide
 from graphc.runtime.llvm.routines import call_routine
 from graphc.runtime.llvm.routines.lapack import NAMES as LIBRARY_ROUTINES
 
@@ -377,15 +378,15 @@ class ThreadEmitter:
 
     def product(self, product: Product) -> None:
         """Row by row and column by column."""
-        f, elem = self.f, ELEMS[product.out.dtype]
+        f, stored = self.f, (self.elem(product.left), self.elem(product.right))
         if not product.rows or not product.columns:
             return
         left, right = self.address(product.left), self.address(product.right)
         rows, columns = f.number(product.rows), f.number(product.columns)
         zero = constant(0, I64)
         with f.loop(zero, rows, 1) as row, f.loop(zero, columns, 1) as column:
-            a = self.strided(left, elem, row.index, whole(product.left_strides[0]))
-            b = self.strided(right, elem, column.index, whole(product.right_strides[1]))
+            a = self.strided(left, stored[0], row.index, whole(product.left_strides[0]))
+            b = self.strided(right, stored[1], column.index, whole(product.right_strides[1]))
             total = self.dot(product, a, b)
             with (
                 self.bound_if(product.row_axis, row.index),
@@ -404,8 +405,14 @@ class ThreadEmitter:
         if not product.inner:
             return total
         with f.loop(constant(0, I64), f.number(product.inner), 1, [total]) as state:
-            x = f.load(self.strided(a, elem, state.index, whole(product.left_strides[1])), elem)
-            y = f.load(self.strided(b, elem, state.index, whole(product.right_strides[0])), elem)
+            ends = (
+                (a, self.elem(product.left), product.left_strides[1]),
+                (b, self.elem(product.right), product.right_strides[0]),
+            )
+            x, y = (
+                load_wide(f, self.strided(p, stored, state.index, whole(step)), stored, 1)
+                for p, stored, step in ends
+            )
             state.next = [multiply_add(f, x, y, state.carried[0])]
         return state.results[0]
 

@@ -15,9 +15,10 @@ from graphc.runtime.cuda.device_kernel import VECTOR_BYTES
 from graphc.runtime.cuda.emit import I64, multiply_add
 from graphc.runtime.cuda.simt import shared_array, wait_for_block
 from graphc.runtime.cuda.whole import wholes
-from graphc.runtime.kernel import Kernel, Product, Statement, inner
+from graphc.runtime.kernel import Access, Kernel, Product, Statement, inner
 from graphc.runtime.llvm.builder import BITS, Reg, constant, type_name
 from graphc.runtime.llvm.math import ELEMS
+from graphc.runtime.llvm.math.narrow import load_wide
 
 if TYPE_CHECKING:
     from graphc.runtime.cuda.emit_team import TeamEmitter
@@ -170,9 +171,8 @@ class _Tile:
 
         def element(row: Reg, depth: Reg) -> None:
             at = f.add(self.first_row, row), f.add(start, depth)
-            value = self.inside(
-                pointer, at, wholes((product.rows, product.inner)), (row_step, step)
-            )
+            sizes = wholes((product.rows, product.inner))
+            value = self.inside(pointer, product.left, at, sizes, (row_step, step))
             place = f.add(f.mul(depth, constant(self.pitch, I64)), row)
             f.store(value, f.offset(self.shared, self.elem, place))
 
@@ -189,7 +189,7 @@ class _Tile:
         def element(depth: Reg, column: Reg) -> None:
             at = f.add(start, depth), f.add(self.first_column, column)
             sizes = wholes((product.inner, product.columns))
-            value = self.inside(pointer, at, sizes, (step, column_step))
+            value = self.inside(pointer, product.right, at, sizes, (step, column_step))
             place = f.add(f.mul(depth, constant(self.tiling.columns, I64)), column)
             f.store(value, f.offset(self.right_panel, self.elem, place))
 
@@ -209,7 +209,12 @@ class _Tile:
         in_turns(f, self.emitter.team.rank, outer * inner_size, size, [], run)
 
     def inside(
-        self, pointer: Reg, at: Sequence[Reg], sizes: Sequence[int], steps: Sequence[int]
+        self,
+        pointer: Reg,
+        access: Access,
+        at: Sequence[Reg],
+        sizes: Sequence[int],
+        steps: Sequence[int],
     ) -> Reg:
         """An element of a matrix, and 0 beyond its ends: the first element is read there."""
         f = self.f
@@ -217,7 +222,8 @@ class _Tile:
         here = f.and_(*fits)
         terms = [f.mul(x, constant(s, I64)) for x, s in zip(at, steps, strict=True)]
         place = f.select(here, f.add(*terms), constant(0, I64))
-        value = f.load(f.offset(pointer, self.elem, place), self.elem)
+        stored = self.emitter.elem(access)
+        value = load_wide(f, f.offset(pointer, stored, place), stored, 1)
         return f.select(here, value, f.const(0, value))
 
     def multiplied(self, totals: list[Reg]) -> list[Reg]:

@@ -107,7 +107,8 @@ def memory_elem(dtype: str) -> str:
 
 
 def product_shape(kernel: Kernel, product: Product) -> MatmulShape:
-    dtype = kernel.buffers[product.left.buffer].dtype
+    left, right = (kernel.buffers[a.buffer].dtype for a in (product.left, product.right))
+    dtype = product.out.dtype
     return MatmulShape(
         product.rows,
         product.inner,
@@ -115,6 +116,7 @@ def product_shape(kernel: Kernel, product: Product) -> MatmulShape:
         dtype,
         product.left_strides,
         product.right_strides,
+        (left if left != dtype else "", right if right != dtype else ""),
     )
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from graphc.dims import Dim, Size
-from graphc.runtime.llvm.builder import Function, Reg, constant
+from graphc.runtime.llvm.builder import BITS, Function, Reg, constant
 from graphc.runtime.llvm.gemm_kernels import (
     MatmulShape,
     add_kernel,
@@ -137,6 +137,13 @@ class Matmul(NamedTuple):
     workspace: Reg
 
     @property
+    def read(self) -> MatmulShape:
+        """The shape as the kernels read it: what is packed has been widened."""
+        left, right = self.shape.stored
+        stored = "" if self.tiling.pack_left else left, "" if self.tiling.pack_right else right
+        return self.shape._replace(stored=stored)
+
+    @property
     def blocked(self) -> bool:
         return self.tiling.is_blocked
 
@@ -200,11 +207,12 @@ class Matmul(NamedTuple):
         shape, tiling = self.shape, self.tiling
         left_over = minus(self.f, self.f.number(shape.inner), start)
         depth = minimum(self.f, left_over, self.f.number(tiling.inner_block))
-        right = self.address(self.right, panel.base, shape.right_strides[1])
-        right = self.address(right, start, shape.right_strides[0])
+        along_k, along_columns = shape.right_strides
+        right = self.address(self.right, panel.base, along_columns, shape.right_elem)
+        right = self.address(right, start, along_k, shape.right_elem)
         if tiling.pack_right:
             return Band(start, depth, *self.pack_right(right, depth, panel.columns))
-        stride = shape.right_strides[1 if tiling.dot else 0] * shape.size
+        stride = shape.right_strides[1 if tiling.dot else 0] * nbytes(shape.right_elem)
         return Band(start, depth, right, stride)
 
     def choose_kernel(self, columns: Reg) -> tuple[Reg, Reg]:
@@ -233,7 +241,7 @@ class Matmul(NamedTuple):
         return chosen
 
     def kernel_of(self, height: int, vectors: int) -> Reg:
-        module, shape, tiling = self.f.module, self.shape, self.tiling
+        module, shape, tiling = self.f.module, self.read, self.tiling
         if tiling.dot:
             return dot_kernel(module, shape, height, tiling.dot, tiling.lanes)
         if vectors > WIDEST:
@@ -281,8 +289,9 @@ class Matmul(NamedTuple):
             left, row_step, k_step = self.packed_left(row, low), 1, tiling.left_width
         else:
             left = self.left
-        left = self.address(self.address(left, first, row_step), start, k_step)
-        return left, row_step * shape.size, k_step * shape.size
+        elem = self.read.left_elem
+        left = self.address(self.address(left, first, row_step, elem), start, k_step, elem)
+        return left, row_step * nbytes(elem), k_step * nbytes(elem)
 
     def sums(self, row: Reg, low: Reg) -> Reg:
         """Where the sums of the tile for `row` are kept, in the block that starts at `low`."""
@@ -323,20 +332,21 @@ class Matmul(NamedTuple):
         if tiling.dot:
             width, strides = applied(round_up, shape.inner, tiling.lanes), strides[::-1]
             depth, columns = index(tiling.dot), depth
-        self.pack(source, strides, depth, columns, packed, width)
+        self.pack(source, shape.right_elem, strides, depth, columns, packed, width)
         return packed, width * shape.size
 
     def pack_left(self, rows: Range) -> None:
         """Copy a block of left, tile by tile: its rows become columns there."""
         tiling, (row_stride, k_stride) = self.tiling, self.shape.left_strides
         with counted(self.f, *rows, tiling.height, is_some=True) as row:
-            source = self.address(self.left, self.first_packed(row), row_stride)
+            elem = self.shape.left_elem
+            source = self.address(self.left, self.first_packed(row), row_stride, elem)
             packed = self.packed_left(row, rows[0])
             width = tiling.left_width
             strides = k_stride, row_stride
             inner = self.f.number(self.shape.inner)
             columns = minimum(self.f, index(width), self.f.number(self.shape.rows))
-            self.pack(source, strides, inner, columns, packed, width)
+            self.pack(source, elem, strides, inner, columns, packed, width)
 
     def first_packed(self, row: Reg) -> Reg:
         """The first row in the packed tile for `row`: full, where there are so many rows."""
@@ -353,6 +363,7 @@ class Matmul(NamedTuple):
     def pack(
         self,
         source: Reg,
+        elem: str,
         strides: tuple[Size, Size],
         rows: Reg,
         columns: Reg,
@@ -362,9 +373,14 @@ class Matmul(NamedTuple):
         shape = self.shape
         if shape.inner == 0:
             return
-        packer = pack_kernel(self.f.module, shape, strides, self.tiling.lanes)
-        steps = [self.f.number(stride * shape.size) for stride in strides]
+        packer = pack_kernel(self.f.module, shape, strides, self.tiling.lanes, elem)
+        steps = [self.f.number(stride * nbytes(elem)) for stride in strides]
         call(self.f, packer, [source, *steps, rows, columns, packed, self.f.number(width)])
 
-    def address(self, base: Reg, position: Reg, stride: Size) -> Reg:
-        return self.f.offset(base, self.shape.elem, times(self.f, position, stride))
+    def address(self, base: Reg, position: Reg, stride: Size, elem: str = "") -> Reg:
+        """Where an element is; those of tiles are of the type of the product."""
+        return self.f.offset(base, elem or self.shape.elem, times(self.f, position, stride))
+
+
+def nbytes(elem: str) -> int:
+    return BITS[elem] // 8

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from graphc.dims import Size
 from graphc.runtime.llvm.builder import Function, Module, Reg, constant, lane_constants
+from graphc.runtime.llvm.math.narrow import NARROW, load_wide
 
 ELEMENTS = {"f32": ("float", 4), "f64": ("double", 8), "i32": ("i32", 4), "i64": ("i64", 8)}
 
@@ -26,6 +27,8 @@ class MatmulShape(NamedTuple):
     dtype: str
     left_strides: tuple[Size, Size]
     right_strides: tuple[Size, Size]
+    stored: tuple[str, str] = ("", "")
+    """The dtypes of left and right in memory, where they are widened to `dtype`."""
 
     @property
     def elem(self) -> str:
@@ -35,11 +38,24 @@ class MatmulShape(NamedTuple):
     def size(self) -> int:
         return ELEMENTS[self.dtype][1]
 
+    @property
+    def left_elem(self) -> str:
+        return self.stored[0] or self.elem
+
+    @property
+    def right_elem(self) -> str:
+        return self.stored[1] or self.elem
+
+    @property
+    def name(self) -> str:
+        """What kernels for these dtypes are called."""
+        return "_".join((self.dtype, *self.stored)) if any(self.stored) else self.dtype
+
     def transposed(self) -> MatmulShape:
         """The same product seen as right^T @ left^T."""
         return MatmulShape(
             self.columns, self.inner, self.rows, self.dtype,
-            self.right_strides[::-1], self.left_strides[::-1],
+            self.right_strides[::-1], self.left_strides[::-1], self.stored[::-1],
         )  # fmt: skip
 
 
@@ -156,7 +172,7 @@ ROWS_PER_POINTER = 3  # base, base + stride and base + 2*stride are each one x86
 
 def tile_kernel(module: Module, shape: MatmulShape, height: int, vectors: int, lanes: int) -> Reg:
     """height x vectors sums in registers: one broadcast of `left` meets one vector of `right`."""
-    elem = shape.elem
+    elem, left_elem, right_elem = shape.elem, shape.left_elem, shape.right_elem
 
     def body(f: Function) -> None:
         left, row_stride, left_step, right, right_step, inner, out, out_stride = f.parameters
@@ -166,19 +182,19 @@ def tile_kernel(module: Module, shape: MatmulShape, height: int, vectors: int, l
         with f.loop(index(0), inner, 1, [right, *pointers, *zeros]) as loop:
             source, *lefts = loop.carried[: 1 + len(pointers)]
             sums = loop.carried[1 + len(pointers) :]
-            places = [f.offset(source, elem, index(v * lanes)) for v in range(vectors)]
-            values = [f.load(place, elem, lanes) for place in places]
+            places = [f.offset(source, right_elem, index(v * lanes)) for v in range(vectors)]
+            values = [load_wide(f, place, right_elem, lanes) for place in places]
             for r in range(height):
                 start, within = lefts[r // ROWS_PER_POINTER], r % ROWS_PER_POINTER
                 address = at(f, start, (index(0), row_stride, twice)[within])
-                factor = f.splat(f.load(address, elem), lanes)
+                factor = f.splat(load_wide(f, address, left_elem, 1), lanes)
                 for i, value in enumerate(values, r * vectors):
                     sums[i] = multiply_add(f, factor, value, sums[i])
             following = [at(f, f.opaque(p), left_step) for p in lefts]
             loop.next = [at(f, f.opaque(source), right_step), *following, *sums]
         store_tile(f, out, out_stride, loop.results[1 + len(pointers) :], vectors)
 
-    return shared(module, f"matmul_tile_{shape.dtype}_{height}x{vectors}", KERNEL_NAMES, body)
+    return shared(module, f"matmul_tile_{shape.name}_{height}x{vectors}", KERNEL_NAMES, body)
 
 
 KERNEL_NAMES = "p_left row_stride left_step p_right right_step inner p_out out_stride".split()
@@ -187,7 +203,8 @@ ROWS_TOGETHER = 8  # rows of right that are added to a wide row between its load
 
 def row_kernel(module: Module, shape: MatmulShape, lanes: int) -> Reg:
     """One wide row, `out_stride` bytes: rows of right are read along, as memory likes best."""
-    elem = shape.elem
+    elem, right_elem = shape.elem, shape.right_elem
+    halves = index(1 if right_elem in NARROW else 0)
 
     def body(f: Function) -> None:
         left, _, left_step, right, right_step, inner, out, out_bytes = f.parameters
@@ -198,15 +215,16 @@ def row_kernel(module: Module, shape: MatmulShape, lanes: int) -> Reg:
             with counted(f, low, high, count) as k:
                 lefts = strided(f, at(f, left, f.mul(k, left_step)), left_step, count)
                 rights = strided(f, at(f, right, f.mul(k, right_step)), right_step, count)
-                weights = [f.splat(f.load(p, elem), lanes) for p in lefts]
+                weights = [f.splat(load_wide(f, p, shape.left_elem, 1), lanes) for p in lefts]
                 with f.loop(index(0), out_bytes, lanes * shape.size) as across:
                     total = f.load(at(f, out, across.index), elem, lanes)
+                    along = f.lshr(across.index, halves)
                     for weight, p in zip(weights, rights, strict=True):
-                        value = f.load(at(f, p, across.index), elem, lanes)
+                        value = load_wide(f, at(f, p, along), right_elem, lanes)
                         total = multiply_add(f, weight, value, total)
                     f.store(total, at(f, out, across.index))
 
-    return shared(module, f"matmul_row_{shape.dtype}", KERNEL_NAMES, body)
+    return shared(module, f"matmul_row_{shape.name}", KERNEL_NAMES, body)
 
 
 def row_pointers(f: Function, left: Reg, row_stride: Reg, height: int) -> list[Reg]:
@@ -227,29 +245,26 @@ def store_tile(f: Function, out: Reg, stride: Reg, sums: Sequence[Reg], vectors:
 
 def dot_kernel(module: Module, shape: MatmulShape, height: int, columns: int, lanes: int) -> Reg:
     """height x columns dot products of contiguous runs, vectorised along k."""
-    elem, name = shape.elem, f"matmul_dot_{shape.dtype}_{height}x{columns}"
+    elem, name = shape.elem, f"matmul_dot_{shape.name}_{height}x{columns}"
 
     def body(f: Function) -> None:
         left, row_stride, right, column_stride, inner, out, out_row, out_column = f.parameters
         lefts = strided(f, left, row_stride, height)
         rights = strided(f, right, column_stride, columns)
 
-        def step(k: Reg, sums: Sequence[Reg], load: Callable[[Reg], Reg]) -> list[Reg]:
-            a, b = ([load(f.offset(p, elem, k)) for p in side] for side in (lefts, rights))
+        def step(k: Reg, sums: Sequence[Reg], mask: Reg | None = None) -> list[Reg]:
+            sides = (lefts, shape.left_elem), (rights, shape.right_elem)
+            a, b = (
+                [load_wide(f, f.offset(p, stored, k), stored, lanes, mask) for p in side]
+                for side, stored in sides
+            )
             return [multiply_add(f, x, y, c) for (x, y), c in zip(product(a, b), sums, strict=True)]
 
         zeros = [constant(0, elem, lanes)] * (height * columns)
         first = f.add(f.and_(f.sub(inner, index(1)), index(lanes - 1)), index(1))
         mask = lanes_below(f, first, lanes)
-        sums = step(index(0), zeros, lambda p: f.masked_load(p, elem, lanes, mask))
-        sums = loop_if_any(
-            f,
-            first,
-            inner,
-            lanes,
-            sums,
-            lambda k, carried: step(k, carried, lambda p: f.load(p, elem, lanes)),
-        )
+        sums = step(index(0), zeros, mask)
+        sums = loop_if_any(f, first, inner, lanes, sums, step)
         for i, total in enumerate(sums):
             if i and i % columns == 0:
                 out = at(f, out, out_row)

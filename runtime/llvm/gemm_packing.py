@@ -19,25 +19,31 @@ from graphc.runtime.llvm.gemm_kernels import (
     take_lanes,
     when,
 )
+from graphc.runtime.llvm.math.narrow import load_wide
 from graphc.runtime.sizes import same
 
 
 def pack_kernel(
-    module: Module, shape: MatmulShape, strides: tuple[Size, Size], lanes: int
+    module: Module, shape: MatmulShape, strides: tuple[Size, Size], lanes: int, stored: str
 ) -> Reg:
     """A function that copies columns of a matrix into rows of `width` elements, side by side.
 
-    `width` is whole vectors; zeros fill it up.  The strides passed to it are in bytes.
+    `width` is whole vectors; zeros fill it up.  The strides passed to it are in bytes.  `stored` is
+    the type of the elements that it reads.
     """
     along_k, along_columns = strides
     layout = pack_rows if same(along_columns, 1) else pack_columns if same(along_k, 1) else pack_any
-    return layout(module, shape, lanes)
+    return layout(module, shape, lanes, stored)
+
+
+def _name(shape: MatmulShape, stored: str) -> str:
+    return shape.dtype if stored == shape.elem else f"{shape.dtype}_{stored}"
 
 
 PACK_NAMES = "p_source k_stride column_stride inner columns p_out width".split()
 
 
-def pack_rows(module: Module, shape: MatmulShape, lanes: int) -> Reg:
+def pack_rows(module: Module, shape: MatmulShape, lanes: int, stored: str) -> Reg:
     """Columns side by side already: copy a vector of each row."""
     elem = shape.elem
 
@@ -48,14 +54,15 @@ def pack_rows(module: Module, shape: MatmulShape, lanes: int) -> Reg:
             here, there = down.carried
             with f.loop(index(0), width, lanes) as across:
                 mask = lanes_below(f, f.sub(columns, across.index), lanes)
-                value = f.masked_load(f.offset(here, elem, across.index), elem, lanes, mask)
+                place = f.offset(here, stored, across.index)
+                value = load_wide(f, place, stored, lanes, mask)
                 f.store(value, f.offset(there, elem, across.index))
             down.next = [at(f, f.opaque(here), k_stride), at(f, f.opaque(there), row_bytes)]
 
-    return shared(module, f"matmul_pack_rows_{shape.dtype}", PACK_NAMES, body)
+    return shared(module, f"matmul_pack_rows_{_name(shape, stored)}", PACK_NAMES, body)
 
 
-def pack_any(module: Module, shape: MatmulShape, lanes: int) -> Reg:
+def pack_any(module: Module, shape: MatmulShape, lanes: int, stored: str) -> Reg:
     """Any strides: element by element, in rows cleared before."""
     elem = shape.elem
 
@@ -67,22 +74,22 @@ def pack_any(module: Module, shape: MatmulShape, lanes: int) -> Reg:
             with f.loop(index(0), width, lanes) as across:
                 f.store(constant(0, elem, lanes), f.offset(there, elem, across.index))
             with counted(f, index(0), columns, 1) as column:
-                value = f.load(at(f, here, f.mul(column, column_stride)), elem)
+                value = load_wide(f, at(f, here, f.mul(column, column_stride)), stored, 1)
                 f.store(value, f.offset(there, elem, column))
             down.next = [at(f, f.opaque(here), k_stride), at(f, f.opaque(there), row_bytes)]
 
-    return shared(module, f"matmul_pack_any_{shape.dtype}", PACK_NAMES, body)
+    return shared(module, f"matmul_pack_any_{_name(shape, stored)}", PACK_NAMES, body)
 
 
 SEGMENT_BYTES = 16  # x86 shuffles work within segments of a vector; one 128-bit load fills one
 
 
-def pack_columns(module: Module, shape: MatmulShape, lanes: int) -> Reg:
+def pack_columns(module: Module, shape: MatmulShape, lanes: int, stored: str) -> Reg:
     """Each column contiguous: transpose blocks in registers, and the edges element by element.
 
     The last block of columns is taken early enough to be whole.
     """
-    edges = pack_any(module, shape, lanes)
+    edges = pack_any(module, shape, lanes, stored)
 
     def body(f: Function) -> None:
         source, k_stride, column_stride, inner, columns, out, width = f.parameters
@@ -96,19 +103,21 @@ def pack_columns(module: Module, shape: MatmulShape, lanes: int) -> Reg:
                 column = f.intrinsic("smin", across.index, f.sub(columns, index(lanes)))
                 here = at(f, source, f.mul(column, column_stride))
                 there = f.offset(out, shape.elem, column)
-                transpose_band(f, shape, lanes, (here, column_stride), (there, row_bytes), done)
+                ends = (here, column_stride), (there, row_bytes)
+                transpose_band(f, shape, lanes, stored, *ends, done)
         with when(f, f.icmp("slt", done, inner)):
             source, out = at(f, source, f.mul(done, k_stride)), at(f, out, f.mul(done, row_bytes))
             left_over = f.sub(inner, done)
             call(f, edges, [source, k_stride, column_stride, left_over, columns, out, width])
 
-    return shared(module, f"matmul_pack_columns_{shape.dtype}", PACK_NAMES, body)
+    return shared(module, f"matmul_pack_columns_{_name(shape, stored)}", PACK_NAMES, body)
 
 
 def transpose_band(
     f: Function,
     shape: MatmulShape,
     lanes: int,
+    stored: str,
     source: tuple[Reg, Reg],
     out: tuple[Reg, Reg],
     inner: Reg,
@@ -117,12 +126,13 @@ def transpose_band(
     piece = SEGMENT_BYTES // shape.size
     with f.loop(index(0), inner, piece, [source[0], out[0]]) as loop:
         here, there = loop.carried
-        columns = [f.load(p, shape.elem, piece) for p in strided(f, here, source[1], lanes)]
+        places = strided(f, here, source[1], lanes)
+        columns = [load_wide(f, place, stored, piece) for place in places]
         rows = transpose_segments(f, [join(f, columns[i::piece]) for i in range(piece)])
         places = strided(f, there, out[1], piece + 1)
         for row, place in zip(rows, places, strict=False):
             f.store(row, place)
-        loop.next = [at(f, f.opaque(here), index(SEGMENT_BYTES)), places[-1]]
+        loop.next = [f.offset(f.opaque(here), stored, index(piece)), places[-1]]
 
 
 def join(f: Function, pieces: list[Reg]) -> Reg:

@@ -200,6 +200,8 @@ def must_pack_right(shape: MatmulShape, lanes: int) -> bool:
 
 def worth_packing_right(shape: MatmulShape, share: Size, height: int) -> bool:
     """Rows of the right matrix far apart share cache sets and need many page translations."""
+    if shape.stored[1] and large(share) > height:  # widened once, not for each tile
+        return True
     spread = abs(large(shape.right_strides[0])) * shape.size * large(shape.inner)
     return large(share) >= PACK_USES * height and spread > PACK_BYTES
 
@@ -210,6 +212,8 @@ def worth_packing_left(shape: MatmulShape, panels: int, width: int) -> bool:
     Rows a multiple of 4096 bytes apart share one set of L1; so many k, 1024 apart, few sets of L2;
     and where rows lie side by side, each k takes whole cache lines for the few rows of a tile.
     """
+    if shape.stored[0]:  # a kernel reads it number by number, and would widen each by itself
+        return True
     along_rows, along_k = (abs(hint(stride)) * shape.size for stride in shape.left_strides)
     inner = hint(shape.inner)
     far = along_rows > shape.size and along_rows % 4096 == 0

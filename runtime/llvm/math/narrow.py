@@ -25,6 +25,15 @@ def widen(f: Function, x: Reg) -> Reg:
     return f.convert("fpext", f.bitcast(x, "half"), "float")
 
 
+def load_wide(f: Function, address: Reg, elem: str, lanes: int, mask: Reg | None = None) -> Reg:
+    """What lies at an address, under the mask if there is one; f32 where it lies in 16 bits."""
+    if mask is None:
+        loaded = f.load(address, elem, lanes)
+    else:
+        loaded = f.masked_load(address, elem, lanes, mask)
+    return widen(f, loaded) if elem in NARROW else loaded
+
+
 @ieee
 def narrow(f: Function, x: Reg, *, dtype: str) -> Reg:
     """A number of any kind rounded to f16 or bf16: once, if it is a float or fits f32."""
