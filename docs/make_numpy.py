@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from graphc.trace import numpy_api, special
+from graphc.trace import distributions, numpy_api, special
 from graphc.trace.numpy_ufuncs import ACCUMULATE, AT, OF_MATRICES, REDUCE, SEVERAL_RESULTS
 from graphc.trace.ufuncs import NAMED_UFUNCS, UFUNCS
 
@@ -125,6 +125,10 @@ def _lines() -> Iterator[str]:
     yield _listed(f"np.{ufunc.__name__}" for ufunc in ufuncs)
     names = (name.strip("_") for name in (*NAMED_UFUNCS, *special.FUNCTIONS))
     yield f"Of scipy.special: {_listed(set(names))}"
+    yield (
+        f"Of scipy.stats {_listed(distributions.METHODS).rstrip()[:-1]} of the distributions"
+        f" {_listed(distributions.DISTRIBUTIONS)}"
+    )
     methods = (("reduce", REDUCE), ("accumulate", ACCUMULATE), ("at", AT))
     listed = (f"np.{u.__name__}.{method}" for method, table in methods for u in table)
     yield f"Also `outer` of each, and {_listed(listed)}"

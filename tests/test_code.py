@@ -115,10 +115,14 @@ KERNELS = {
     ),
     "running sums down": ([X], lambda x: op("cumsum")(x, axis=0, reverse=False), SIZES),
     "running sums along": (
-        [Type(F32, (3, B))], lambda x: op("cumsum")(x, axis=1, reverse=True), SIZES
+        [Type(F32, (3, B))],
+        lambda x: op("cumsum")(x, axis=1, reverse=True),
+        SIZES,
     ),
     "running products across": (
-        [Type(F32, (3, B))], lambda x: op("cumprod")(x, axis=0, reverse=True), SIZES
+        [Type(F32, (3, B))],
+        lambda x: op("cumprod")(x, axis=0, reverse=True),
+        SIZES,
     ),
     "sorted": ([Type(F32, (3, B))], op("sort"), LONG),
     "sorted rows": ([X], op("sort"), SIZES),

@@ -34,6 +34,7 @@ class Bindings:
         "MatrixLayoutAttribute", {"BATCH_COUNT": 5, "STRIDED_BATCH_OFFSET": 6}
     )
     Epilogue = enum.IntEnum("Epilogue", {"DEFAULT": 1, "BIAS": 4})
+
     def __init__(self):
         self.made = []
         self.calls = []

@@ -21,7 +21,20 @@ CASES = [
     lambda x: (max(range(4), key=lambda i: x[i]), min(x, key=lambda v: abs(v - 1.0))),
     lambda x: max([], default=x[0]),
     lambda x: (sorted(v for v in x), sorted(x, reverse=True)),
+    lambda x: (x[0] in (1, 2), x[0] in [0.5, x[1]], x[1] not in {1.0, 3.0}, x[0] in {2.0: "a"}),
+    lambda x: (2.0 in x, x[3] in x[:2], 0.5 in np.array([1.0, 0.5]), x[0] in np.array([1.0, 2.0])),
+    lambda x: 1.0 if x[0] in (2.0, 0.5) and x[1] not in (None, "a", 0.1) else -1.0,
+    lambda x: (x[0] in list(x[:0]), x[0] in list(x[:1]), x[0] in (x[1], x[2])),
+    lambda x: 0 <= x[0] in (1.0, 2.0),
 ]
+
+
+@pytest.mark.parametrize("n", [-7, 0, 1, 4, 6, 9])
+def test_in_a_range(n: int) -> None:
+    def f(n: Any) -> Any:
+        return n in range(8), n in range(1, 9, 3), n in range(6, -3, -2), n in range(0)
+
+    assert gc.compile(f)(n) == f(n)
 
 
 @pytest.mark.parametrize("function", CASES)

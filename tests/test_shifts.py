@@ -108,9 +108,7 @@ def test_gradients(function: Function, cancels: bool) -> None:
 
 def test_ties_take_no_part_in_it() -> None:
     x = np.ones((4, 5))
-    np.testing.assert_array_equal(
-        gc.grad(cross_entropy)(x), (0.2 - np.eye(5)[LABELS]) / 4.0
-    )
+    np.testing.assert_array_equal(gc.grad(cross_entropy)(x), (0.2 - np.eye(5)[LABELS]) / 4.0)
 
 
 def test_inside_a_conditional() -> None:

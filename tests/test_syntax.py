@@ -110,6 +110,9 @@ class Hooks:
         self.calls.append(("test", loc, why))
         return value
 
+    def contains(self, value, container):
+        return value in container
+
     def indexed(self, value):
         return value
 

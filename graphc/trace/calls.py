@@ -22,7 +22,15 @@ from graphc import errors
 from graphc.dims import Dim
 from graphc.ir import DTYPE_NAMES, NUMPY_DTYPES
 from graphc.ops import elementwise as ew
-from graphc.trace import iterables, numpy_api, numpy_making, quantifiers, special, texts
+from graphc.trace import (
+    distributions,
+    iterables,
+    numpy_api,
+    numpy_making,
+    quantifiers,
+    special,
+    texts,
+)
 from graphc.trace.scope import current, user_loc
 from graphc.trace.sizes import as_size
 from graphc.trace.tracer import Tracer, cast_to, holds_tracer, lift, wrap
@@ -34,7 +42,7 @@ def stand_in(function: Any) -> Callable[..., Any] | None:
     row = _STAND_INS.get(id(function)) or _made(function)
     if row is not None:
         return row[1]
-    traced = special.function_of_scipy(function)
+    traced = special.function_of_scipy(function) or distributions.method_of_scipy(function)
     if traced is not None:
         return _if_traced(function, traced)
     _refuse_generators(function)

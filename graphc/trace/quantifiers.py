@@ -19,7 +19,7 @@ from graphc.trace import numpy_sorting
 from graphc.trace.branches import truth
 from graphc.trace.numpy_choosing import where
 from graphc.trace.scope import current, user_loc
-from graphc.trace.tracer import Tracer, holds_tracer, is_python_scalar, wrap
+from graphc.trace.tracer import Tracer, holds_tracer, is_python_scalar, lift, wrap
 
 
 def drawn(function: Callable[..., Any], traced: Callable[..., Any]) -> Callable[..., Any]:
@@ -44,6 +44,38 @@ def any_(elements: Iterable[Any]) -> Any:
 
 def all_(elements: Iterable[Any]) -> Any:
     return _decided(elements, "all", decides=False)
+
+
+def contains(value: Any, container: Any) -> Any:
+    """`value in container`: whether an element is that object, or equal to it."""
+    if isinstance(container, Tracer) or (type(container) is np.ndarray and holds_tracer((value,))):
+        return np.any(np.equal(container, value))
+    if not isinstance(container, (list, tuple, set, frozenset, dict, range)):
+        return value in container
+    if not isinstance(value, Tracer) and not holds_tracer(tuple(container)):
+        return value in container
+    if isinstance(container, range):
+        return _in_range(value, container)
+    found: Any = False
+    for element in container:
+        if element is value:
+            return True
+        if not (_is_number(element) and _is_number(value)):
+            continue  # nothing but numbers is equal to a number
+        found = np.logical_or(found, wrap(truth(lift(np.equal(element, value)))))
+    return found
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, (Tracer, int, float, complex, np.generic, np.ndarray))
+
+
+def _in_range(value: Any, numbers: range) -> Any:
+    if not numbers:
+        return False
+    low, high = min(numbers[0], numbers[-1]), max(numbers[0], numbers[-1])
+    inside = np.logical_and(value >= low, value <= high)
+    return np.logical_and(inside, np.equal(np.remainder(value - low, abs(numbers.step)), 0))
 
 
 def _decided(elements: Iterable[Any], name: str, decides: bool) -> Any:

@@ -97,16 +97,27 @@ class ExpressionRewriter(ast.NodeTransformer):
     def visit_Compare(self, node: ast.Compare) -> ast.expr:
         why = self.why_kept(*node.comparators[1:])
         self.generic_visit(node)
-        if len(node.ops) == 1 or why is not None:
+        if len(node.ops) == 1:
+            return self.membership(node)
+        if why is not None:
             return node
         left, right = self.name("left"), self.name("right")
         chain = self.chain(node, 0, left, right)
         function = lambda_([left, right], chain, node)
         return at(ast.Call(function, [node.left, node.comparators[0]], []), node)
 
+    def membership(self, node: ast.Compare) -> ast.expr:
+        """`x in xs`, which asks each comparison for its truth."""
+        if not isinstance(node.ops[0], (ast.In, ast.NotIn)):
+            return node
+        found = self.runtime("contains", node, node.left, node.comparators[0])
+        if isinstance(node.ops[0], ast.In):
+            return found
+        return self.runtime("not_", node, found, self.site(self.loc(node)))
+
     def chain(self, node: ast.Compare, index: int, left: str, right: str) -> ast.expr:
         """`left op right and (right op next and ...)`, each operand evaluated once."""
-        first = at(ast.Compare(load(left), [node.ops[index]], [load(right)]), node)
+        first = self.membership(at(ast.Compare(load(left), [node.ops[index]], [load(right)]), node))
         if index + 1 == len(node.ops):
             return first
         following = self.name("right")

@@ -117,6 +117,10 @@ class Runtime:
         """What to index in place of `value`."""
         return self.hooks.indexed(value)
 
+    def contains(self, value: Any, container: Any) -> Any:
+        """`value in container`"""
+        return self.hooks.contains(value, container)
+
     def joined(self, *pieces: Any) -> Any:
         """An f-string."""
         return self.hooks.joined(pieces)
