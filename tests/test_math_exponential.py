@@ -251,3 +251,16 @@ def test_fast_math_flags_are_put_aside_and_restored():
         rule(f, *[x] * operand_count(name))
         assert f.flags == FAST
     assert "reassoc" not in f.finish()
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_the_power_of_single_numbers_is_one_function_in_a_module(lanes):
+    module, x = Module(), Reg("%x", "float", lanes)
+    for name in "ab":
+        f = Function(module, name, [x])
+        TABLE["power"](f, x, x)
+        f.line("ret void")
+        module.add(f)
+    text = str(module)
+    assert len(re.findall(r"^define .*@power_float_x1\(", text, re.MULTILINE)) == (lanes == 1)
+    assert text.count("call float @power_float_x1(") == (2 if lanes == 1 else 0)

@@ -84,6 +84,15 @@ def replace_rare(
     return f.phi(common.elem, common.lanes, [(common, before), (replaced, block)])
 
 
+def out_of_line(f: Function, name: str, args: Sequence[Reg], body: Callable[..., Reg]) -> Reg:
+    """body(*args), of type of the first, as one function in the module for all that need it.
+
+    For long code on single numbers: kernels that share a number compute it each for itself.
+    """
+    full = _function(f.module, name, args, body)
+    return f.call(full, args, args[0].elem, args[0].lanes)
+
+
 WIDEST = 64
 """Bytes of a vector beyond which `slow` is called on each half: its code is long."""
 
