@@ -15,6 +15,7 @@ from typing import NamedTuple, cast
 from graphc.dims import Size
 from graphc.ir import Graph, Var
 from graphc.runtime.kernel import Kernel
+from graphc.runtime.llvm.alike import merge_alike
 from graphc.runtime.llvm.builder import Function, Module, Reg, constant
 from graphc.runtime.llvm.emit import emit_kernel, is_sized, memory_elem, workspace_size
 from graphc.runtime.llvm.emit_loops import emit_repeat
@@ -104,7 +105,9 @@ def emit_step(
     module.add(f)
     if program.has_tape:
         emit_around(module, name, body)
-    return StepText(str(module), tuple(calls))
+    own = dict.fromkeys(kernel for kernel, _ in calls if kernel in module.functions)
+    merged = merge_alike(module.functions, own)
+    return StepText(str(module), tuple((merged.get(name, name), call) for name, call in calls))
 
 
 def read_table(f: Function, arguments: Reg, slot: int) -> None:
@@ -239,9 +242,7 @@ class StepEmitter:
 
     def place(self, place: Place) -> Reg:
         elem = memory_elem(place.root.dtype)
-        return self.f.offset(
-            self.pointer(place.root), elem, self.f.number(place.layout.offset)
-        )
+        return self.f.offset(self.pointer(place.root), elem, self.f.number(place.layout.offset))
 
     def items(self, items: Sequence[Item]) -> None:
         for item in items:
