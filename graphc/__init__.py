@@ -2,7 +2,7 @@
 
 from graphc import _clone as _clone
 from graphc import errors, ops, random
-from graphc.api import cache_dir, compile, evaluate, parse, to_device, trace
+from graphc.api import cache_dir, compile, evaluate, kept_memory, parse, to_device, trace
 from graphc.custom import checkpoint, custom_vjp
 from graphc.debugging import disable_compile
 from graphc.derivatives import hessian, hvp, jacobian, jvp, vjp
@@ -33,6 +33,7 @@ __all__ = [
     "hvp",
     "jacobian",
     "jvp",
+    "kept_memory",
     "ops",
     "parse",
     "random",

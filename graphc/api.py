@@ -1,4 +1,4 @@
-"""The public functions: compile, trace, evaluate, parse, cache_dir."""
+"""The public functions: compile, trace, evaluate, parse, cache_dir, kept_memory."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from graphc import errors
 from graphc.compiled import Compiled, Options
 from graphc.ir import Graph
 from graphc.runtime import disk_cache
+from graphc.runtime.llvm import result_memory
 from graphc.runtime.reference import evaluate as run_reference
 from graphc.signature import leaf_names
 from graphc.text import parse as parse_text
@@ -247,3 +248,31 @@ def cache_dir(folder: str | os.PathLike[str] | None = _UNCHANGED) -> Path | None
         disk_cache.use_folder(None if folder is None else Path(folder).expanduser().absolute())
     cache = disk_cache.current_cache()
     return None if cache is None else cache.folder
+
+
+def kept_memory(limit: int = _UNCHANGED) -> int:
+    """The bytes of past results that are kept for later ones at most; with an argument, set them.
+
+    limit  bytes; 0 keeps nothing, and what is kept already goes back to the system
+
+    A large result takes the memory of one whose last view is gone, which costs no page faults. At
+    first the limit is 256 MB, and no more than 1/16 of the machine's memory. It holds for this
+    process. Gives the limit in use.
+
+    Raises `graphc.errors.ArgumentError` for anything but an int from 0 upwards.
+
+    >>> import graphc as gc
+    >>> before = gc.kept_memory()
+    >>> gc.kept_memory(0)
+    0
+    >>> gc.kept_memory(before) == before
+    True
+    """
+    memory = result_memory.load()
+    if limit is not _UNCHANGED:
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
+            raise errors.ArgumentError(
+                f"kept_memory takes a number of bytes from 0 upwards, not {limit!r}", user_loc()
+            )
+        memory.set_limit(limit)
+    return memory.limit

@@ -285,7 +285,8 @@ def test_a_forked_child_uses_and_returns_memory_of_its_own():
 PROGRAM = f"""
 import sys, weakref
 import numpy as np, graphc as gc
-from graphc.runtime.llvm import result_memory
+
+gc.kept_memory(LIMIT)
 
 class Late:
     def __del__(self):  # runs when the modules are gone
@@ -299,22 +300,25 @@ for _ in range(4):
     late.array = f(x)
 sys.keep = late
 np.keep = f(x)
-print(result_memory.load().limit)
+print(gc.kept_memory())
 """
 
 
-@pytest.mark.parametrize(("wanted", "limit"), [("12345678", "12345678"), ("0", "0")])
-def test_arrays_may_outlive_the_interpreters_modules(wanted, limit):
-    environment = os.environ | {result_memory.VARIABLE: wanted}
-    run = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True
-    )
-    assert (run.returncode, run.stdout.strip(), run.stderr) == (0, limit, "")
+@pytest.mark.parametrize("limit", [12345678, 0])
+def test_arrays_may_outlive_the_interpreters_modules(limit):
+    program = PROGRAM.replace("LIMIT", str(limit))
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (run.returncode, run.stdout.strip(), run.stderr) == (0, str(limit), "")
 
 
-def test_the_usual_limit_is_a_part_of_the_machines_memory(monkeypatch):
-    monkeypatch.delenv(result_memory.VARIABLE, raising=False)
+def test_the_usual_limit_is_a_part_of_the_machines_memory():
     assert 0 < result_memory.usual_limit() <= result_memory.MOST_KEPT
-    monkeypatch.setenv(result_memory.VARIABLE, "64 MB")
-    with pytest.warns(RuntimeWarning, match="GRAPHC_RESULT_POOL is '64 MB', which is no number"):
-        assert result_memory.usual_limit() <= result_memory.MOST_KEPT
+
+
+@pytest.mark.parametrize("limit", [-1, 1.5, True, "64 MB"])
+def test_limits_that_are_none(limit):
+    before = gc.kept_memory()
+    with pytest.raises(gc.errors.ArgumentError, match="a number of bytes from 0 upwards"):
+        gc.kept_memory(limit)
+    assert gc.kept_memory() == before
+

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -36,9 +35,8 @@ from graphc.runtime.llvm.result_memory_text import (
 )
 
 MOST_KEPT = 256 << 20
-"""Bytes that are kept at most, and no more than 1/16 of this machine's memory."""
-VARIABLE = "GRAPHC_RESULT_POOL"
-"""The environment variable with another limit, in bytes; 0 keeps nothing."""
+"""Bytes that are kept at most, and no more than 1/16 of this machine's memory, for who says nothing
+else (`graphc.kept_memory`)."""
 
 
 class ResultMemory(NamedTuple):
@@ -111,16 +109,7 @@ def _write_pool(machine: Machine, usual: Any) -> None:
 
 
 def usual_limit() -> int:
-    """The bytes that are kept at most, as the environment or this machine's memory says."""
-    wanted = os.environ.get(VARIABLE, "").strip()
-    if wanted.isascii() and wanted.isdigit():
-        return int(wanted)
-    if wanted:
-        warnings.warn(
-            f"{VARIABLE} is {wanted!r}, which is no number of bytes; it is not regarded",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+    """The bytes that are kept at most, as this machine's memory says."""
     if not hasattr(os, "sysconf"):
         return MOST_KEPT
     return min(MOST_KEPT, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 16)
