@@ -264,3 +264,15 @@ def test_the_power_of_single_numbers_is_one_function_in_a_module(lanes):
     text = str(module)
     assert len(re.findall(r"^define .*@power_float_x1\(", text, re.MULTILINE)) == (lanes == 1)
     assert text.count("call float @power_float_x1(") == (2 if lanes == 1 else 0)
+
+
+def test_the_power_of_a_known_number_is_a_function_of_its_own():
+    module, y = Module(), Reg("%y", "float")
+    f = Function(module, "f", [y])
+    for base in (0.9, 0.9, 0.999):
+        TABLE["power"](f, constant(base, "float"), y)
+    found = [name for name in module.functions if name.startswith("power_of_")]
+    assert len(found) == 2
+    assert all(
+        re.match(r"define internal float @\S+\(float %a0\)", module.functions[n]) for n in found
+    )

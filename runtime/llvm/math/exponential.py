@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 
 from graphc.runtime.llvm.builder import Function, Reg
-from graphc.runtime.llvm.math._lanes import out_of_line
+from graphc.runtime.llvm.math._lanes import is_constant, out_of_line
 from graphc.runtime.llvm.math._logarithms import log, log1p, log2, log10
 from graphc.runtime.llvm.math._steps import (
     LN2,
@@ -180,7 +180,11 @@ def power(f: Function, x: Reg, y: Reg) -> Reg:
     The exponent needs about 12 bits more than the result.  f32 takes them from f64 arithmetic,
     f64 from a logarithm in double-double.
     """
-    return out_of_line(f, "power", (x, y), _power) if x.lanes == 1 else _power(f, x, y)
+    if x.lanes > 1:
+        return _power(f, x, y)
+    if is_constant(x):  # and so is its logarithm
+        return out_of_line(f, f"power_of_{x.text}", (y,), lambda f, y: _power(f, x, y))
+    return out_of_line(f, "power", (x, y), _power)
 
 
 def _power(f: Function, x: Reg, y: Reg) -> Reg:
