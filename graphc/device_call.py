@@ -31,7 +31,8 @@ class DeviceCompiled(Compiled):
         entry = self._latest
         leaves = None if entry is None or DONATED else _fitting(entry, args, kwargs)
         if entry is None or leaves is None:
-            leaves, structure = placed((args, kwargs), session)
+            with session.reporting():
+                leaves, structure = placed((args, kwargs), session)
             if DONATED:
                 self._refuse_marked(leaves, structure)
             entry = self._latest = self._of_leaves(leaves, structure)

@@ -120,13 +120,18 @@ def _device_report(entry: Specialised, step: CudaStep) -> Report:
     names = dict(_kernel_names(step.kernel_names()))
     for name, eqn, call in step.kernel_names():
         shown = launches.setdefault(name if eqn is None else names[eqn], [])
-        shown += [
-            f"{f.name} <<<{f.grid}, {f.block}>>>"
-            for f in step.code.functions(call)
-            if f"{f.name} <<<{f.grid}, {f.block}>>>" not in shown
-        ]
+        shown += [text for text in _launches(step, call) if text not in shown]
     kernels = tuple(replace(k, launches=tuple(launches[k.name])) for k in report.kernels)
     return replace(report, kernels=kernels, target="cuda", straight_runs=count_runs(step.pieces))
+
+
+def _launches(step: CudaStep, call: Any) -> Iterator[str]:
+    prepared = step.code.launches[id(call)]
+    for function in prepared.functions:
+        yield f"{function.name} <<<{function.grid}, {function.block}>>>"
+    if prepared.product is not None:
+        rest = "" if prepared.rest is None else f" and {prepared.rest.functions[0].name}"
+        yield f"where cuBLASLt is installed: its product{rest} instead"
 
 
 def _make_report(entry: Specialised, step: Step | CudaStep) -> Report:

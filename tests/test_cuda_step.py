@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import pickle
 import subprocess
 import sys
@@ -501,6 +502,43 @@ def test_methods_decorators_and_plain_calls(device):
 def test_inside_of_another_compiled_function_it_is_part_of_it():
     inner = on_device(lambda x: x * 2.0)
     assert gc.compile(lambda x: inner(x) + 1.0)(np.ones(2)).tolist() == [3.0, 3.0]
+
+
+def test_steps_share_the_memory_that_holds_nothing_between_them(emulated):
+    """Three steps need the temporaries of the largest, and each still gives what it should."""
+    small, large, other = (
+        on_device(lambda x, n=n: np.cumsum(np.sort(np.cumsum(x[:n])))) for n in (10, 30_000, 20_000)
+    )
+    x = gc.to_device(normal(30_000))
+    host = np.asarray(x)
+    small(x), large(x)
+    used = current_session().pool.bytes_used
+    other(x)
+    assert current_session().pool.bytes_used - used < 20_000 * 8
+    for _ in range(3):
+        for step, n in ((small, 10), (large, 30_000), (other, 20_000)):
+            wanted = np.cumsum(np.sort(np.cumsum(host[:n])))
+            np.testing.assert_allclose(np.asarray(step(x)), wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_a_step_within_a_step_is_refused(emulated):
+    """Its temporaries would be those of the outer one."""
+    inner, said = on_device(lambda x: np.cumsum(np.sort(x))), []
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+    def outside(operand, result):
+        try:
+            inner(np.ones(3))
+        except errors.DeviceOperationError as error:
+            said.append(str(error))
+
+    @on_device
+    def outer(x):
+        return gc.call(outside, gc.Spec((3,), "f64"), np.sort(x)) * 2.0
+
+    outer(np.ones(3))
+    assert "called a step on the same device" in said[0]
+    assert np.asarray(inner(np.ones(3))).tolist() == [1.0, 2.0, 3.0]
 
 
 def test_several_threads(device):

@@ -17,7 +17,7 @@ from graphc.ir import Type
 from graphc.runtime.cuda.arrays import DeviceArray
 from graphc.runtime.cuda.code import STATUS_BYTES, Code, all_items
 from graphc.runtime.cuda.device_kernel import VECTOR_BYTES
-from graphc.runtime.cuda.memory import Block, Slot
+from graphc.runtime.cuda.memory import Block, Slot, rounded
 from graphc.runtime.cuda.session import Session
 from graphc.runtime.program import Fail, Program, Repeat, Root
 
@@ -46,7 +46,7 @@ def make_box(roots: Sequence[Root], start: int = 0) -> Box:
 class Memory:
     """What a step keeps on the device between calls.
 
-    arena, workspace  of its kernels
+    arena, workspace  of its kernels: memory that all steps share
     constants         one block for each
     numbers           the address of 0, 1, 2, ..., `NUMBER_BYTES` apart: counters of loops and the
                       numbers of checks
@@ -57,18 +57,19 @@ class Memory:
 
     def __init__(self, session: Session, program: Program, code: Code, arena_bytes: int):
         pool = session.pool
+        workspace = rounded(arena_bytes)
         results = [root for root in program.results if root is not None]
         self.in_box = make_box(program.arguments, STATUS_BYTES)
         self.out_box = make_box(results)
         self.blocks = [
-            pool.take(arena_bytes),
-            pool.take(code.workspace_bytes),
+            session.shared(workspace + code.workspace_bytes),
             pool.take(self.in_box.nbytes),
             pool.take(self.out_box.nbytes),
             uploaded(session, numbers(program)),
         ]
         places = [block.address for block in self.blocks]
-        self.arena, self.workspace, self.inbox, self.outbox, self.numbers = places
+        self.arena, self.inbox, self.outbox, self.numbers = places
+        self.workspace = self.arena + workspace
         self.status = self.inbox
         self.held = [uploaded(session, dense.array) for dense in program.constants]
         self.constants = [block.address for block in self.held]

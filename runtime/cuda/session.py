@@ -16,7 +16,7 @@ import numpy as np
 from graphc import errors
 from graphc.runtime.cuda.code import Code, lines_of
 from graphc.runtime.cuda.device import Device, Fault
-from graphc.runtime.cuda.memory import Pool
+from graphc.runtime.cuda.memory import Block, Pool
 from graphc.runtime.program import Call, Item, parts
 
 REMEMBERED = 64
@@ -32,11 +32,42 @@ class Session:
         self.device = device
         self.pool = Pool(device)
         self.lock = threading.RLock()
+        self.is_busy = False
+        """Whether a step is in the middle of its work."""
+        self._shared: Block | None = None
         self._running: deque[tuple[Sequence[Item], Code]] = deque(maxlen=REMEMBERED)
 
     @property
     def is_lost(self) -> bool:
         return self.device.is_lost
+
+    def shared(self, nbytes: int) -> Block:
+        """Memory that holds nothing from one step to the next: all have the same.
+
+        Steps run one after the other, so that a large one and a small one need no more than the
+        large one.  Who was given a block before keeps it.
+        """
+        if self._shared is None or self._shared.size < nbytes:
+            self._shared = self.pool.take(nbytes)
+        return self._shared
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """The block is one step's work, alone on the device.
+
+        Raises `errors.DeviceOperationError` within another step's, and `errors.DeviceFaultError`.
+        """
+        with self.lock, self.reporting():
+            if self.is_busy:
+                raise errors.DeviceOperationError(
+                    "a function that a step calls has called a step on the same device, whose"
+                    ' memory is in use; compile the inner one with target="cpu"'
+                )
+            self.is_busy = True
+            try:
+                yield
+            finally:
+                self.is_busy = False
 
     @contextmanager
     def running(self, items: Sequence[Item], code: Code) -> Iterator[None]:

@@ -69,7 +69,7 @@ class CudaStep:
                 "an argument that is assigned to in place shares memory with another argument;"
                 " pass a copy of one of them"
             )
-        with session.lock, session.reporting():
+        with session.working():
             loaded = self.on(session)
             given = Given(session, loaded.memory, self.program, arguments)
             made = Made(session, loaded.memory, self._results)
