@@ -165,8 +165,15 @@ class Specialised:
 
     @functools.cached_property
     def result_types(self) -> tuple[Type, ...]:
-        """The types of the results that are no updates, in order."""
-        return self.traced.result_types
+        """The types of the results that are no updates, in order, as the step wants them."""
+        return (self.traced if self.shares_code else self.known).result_types
+
+    @functools.cached_property
+    def known(self) -> Traced:
+        """The trace with numbers for its sizes."""
+        if self.symbolic is None:
+            return self.traced
+        return self.traced._replace(graph=self.graphs["traced"])
 
     @functools.cached_property
     def is_flat(self) -> bool:
@@ -182,7 +189,7 @@ class Specialised:
         if self.options.check_nan:
             return None
         if self.symbolic is None or not self.shares_code:
-            return self._native_of(self.traced, self.graphs["fused"])
+            return self._native_of(self.known, self.graphs["fused"])
         shared = self.symbolic
         if not shared.has_call:
             with exemplified({name: 8 * size for name, size in self.sizes.items()}):
@@ -412,10 +419,10 @@ class Compiled:
         entry = self._entry(args, kwargs)
         step = entry.ready()
         assert isinstance(step, Step)
-        types = entry.traced.graph.in_types
+        types = entry.known.graph.in_types
         return step.export(
             list(zip(entry.names, types, strict=True)),
-            list(zip(entry.result_names(), entry.traced.result_types, strict=True)),
+            list(zip(entry.result_names(), entry.known.result_types, strict=True)),
         )
 
     def _entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Specialised:
@@ -509,10 +516,11 @@ class Compiled:
     def _of_symbolic(
         self, symbolic: Symbolic, sizes: Mapping[str, int], given: Arguments
     ) -> Specialised:
-        traced = symbolic.bound(sizes)
-        graphs = BoundGraphs(symbolic, sizes, traced.graph, self._options.kernels)
-        pass_ms = dict(symbolic.pass_ms)
-        return self._specialised(given, traced, graphs, pass_ms, symbolic=symbolic, sizes=sizes)
+        symbolic.verify(sizes)
+        graphs = BoundGraphs(symbolic, sizes, self._options.kernels)
+        return self._specialised(
+            given, symbolic.traced, graphs, dict(symbolic.pass_ms), symbolic=symbolic, sizes=sizes
+        )
 
     def _fixed(self, given: Arguments, reasons: tuple[str, ...]) -> Specialised:
         """Traced for these sizes alone."""

@@ -51,7 +51,7 @@ class disable_compile:  # noqa: N801 - called like a function
 
 def run_interpreted(entry: Specialised, leaves: Sequence[Any]) -> Any:
     """The result for leaves of the entry's signature, from its graph as it was traced."""
-    graph = entry.traced.graph
+    graph = entry.known.graph
     outs = evaluate(graph, *_arrays(graph, leaves))
     for i, j in graph.updates:
         leaves[i][...] = outs[j]

@@ -171,7 +171,7 @@ def run_on_device(entry: Specialised, leaves: Sequence[Any]) -> Any:
     """The result of the step for leaves of its signature."""
     step = entry.ready()
     assert isinstance(step, CudaStep)
-    types = entry.traced.graph.in_types
+    types = entry.known.graph.in_types
     arrays: list[Any] = [
         leaf if isinstance(leaf, DeviceArray) else as_array(leaf, type.numpy_dtype, name)
         for leaf, type, name in zip(leaves, types, entry.names, strict=True)

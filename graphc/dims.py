@@ -413,12 +413,35 @@ def bounds(size: Size) -> tuple[int | None, int | None]:
 def surely_less(left: Size, right: Size) -> bool:
     """Whether left < right for every size; false where it depends on the number.
 
-    For rules that refuse what can never be right and leave the rest to the numbers.
+    For rules that refuse what can never be right and leave the rest to the numbers: `doubting`
+    collects what they leave.
     """
     if not isinstance(left, Dim) and not isinstance(right, Dim):
         return left < right
-    least, _ = bounds(right - left)
-    return least is not None and least > 0
+    least, most = bounds(right - left)
+    if least is not None and least > 0:
+        return True
+    doubts = _DOUBTS.get()
+    if doubts is not None and (most is None or most > 0):
+        doubts.add(Question(left, "<", right))
+    return False
+
+
+_DOUBTS: ContextVar[set[Question] | None] = ContextVar("_DOUBTS", default=None)
+
+
+@contextmanager
+def doubting() -> Iterator[set[Question]]:
+    """What `surely_less` cannot say within the block, and takes for false.
+
+    For numbers for which all of it is false, the same answers are given.
+    """
+    doubts: set[Question] = set()
+    token = _DOUBTS.set(doubts)
+    try:
+        yield doubts
+    finally:
+        _DOUBTS.reset(token)
 
 
 def from_terms(

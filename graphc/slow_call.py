@@ -37,7 +37,7 @@ def run_slowly(entry: Specialised, leaves: Sequence[Any]) -> Any:
             # The step sees the copies, which never overlap.
             expect_apart(i, leaves, entry.names)
     try:
-        results = step(arrays, entry.traced.result_types)
+        results = step(arrays, entry.result_types)
     except errors.OverlapError as error:
         raise _named(error, entry, leaves) from None
     for i in step.program.updated.difference(entry.donated):

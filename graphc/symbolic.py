@@ -7,6 +7,7 @@ more, for every size.  `Family` remembers what was seen; `Symbolic` is such a tr
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,13 +17,14 @@ from typing import Any
 from graphc import errors
 from graphc.binding import bind, read_sizes, symbol_names
 from graphc.calling import NativeCall
-from graphc.dims import SMALLEST, Dim, dim, symbols_of
+from graphc.dims import SMALLEST, Dim, Question, dim, doubting, symbols_of
 from graphc.ir import Graph, all_eqns, size_text
 from graphc.ops.effects import FOREIGN
 from graphc.passes import pipeline
 from graphc.runtime.calling import Calling
 from graphc.runtime.step import NativeSteps, Step, Steps
 from graphc.trace.trace import Spec, Traced
+from graphc.verify import verify
 
 HISTORY = 16
 """So many signatures of a family are compared to see which sizes vary together."""
@@ -103,10 +105,20 @@ class Symbolic:
         shapes = (type.shape for type in self.traced.graph.in_types)
         return {s.name: s.example for s in symbols_of(itertools.chain.from_iterable(shapes))}
 
-    def bound(self, sizes: Mapping[str, int]) -> Traced:
-        """The trace for known sizes.  Raises `errors.VerifyError` where it has none."""
-        known = {n: size for n, size in sizes.items() if n in symbol_names(self.traced.graph)}
-        return self.traced._replace(graph=bind(self.traced.graph, known))
+    def verify(self, sizes: Mapping[str, int]) -> None:
+        """Raises `errors.VerifyError` where the trace means nothing for known sizes.
+
+        What the rules say of every size was found out once; here it is about the rest.
+        """
+        if any(doubt.holds(sizes) for doubt in self._doubts):
+            bind_known(self.traced.graph, sizes)
+
+    @functools.cached_property
+    def _doubts(self) -> frozenset[Question]:
+        """What the rules of verification leave to the numbers."""
+        with doubting() as doubts:
+            verify(self.traced.graph)
+        return frozenset(doubts)
 
     def described(self) -> Iterator[str]:
         """Which sizes are symbolic, for people: `n = x.shape[0], y.shape[0]`."""
@@ -125,6 +137,12 @@ class Symbolic:
         yield from map(str, self.traced.guards)
 
 
+def bind_known(graph: Graph, sizes: Mapping[str, int]) -> Graph:
+    """The graph with those of the sizes that it has."""
+    names = symbol_names(graph)
+    return bind(graph, {name: size for name, size in sizes.items() if name in names})
+
+
 class BoundGraphs(dict[str, Graph]):
     """The graphs of a symbolic trace by stage, for known sizes, each made when it is asked for."""
 
@@ -132,10 +150,9 @@ class BoundGraphs(dict[str, Graph]):
         self,
         symbolic: Symbolic,
         sizes: Mapping[str, int],
-        traced: Graph,
         kernels: Sequence[pipeline.Pass],
     ):
-        super().__init__(traced=traced)
+        super().__init__()
         self.symbolic = symbolic
         self.sizes = sizes
         self.kernels = kernels
@@ -143,8 +160,7 @@ class BoundGraphs(dict[str, Graph]):
     def __missing__(self, stage: str) -> Graph:
         whole = self.symbolic.graphs.get(stage)
         if whole is not None:
-            names = symbol_names(whole)
-            self[stage] = bind(whole, {n: size for n, size in self.sizes.items() if n in names})
+            self[stage] = bind_known(whole, self.sizes)
         elif stage == "optimized":
             self[stage] = pipeline.run(self["traced"], pipeline.OPTIMIZE)[0]
         else:

@@ -20,11 +20,13 @@ from graphc.dims import (
     answering,
     bounds,
     dim,
+    doubting,
     evaluate,
     exemplified,
     hint,
     parse_size,
     substitute,
+    surely_less,
     symbols_of,
 )
 
@@ -179,3 +181,13 @@ def test_examples_for_a_while() -> None:
     with exemplified({"B": 3}):
         assert hint(2 * B + 1) == 7
     assert hint(2 * B + 1) == 17
+
+
+def test_doubts_are_what_is_left_to_the_numbers() -> None:
+    with doubting() as doubts:
+        assert not surely_less(B, 10)
+        assert surely_less(1, B) and not surely_less(B, 2)  # sure either way
+        assert not surely_less(N, B)
+    assert doubts == {Question(B, "<", 10), Question(N, "<", B)}
+    assert not surely_less(B, 20)
+    assert len(doubts) == 2

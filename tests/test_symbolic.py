@@ -10,7 +10,8 @@ import pytest
 from test_trace_sizes import cross_entropy, layer_norm, sgd
 
 import graphc as gc
-from graphc import errors
+from graphc import errors, symbolic
+from graphc.binding import bind
 from graphc.symbolic import ENTRIES, Family
 
 Spec = gc.Spec
@@ -39,8 +40,28 @@ def test_two_hundred_batch_sizes_are_two_traces() -> None:
         x = rows(count)
         np.testing.assert_allclose(compiled(x, w), np.tanh(x @ w).mean(0) + count, rtol=1e-12)
     assert len(traces) == 2
-    ((symbolic,),) = (family.entries for family in compiled._families.values())
-    assert symbolic.steps is not None and symbolic.steps.compilations == 1
+    ((known,),) = (family.entries for family in compiled._families.values())
+    assert known.steps is not None and known.steps.compilations == 1
+
+
+def test_a_new_size_answers_what_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole trace is neither bound nor verified again, unless a rule needs the number."""
+    bound: list[int] = []
+
+    def binding(graph: Any, sizes: dict[str, int]) -> Any:
+        bound.append(sizes.get("n", -1))
+        return bind(graph, sizes)
+
+    monkeypatch.setattr(symbolic, "bind", binding)
+    plain, sliced = gc.compile(lambda x: np.tanh(x).sum(0)), gc.compile(lambda x: x[2:] * 2.0)
+    for count in (4, 5, 6, 7):
+        x = rows(count)
+        np.testing.assert_allclose(plain(x), np.tanh(x).sum(0), rtol=1e-12)
+    assert bound == []
+    for count in (4, 5, 6, 7, 3, 2):
+        x = rows(count)
+        np.testing.assert_array_equal(sliced(x), x[2:] * 2.0)
+    assert set(bound) <= {2, -1}  # two elements are sliced by a trace of their own
 
 
 def test_sizes_that_were_met_stay_in_the_native_entry_point() -> None:

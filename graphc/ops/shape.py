@@ -123,7 +123,7 @@ def _expect_window(name: str, whole: Shape, starts: Shape, sizes: Shape, steps: 
         ends = (start, start + (size - 1) * step)
         outside = any(surely_less(end, 0) or surely_less(extent, end + 1) for end in ends)
         _check(
-            step != 0 and not surely_less(size, 0) and not (surely_less(0, size) and outside),
+            step != 0 and not surely_less(size, 0) and not (outside and surely_less(0, size)),
             f"{name}: start {start}, size {size}, step {step} leave an axis of {extent}",
         )
 
