@@ -135,6 +135,11 @@ def _iota(at: Rewriter, eqn: Eqn) -> Result:
     return at.make(elementwise.cast, count.atom, dtype=dtype)
 
 
+def _hands_on(body: Graph, source: Atom, out: Var) -> bool:
+    """Whether a kernel would give what it is given: it gives what it makes."""
+    return out in body.outs and (isinstance(source, Lit) or source in body.params)
+
+
 def _kept_wide(eqn: Eqn) -> Eqn:
     if eqn.op is not control.fused:
         return map_subgraphs(keep_wide, eqn)
@@ -147,8 +152,9 @@ def _kept_wide(eqn: Eqn) -> Eqn:
     kept = []
     for inner, own in zip(body.eqns, maps, strict=True):
         inner = inner.replace(ins=tuple(rename(atom, names) for atom in inner.ins))
-        if inner.op is narrow.widen and wide.get(inner.ins[0], (None, None))[1] == own:
-            names[inner.out] = wide[inner.ins[0]][0]
+        found = wide.get(inner.ins[0]) if inner.op is narrow.widen else None
+        if found is not None and found[1] == own and not _hands_on(body, found[0], inner.out):
+            names[inner.out] = found[0]
             continue
         if inner.op is narrow.narrow:
             wide[inner.out] = inner.ins[0], own

@@ -227,3 +227,18 @@ def test_gradient_through_a_table_read_by_bytes() -> None:
     wanted = np.zeros(256)
     np.add.at(wanted, image, 2 * table[image])
     np.testing.assert_allclose(slope, wanted)
+
+
+def test_functions_that_compute_in_floats_convert_first() -> None:
+    """Differences and signs of unsigned integers would wrap around."""
+    x = np.array([6, 2, 1, 4], np.uint8)
+    functions = [
+        lambda x: np.logaddexp.reduce(x.astype(np.uint16)),
+        lambda x: np.linspace(x[0], x[1], 5, retstep=True)[1],
+        lambda x: np.linspace(x, x[::-1], 5),
+        lambda x: np.poly(x),
+    ]
+    for function in functions:
+        got, wanted = gc.compile(lambda x, f=function: f(x))(x), function(x)
+        assert got.dtype == wanted.dtype
+        np.testing.assert_allclose(got, wanted, rtol=1e-6)

@@ -353,3 +353,24 @@ def test_mixed_precision_training() -> None:
     assert single[-1] < 0.3 * single[0]
     assert abs(brain[-1] - single[-1]) < 0.05 * single[0]
     assert abs(half[-1] - single[-1]) < 0.01 * single[0]
+
+
+def test_rounding_alone_is_a_kernel() -> None:
+    """What it reads is what it gives, but for the rounding that nobody needs."""
+    x = random(np.dtype(np.float32), (9,))
+    narrowed = gc.parse(
+        "graph f(%x: f32[9]) {\n"
+        '  %a: f16[9] = narrow(%x, dtype="f16")\n'
+        "  %b: f32[9] = widen(%a)\n"
+        "  return %b\n}\n"
+    )
+    np.testing.assert_array_equal(compiled(narrowed)(x)[0], x.astype(np.float16))
+
+
+@pytest.mark.parametrize("function", ["fft", "rfft", "irfft"])
+def test_fourier_transforms_are_computed_in_single_precision(function: str) -> None:
+    x = random(np.dtype(np.float16), (8,))
+    transform = getattr(np.fft, function)
+    got, wanted = gc.compile(lambda x: transform(x))(x), transform(x)
+    assert got.dtype == wanted.dtype
+    np.testing.assert_allclose(got, wanted, rtol=2e-3, atol=2e-3)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.ir import COMPLEXES, FLOATS
+from graphc.ir import COMPLEXES, FLOATS, NARROW
 from graphc.trace.complex_ufuncs import joined
 from graphc.trace.numpy_products import matmul
 from graphc.trace.numpy_reductions import normalise_axis
@@ -103,6 +103,8 @@ def _given(a: Any) -> tuple[Any, Any]:
     x = lift(a)
     if x.dtype_name in COMPLEXES:
         return wrap(x.real.value()), wrap(x.imag.value())
+    if x.dtype_name in NARROW:
+        return x.astype(np.float32), None
     return (x if x.dtype_name in FLOATS else x.astype(np.float64)), None
 
 
@@ -178,7 +180,8 @@ def irfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Any:
     for part, sign in ((real, 1.0), (np.zeros_like(real) if imag is None else imag, -1.0)):
         kept = _resized(part, half, along)
         wholes.append(np.concatenate([kept, sign * kept[(*before, mirrored)]], along))
-    return np.copy(ifft(joined(*wholes), None, axis, norm).real)
+    result = np.copy(ifft(joined(*wholes), None, axis, norm).real)
+    return result.astype(lift(a).dtype) if lift(a).dtype_name in NARROW else result
 
 
 def hfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Any:

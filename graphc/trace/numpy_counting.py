@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.ir import INTS
+from graphc.ir import DTYPE_NAMES, FLOATS, INTS
 from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
 from graphc.trace.numpy_making import result_type
@@ -63,7 +63,7 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any 
     else:
         low, high = x.min(), x.max()
     dtype = result_type(low, high, x)
-    dtype = dtype if dtype.kind == "f" else np.dtype(np.float64)
+    dtype = dtype if DTYPE_NAMES.get(dtype) in FLOATS else np.dtype(np.float64)
     same = np.equal(low, high)
     low, high = np.where(same, low - 0.5, low), np.where(same, high + 0.5, high)
     return np.linspace(low, high, operator.index(bins) + 1, dtype=dtype)

@@ -94,7 +94,7 @@ def unwrap(p: Any, discont: Any = None, axis: Any = -1, *, period: Any = 2 * np.
     x: Any = lift(p)
     x = x.astype(np.result_type(x.dtype, period))
     jumps = np.diff(x, axis=axis)
-    half = period / 2 if x.dtype.kind == "f" else period // 2
+    half = period / 2 if x.dtype_name in INEXACT else period // 2
     inside = np.remainder(jumps + half, period) - half
     if 2 * half == period:  # both ends of the interval are half a period away
         inside = np.where(np.logical_and(inside == -half, jumps > 0), half, inside)

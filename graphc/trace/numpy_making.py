@@ -161,6 +161,7 @@ def linspace(
     axis: Any = 0,
 ) -> Any:
     count = operator.index(num)
+    start, stop = (np.multiply(lift(end), 1.0) for end in (start, stop))
     if retstep:
         gaps = count - 1 if endpoint else count
         step = np.true_divide(np.subtract(stop, start), gaps) if gaps > 0 else np.nan

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.ir import COMPLEXES, FLOATS
+from graphc.ir import COMPLEXES, FLOATS, INTS
 from graphc.ops import shape as shape_ops
 from graphc.trace.complex_ufuncs import joined
 from graphc.trace.scope import user_loc
@@ -146,7 +146,7 @@ def _statistics(mode: str, stat_length: Any, rank: int) -> Any:
         count = size if lengths is None else min(int(lengths[axis, side]), size)
         part = slice(size - count, None) if side else slice(0, count)
         value = reduce(x[(slice(None),) * axis + (part,)], axis=axis, keepdims=True)
-        if x.dtype.kind not in "fb" and lift(value).dtype_name in FLOATS:
+        if x.dtype_name in INTS and lift(value).dtype_name in FLOATS:
             value = np.round(value)
         shape = (*x.shape[:axis], width, *x.shape[axis + 1 :])
         return np.broadcast_to(value.astype(x.dtype), shape)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
+from graphc.ir import INEXACT
 from graphc.trace import indexing, sizes
 from graphc.trace import numpy_logic as logic
 from graphc.trace import numpy_products as products
@@ -112,6 +113,8 @@ def _logical(reduce: Entry) -> Entry:
 def _logaddexp_reduce(array: Any, axis: Any = 0, keepdims: bool = False) -> Any:
     """log(sum(exp(x))) with the largest element taken out, where it is finite."""
     x = lift(array)
+    if x.dtype_name not in INEXACT:
+        x = x.astype(np.logaddexp.resolve_dtypes((x.dtype, x.dtype, None))[0])
     if not x.size:
         return np.log(reductions.sum(x, axis, None, keepdims))
     largest = reductions.max(x, axis, True)
