@@ -110,6 +110,9 @@ class Hooks:
         self.calls.append(("test", loc, why))
         return value
 
+    def assigned(self, value):
+        return value
+
     def contains(self, value, container):
         return value in container
 

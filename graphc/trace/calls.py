@@ -25,6 +25,7 @@ from graphc.ops import elementwise as ew
 from graphc.trace import (
     distributions,
     iterables,
+    masks,
     numpy_api,
     numpy_making,
     quantifiers,
@@ -74,7 +75,7 @@ def _filled(function: Callable[..., Any], fill: int) -> Callable[..., Any]:
         if rest.get("order") in ("C", "F"):
             rest = {key: value for key, value in rest.items() if key != "order"}
         if _is_untraced(dtype) or not _are_sizes(shape) or more or rest:
-            return function(shape, dtype, *more, **rest)
+            return masks.made(function(shape, dtype, *more, **rest))
         return numpy_making.full(shape, fill, np.float64 if dtype is None else dtype)
 
     return make
@@ -83,7 +84,7 @@ def _filled(function: Callable[..., Any], fill: int) -> Callable[..., Any]:
 def _full(shape: Any, fill_value: Any, dtype: Any = None, **rest: Any) -> Any:
     is_number = isinstance(fill_value, (Tracer, int, float, complex, np.number))
     if not is_number or _is_untraced(dtype) or not _are_sizes(shape) or rest:
-        return np.full(shape, fill_value, dtype, **rest)
+        return masks.made(np.full(shape, fill_value, dtype, **rest))
     return numpy_making.full(shape, fill_value, dtype)
 
 
@@ -95,7 +96,7 @@ def _identity(function: Callable[..., Any]) -> Callable[..., Any]:
             return numpy_making.eye(*args, **kwargs)
         args = tuple(operator.index(x) if isinstance(x, Tracer) else x for x in args)
         made = function(*args, **kwargs)
-        return made if _is_untraced(made.dtype) else numpy_making.copy(made)
+        return masks.made(made) if _is_untraced(made.dtype) else numpy_making.copy(made)
 
     return make
 
@@ -105,9 +106,10 @@ def _is_untraced(dtype: Any) -> bool:
     if dtype is None:
         return False
     try:
-        return DTYPE_NAMES.get(np.dtype(dtype), "bool") == "bool"
+        name = DTYPE_NAMES.get(np.dtype(dtype))
     except TypeError:
         return True
+    return name is None or (name == "bool" and not masks.is_to_be_traced())
 
 
 def _are_sizes(shape: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphc.ir import Loc
-from graphc.trace import branches, conditionals, loops, quantifiers, syntax, texts
+from graphc.trace import branches, conditionals, loops, masks, quantifiers, syntax, texts
 from graphc.trace.joiners import Grid, Joiner
 from graphc.trace.scope import is_tracing
 from graphc.trace.tracer import holds_tracer, lift
@@ -81,6 +81,7 @@ class _Hooks:
     test = staticmethod(branches.test)
     call = staticmethod(call)
     indexed = staticmethod(indexed)
+    assigned = staticmethod(masks.assigned)
     contains = staticmethod(quantifiers.contains)
     joined = staticmethod(texts.joined)
     modulo = staticmethod(texts.modulo)

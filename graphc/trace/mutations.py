@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.trace import watch
+from graphc.trace import masks, watch
 from graphc.trace.scope import shown_file, user_loc
 from graphc.trace.syntax import is_synthetic
 
@@ -61,6 +61,7 @@ class Watched:
         for array, before in self.arrays:
             if array.tobytes() != before.tobytes():
                 array[...] = before
+                masks.restart_if_made_here(array)
                 raise errors.UnsupportedSyntaxError(
                     f"a branch of a traced conditional changes an ordinary array of shape"
                     f" {array.shape}, which would happen whichever branch is taken; change a copy"

@@ -16,6 +16,7 @@ from graphc.trace import numpy_products as products
 from graphc.trace import numpy_reductions as reductions
 from graphc.trace import numpy_running as running
 from graphc.trace import numpy_shapes as shapes
+from graphc.trace.masks import restart_if_made_here
 from graphc.trace.scope import user_loc
 from graphc.trace.selection import Selection
 from graphc.trace.tracer import Tracer, cast_to, known_dtype, lift
@@ -240,6 +241,8 @@ def store_into(out: Any, result: Any, casting: str = "same_kind") -> Tracer:
     if isinstance(out, tuple):
         (out,) = out
     if not isinstance(out, Tracer):
+        if isinstance(out, np.ndarray) and out.dtype == np.bool_:
+            restart_if_made_here(out)
         raise errors.ReadOnlyError(
             "a traced result cannot be written into an ordinary array while tracing; pass the"
             " array to the function as an argument, make it there with np.zeros, or use the"

@@ -64,6 +64,10 @@ class Session:
     loops: dict[Loc, LoopNote] = field(default_factory=dict)
     guards: dict[Question, Any] = field(default_factory=dict)
     """What was asked about symbolic sizes: `graphc.trace.sizes.Guard`s."""
+    masks: dict[int, tuple[Any, Loc]] = field(default_factory=dict)
+    """The ordinary arrays of truth values that were made, by identity, and their lines."""
+    traced_masks: frozenset[Loc] = frozenset()
+    """The lines whose arrays of truth values are traced: see `graphc.trace.masks`."""
 
 
 class Storage:

@@ -181,6 +181,8 @@ class ExpressionRewriter(ast.NodeTransformer):
         self.generic_visit(node)
         if isinstance(node.ctx, ast.Load):
             node.value = self.runtime("indexed", node.value, node.value)
+        elif isinstance(node.ctx, ast.Store):
+            node.value = self.runtime("assigned", node.value, node.value)
         return node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:

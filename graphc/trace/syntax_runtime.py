@@ -117,6 +117,10 @@ class Runtime:
         """What to index in place of `value`."""
         return self.hooks.indexed(value)
 
+    def assigned(self, value: Any) -> Any:
+        """What to assign to an element of in place of `value`."""
+        return self.hooks.assigned(value)
+
     def contains(self, value: Any, container: Any) -> Any:
         """`value in container`"""
         return self.hooks.contains(value, container)

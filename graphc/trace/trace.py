@@ -11,8 +11,9 @@ import numpy as np
 from graphc import errors
 from graphc.build import Value
 from graphc.dims import Dim, Shape, Size, parse_size, substitute, symbols_of
-from graphc.ir import DTYPE_NAMES, DTYPES, Atom, Graph, Type
+from graphc.ir import DTYPE_NAMES, DTYPES, Atom, Graph, Loc, Type
 from graphc.trace import control, tree
+from graphc.trace.masks import Restart
 from graphc.trace.scope import (
     LoopNote,
     Scope,
@@ -185,16 +186,23 @@ def trace(
     """
     leaves, structure = tree.flatten((tuple(args), dict(kwargs)))
     is_symbolic = any(isinstance(x, Spec) and symbols_of(x.shape) for x in leaves)
-    if not is_symbolic:
-        return _trace(function, leaves, structure, names, aliases, Session())
+    masks: frozenset[Loc] = frozenset()
     fixed: list[Fixed] = []
     while True:
-        session = Session()
+        session = Session(traced_masks=masks)
+        if not is_symbolic:
+            try:
+                return _trace(function, leaves, structure, names, aliases, session)
+            except Restart as restart:
+                masks |= {restart.loc}
+                continue
         answer = for_the_example(session.guards) if by_example else refuse
         try:
             with symbolic(answer):
                 traced = _trace(function, leaves, structure, names, aliases, session)
             return traced._replace(fixed=tuple(fixed))
+        except Restart as restart:
+            masks |= {restart.loc}
         except Refined as refined:
             fixed += refined.fixed
             leaves = [_with_sizes(leaf, refined.sizes) for leaf in leaves]
