@@ -9,6 +9,7 @@ from graphc.derivatives import hessian, hvp, jacobian, jvp, vjp
 from graphc.external import call, elementwise
 from graphc.ir import Graph
 from graphc.loops import scan, while_loop
+from graphc.static_shapes import nonzero, unique
 from graphc.trace.trace import Spec
 from graphc.transforms import cond, grad, stop_gradient, value_and_grad
 from graphc.vectorize import vmap
@@ -34,6 +35,7 @@ __all__ = [
     "jacobian",
     "jvp",
     "kept_memory",
+    "nonzero",
     "ops",
     "parse",
     "random",
@@ -41,6 +43,7 @@ __all__ = [
     "stop_gradient",
     "to_device",
     "trace",
+    "unique",
     "value_and_grad",
     "vjp",
     "vmap",

@@ -10,10 +10,10 @@ import numpy as np
 
 from graphc import errors
 from graphc.ir import Loc
-from graphc.trace import control, tree
+from graphc.trace import calls, control, tree
 from graphc.trace.scope import LoopNote, current, user_loc
 from graphc.trace.trace import Inner, trace_inner
-from graphc.trace.tracer import Tracer, lift, wrap
+from graphc.trace.tracer import Tracer, holds_tracer, lift, strong, wrap
 from graphc.transforms import Transform
 
 Axis = int | None
@@ -191,3 +191,38 @@ def _placed(inner: Inner, outs: Sequence[Tracer], out_axes: Any) -> Any:
         )
     moved = [_moved(x, 0, axis) for x, axis in zip(outs, axes, strict=True)]
     return tree.unflatten(inner.structure, moved)
+
+
+# ---- np.vectorize --------------------------------------------------------------------------------
+
+
+def vectorized(function: np.vectorize) -> Callable[..., Any]:
+    """What to call in place of a `np.vectorize` object: one graph for all elements."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not holds_tracer((*args, *kwargs.values())):
+            return function(*args, **kwargs)
+        if function.signature is not None or kwargs or function.excluded:
+            raise errors.UnsupportedFunctionError(
+                "np.vectorize can be traced without signature=, excluded= and keyword arguments;"
+                " gc.vmap maps functions of arrays",
+                user_loc(),
+            )
+        arrays = np.broadcast_arrays(*map(strong, args))
+        shape = np.shape(arrays[0])
+        flat = [np.reshape(x, -1) for x in arrays]
+        if not np.size(flat[0]):
+            raise errors.ShapeError("np.vectorize of no elements cannot be traced", user_loc())
+        results = vmap(function.pyfunc)(*flat)
+        parts = results if isinstance(results, tuple) else (results,)
+        types = function.otypes if function.otypes is not None else [None] * len(parts)
+        shaped = tuple(
+            np.reshape(x if kind is None else x.astype(np.dtype(kind)), shape)
+            for x, kind in zip(parts, types, strict=True)
+        )
+        return shaped if isinstance(results, tuple) else shaped[0]
+
+    return call
+
+
+calls.VECTORIZED.append(vectorized)

@@ -339,7 +339,7 @@ def f(x):
     return x.mean()
 ===
 def f(x):
-    return np.vectorize(lambda v: v * 2)(x)  #! build arrays with np.array or np.stack
+    return np.require(x, requirements="C")  #! build arrays with np.array or np.stack
 ---
 def f(x):
     return np.stack([v * 2 for v in x])

@@ -43,11 +43,17 @@ def stand_in(function: Any) -> Callable[..., Any] | None:
     row = _STAND_INS.get(id(function)) or _made(function)
     if row is not None:
         return row[1]
+    if isinstance(function, np.vectorize):
+        return VECTORIZED[0](function)
     traced = special.function_of_scipy(function) or distributions.method_of_scipy(function)
     if traced is not None:
         return _if_traced(function, traced)
     _refuse_generators(function)
     return None
+
+
+VECTORIZED: list[Callable[[Any], Callable[..., Any]]] = []
+"""What makes the stand-in of a `np.vectorize` object: `graphc.vectorize`, which knows batches."""
 
 
 def _refuse_generators(function: Any) -> None:

@@ -128,17 +128,21 @@ _MAKING: dict[Any, Entry] = {
     np.pad: padding.pad,
 }
 _REFUSED: dict[Any, Entry] = {
-    np.nonzero: _no_static_shape("np.nonzero", "use np.where(condition, x, y)"),
-    np.unique: _no_static_shape(
-        "np.unique", "use np.sort(x), or compute it outside of the traced function"
+    np.nonzero: _no_static_shape(
+        "np.nonzero", "use np.where(condition, x, y), or gc.nonzero(x, size)"
     ),
+    np.unique: _no_static_shape("np.unique", "use np.sort(x), or gc.unique(x, size)"),
     **{
-        getattr(np, name): _no_static_shape(f"np.{name}", "use np.sort(x)")
+        getattr(np, name): _no_static_shape(f"np.{name}", "use gc.unique(x, size)")
         for name in ("unique_all", "unique_counts", "unique_inverse", "unique_values")
         if hasattr(np, name)
     },
-    np.flatnonzero: _no_static_shape("np.flatnonzero", "use np.where(condition, x, y)"),
-    np.argwhere: _no_static_shape("np.argwhere", "use np.where(condition, x, y)"),
+    np.flatnonzero: _no_static_shape(
+        "np.flatnonzero", "use np.where(condition, x, y), or gc.nonzero(x, size)"
+    ),
+    np.argwhere: _no_static_shape(
+        "np.argwhere", "use np.where(condition, x, y), or gc.nonzero(x, size)"
+    ),
     np.union1d: _no_static_shape("np.union1d", "use np.concatenate and np.sort"),
     np.intersect1d: _no_static_shape("np.intersect1d", "use np.isin, whose shape is known"),
     np.setdiff1d: _no_static_shape("np.setdiff1d", "use np.isin, whose shape is known"),
@@ -192,7 +196,6 @@ TAKES_OUT = frozenset(
 
 _INSTEAD = {
     "np.add.reduceat": "use np.sum of slices",
-    "np.vectorize": "call the function on the whole array",
 }
 """NumPy function that cannot be traced -> what does the same, where names are no guide."""
 
