@@ -1030,7 +1030,7 @@ def comprehension(x):
 --- the `if` of a comprehension
 def guard(x):
     match x:
-        case _ if x: pass
+        case y if x: pass
 --- the guard of a `case`
 def walrus(x):
     return 1 if x else (y := 2)

@@ -30,6 +30,7 @@ from graphc.ir import Loc
 from graphc.trace import syntax_names as names
 from graphc.trace.scope import shown_file
 from graphc.trace.syntax_expressions import Scope
+from graphc.trace.syntax_match import without_matches
 from graphc.trace.syntax_naming import restore_names
 from graphc.trace.syntax_runtime import (
     RUNTIME,
@@ -114,7 +115,7 @@ def _convert_code(fn: types.FunctionType) -> Template:
         found = find(code, fn.__globals__)
     except SourceMissing as missing:
         return Template(code, None, [], str(missing))
-    node = bare(found.node)
+    node = without_matches(bare(found.node))
     scope = Scope(code.co_firstlineno, class_name=found.class_name)
     scope.has_class = "__class__" in code.co_freevars
     file = shown_file(code.co_filename) or code.co_filename
