@@ -23,7 +23,8 @@ from graphc.runtime.cuda.device_kernel import (
     WARP,
     Launches,
 )
-from graphc.runtime.cuda.emit import I64, Target, ThreadEmitter
+from graphc.runtime.cuda.emit import ThreadEmitter
+from graphc.runtime.cuda.emit_elements import I64, Target
 from graphc.runtime.cuda.emit_team import TeamEmitter
 from graphc.runtime.cuda.emit_tiles import TilesEmitter
 from graphc.runtime.cuda.forms import (

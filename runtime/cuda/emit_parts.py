@@ -12,7 +12,8 @@ from graphc.runtime.cuda.branches import digits, in_turns, only_if
 from graphc.runtime.cuda.device_kernel import (
     WARP,
 )
-from graphc.runtime.cuda.emit import I64, ThreadEmitter
+from graphc.runtime.cuda.emit import ThreadEmitter
+from graphc.runtime.cuda.emit_elements import I64
 from graphc.runtime.cuda.emit_team import TeamEmitter
 from graphc.runtime.cuda.forms import Form, single_reduction
 from graphc.runtime.cuda.launches import SLOT, WORK, LaunchEmitter

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from graphc.runtime.cuda.branches import digits, in_turns, only_if
 from graphc.runtime.cuda.device_kernel import VECTOR_BYTES
-from graphc.runtime.cuda.emit import I64, multiply_add
+from graphc.runtime.cuda.emit import multiply_add
+from graphc.runtime.cuda.emit_elements import I64
 from graphc.runtime.cuda.simt import shared_array, wait_for_block
 from graphc.runtime.cuda.whole import wholes
 from graphc.runtime.kernel import Access, Kernel, Product, Statement, inner

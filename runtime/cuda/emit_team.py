@@ -17,7 +17,8 @@ from contextlib import ExitStack
 
 from graphc.runtime.cuda.branches import digits, in_turns, only_if
 from graphc.runtime.cuda.device_kernel import WARP
-from graphc.runtime.cuda.emit import I64, ThreadEmitter
+from graphc.runtime.cuda.emit import ThreadEmitter
+from graphc.runtime.cuda.emit_elements import I64
 from graphc.runtime.cuda.emit_product import emit_tile, tiling_of
 from graphc.runtime.cuda.emit_running import emit_running, running_of
 from graphc.runtime.cuda.mapping import is_spreadable

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from graphc.runtime.cuda.branches import digits, in_turns
-from graphc.runtime.cuda.emit import I64
+from graphc.runtime.cuda.emit_elements import I64
 from graphc.runtime.cuda.emit_parts import PartsEmitter
 from graphc.runtime.cuda.emit_product import (
     DEPTH,

@@ -14,13 +14,8 @@ import numpy as np
 
 from graphc import errors
 from graphc.runtime.cuda.device_kernel import DeviceKernel
-from graphc.runtime.cuda.emulation_text import (
-    CONTEXT_BYTES,
-    MOST_THREADS,
-    OUTSIDE,
-    STACK_BYTES,
-    host_text,
-)
+from graphc.runtime.cuda.emulation_runtime import CONTEXT_BYTES, MOST_THREADS, STACK_BYTES
+from graphc.runtime.cuda.emulation_text import OUTSIDE, host_text
 from graphc.runtime.llvm.jit import compile_text
 
 _Launch = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int32, ctypes.c_int32, ctypes.c_int32)

@@ -14,7 +14,8 @@ from graphc.runtime.cuda.device_kernel import (
     Launches,
     Limits,
 )
-from graphc.runtime.cuda.emit import I64, ThreadEmitter
+from graphc.runtime.cuda.emit import ThreadEmitter
+from graphc.runtime.cuda.emit_elements import I64
 from graphc.runtime.cuda.emit_team import TeamEmitter
 from graphc.runtime.cuda.forms import Form
 from graphc.runtime.cuda.mapping import Unit

@@ -15,7 +15,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from graphc.runtime.cuda.device_kernel import SHARED_BYTES, WARP, Limits
-from graphc.runtime.cuda.emit import I64, ThreadEmitter
+from graphc.runtime.cuda.emit import ThreadEmitter
+from graphc.runtime.cuda.emit_elements import I64
 from graphc.runtime.cuda.emit_product import tiles_bytes
 from graphc.runtime.cuda.forms import Form, sizes_inside
 from graphc.runtime.cuda.mapping import Nest, is_spreadable
@@ -150,21 +151,8 @@ def place_for_teams(
     grid = max(min(teams_wanted, limits.most_blocks), 1)
     registers = register_rows(kernel, roots, form)
     private = [b for b in private_scratch(kernel, form.nest) if b not in registers]
-    room = SHARED_BYTES - RESERVED_SHARED - tiles_bytes(kernel, form.nest.body, form.team)
-    shared, large, pitches = [], [], {}
-    for buffer in sorted(private, key=lambda b: nbytes_of(kernel, b)):
-        nbytes = nbytes_of(kernel, buffer)
-        pitch = tile_pitch(kernel, form.nest.body, buffer)
-        if pitch is not None:
-            nbytes += -(-nbytes // pitch // 16) * 16
-        if nbytes * per_block <= room:
-            if pitch is not None:
-                pitches[buffer] = pitch
-            room -= nbytes * per_block
-            address = shared_array(f.module, f"{f.name}_scratch_{buffer}", nbytes * per_block)
-            shared.append((buffer, address, nbytes if per_block > 1 else 0))
-        else:
-            large.append(buffer)
+    shared, pitches = _in_shared(kernel, form, private, per_block, f)
+    large = [b for b in private if b not in {number for number, _, _ in shared}]
     each = sum(nbytes_of(kernel, b) for b in large) * per_block
     if grid_is_fixed:
         grid = teams_wanted
@@ -187,6 +175,28 @@ def place_for_teams(
         tuple(work),
         pitches,
     )
+
+
+def _in_shared(
+    kernel: Kernel, form: Form, private: Sequence[int], per_block: int, f: Function
+) -> tuple[list[tuple[int, Reg, int]], dict[int, int]]:
+    """The buffers that shared memory has room for, small ones first, and the pitches of tiles."""
+    room = SHARED_BYTES - RESERVED_SHARED - tiles_bytes(kernel, form.nest.body, form.team)
+    shared: list[tuple[int, Reg, int]] = []
+    pitches: dict[int, int] = {}
+    for buffer in sorted(private, key=lambda b: nbytes_of(kernel, b)):
+        nbytes = nbytes_of(kernel, buffer)
+        pitch = tile_pitch(kernel, form.nest.body, buffer)
+        if pitch is not None:
+            nbytes += -(-nbytes // pitch // 16) * 16
+        if nbytes * per_block > room:
+            break
+        if pitch is not None:
+            pitches[buffer] = pitch
+        room -= nbytes * per_block
+        address = shared_array(f.module, f"{f.name}_scratch_{buffer}", nbytes * per_block)
+        shared.append((buffer, address, nbytes if per_block > 1 else 0))
+    return shared, pitches
 
 
 def tile_pitch(kernel: Kernel, statements: Sequence[Statement], buffer: int) -> int | None:
