@@ -9,12 +9,16 @@ import models
 import numpy as np
 import pytest
 from emulated_device import SMALL, Emulated, assemble
+from programs import PROGRAMS, Program
 from running import assert_within, build, fused, interpret, op
 
 import graphc as gc
 from graphc.ir import Graph, Type
+from graphc.runtime.cuda.code import make_code
 from graphc.runtime.cuda.device_kernel import WARP
 from graphc.runtime.cuda.ptx import ptx
+from graphc.runtime.cuda.rejoin import rejoined
+from graphc.runtime.planner import make_program
 
 
 def softmax(x):  # type: ignore[no-untyped-def]
@@ -145,3 +149,12 @@ def test_sums_are_the_same_in_every_order() -> None:
     for limits in (None, SMALL):
         forwards, backwards = (Emulated(graph, limits, order)([x])[0] for order in (False, True))
         assert forwards.tobytes() == backwards.tobytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", PROGRAMS, ids=str)
+def test_every_program_assembles(program: Program) -> None:
+    graph = gc.compile(program.function).graph(*program.cases[0], stage="fused")
+    code = make_code(rejoined(make_program(graph)))
+    for architecture in ("sm_80", "sm_90"):
+        assemble(ptx(code.text, architecture), architecture)

@@ -30,8 +30,9 @@ from graphc.runtime.program import Root
 ATOMIC = frozenset({"f32", "f64", "i32", "i64", "u32", "u64"})
 """The dtypes that a device adds to memory in one step."""
 
-MOST_CUTS = 256
-"""Up to this many indices along an axis are compared with each other one by one."""
+MOST_CUTS = 64
+"""Up to this many indices along an axis are compared with each other one by one, where accesses
+move by different distances."""
 
 
 class Unit(NamedTuple):
@@ -161,16 +162,16 @@ def is_apart(kernel: Kernel, roots: Sequence[Root], axis: int, reduces: bool = F
     to each other as with any other two, so that of a long axis few are compared.
     """
     size = whole(kernel.domain[axis])
-    if size <= MOST_CUTS:
-        return is_independent(kernel, roots, axis, tuple(range(size + 1)), reduces)
     steps: dict[Root, set[int]] = {}
     for access in accesses(kernel.body):
         for memory in roots[access.buffer].memories():
             steps.setdefault(memory, set()).add(whole(access.strides[axis]))
-    written = (roots[i] for i, b in enumerate(kernel.buffers) if b.role != "in")
-    if any(len(steps.get(m, ())) > 1 for root in written for m in root.memories()):
-        return False
-    return all(
+    written = (roots[i] for i, b in enumerate(kernel.buffers) if b.role == "out")
+    is_even = all(len(steps.get(m, ())) <= 1 for root in written for m in root.memories())
+    if size <= 4 or (size <= MOST_CUTS and not is_even):
+        return is_independent(kernel, roots, axis, tuple(range(size + 1)), reduces)
+    firsts = dict.fromkeys((0, size // 2, size - 2)) if is_even else ()
+    return bool(firsts) and all(
         is_independent(kernel, roots, axis, (first, first + 1, first + 2), reduces)
-        for first in (0, size // 2, size - 2)
+        for first in firsts
     )
