@@ -13,7 +13,7 @@ from typing import Any
 from graphc.build import Value
 from graphc.ir import PARTS, WHOLES, Op
 from graphc.ops import complex_decompositions as decompositions
-from graphc.ops import complexes, cumulative, linalg, matrices, reduce, shape
+from graphc.ops import complex_eigenvalues, complexes, cumulative, linalg, matrices, reduce, shape
 from graphc.ops import elementwise as ew
 from graphc.ops.complex_matrices import Matrix, in_parts
 
@@ -158,8 +158,8 @@ PLAIN_RESULTS = {
 def _eig(a: tuple[Value, ...]) -> tuple[Value, ...]:
     """Of a real matrix LAPACK finds eigenvalues that come in conjugate pairs."""
     if len(a) == 2:
-        return _decomposed(decompositions.eig)(a)
-    w, v, info = matrices.emit_all(decompositions.real_eig, a[0])
+        return _decomposed(complex_eigenvalues.eig)(a)
+    w, v, info = matrices.emit_all(complex_eigenvalues.real_eig, a[0])
     return (*in_parts(w), *in_parts(v), info)
 
 
@@ -192,9 +192,10 @@ RULES: dict[str, Callable[..., tuple[Value, ...]]] = {
     ew.cast.name: _cast,
     "det": _det,
     "eig": _eig,
+    "eigh": _decomposed(complex_eigenvalues.eigh),
     **{
         name: _decomposed(getattr(decompositions, name))
-        for name in "solve slogdet cholesky qr eigh svd singular_values pinv".split()
+        for name in "solve slogdet cholesky qr svd singular_values pinv".split()
     },
 }
 """Operations whose parts depend on each other: name -> a function of the parts of the operands."""

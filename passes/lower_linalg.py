@@ -10,7 +10,15 @@ from __future__ import annotations
 
 from graphc.build import Value
 from graphc.ir import OPS, Eqn
-from graphc.ops import complex_decompositions, decompositions, linalg, matrices, reduce, shape
+from graphc.ops import (
+    complex_decompositions,
+    complex_eigenvalues,
+    decompositions,
+    linalg,
+    matrices,
+    reduce,
+    shape,
+)
 from graphc.ops import elementwise as ew
 from graphc.ops.complex_matrices import Matrix, in_parts
 from graphc.passes.complex_formulas import product
@@ -84,7 +92,7 @@ def lower_complex_pinv(at: Rewriter, eqn: Eqn) -> Result:
 def lower_real_eig(at: Rewriter, eqn: Eqn) -> Result:
     """Two columns hold the parts of the vectors of a pair of conjugate eigenvalues, of which the
     one with the positive imaginary part comes first."""
-    real, imag, packed, info = matrices.emit_all(complex_decompositions.geev, at.value(eqn.ins[0]))
+    real, imag, packed, info = matrices.emit_all(complex_eigenvalues.geev, at.value(eqn.ins[0]))
     rank = len(packed.shape)
     spread: Value = shape.broadcast(imag, shape=packed.shape, axes=(*range(rank - 2), rank - 1))
     first, second = ew.greater(spread, 0.0), ew.less(spread, 0.0)

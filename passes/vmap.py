@@ -20,6 +20,7 @@ from graphc.build import Builder, Value, rename
 from graphc.ir import Atom, Eqn, Graph, Lit, Loc, Op, Type, Var, all_eqns, has_effect
 from graphc.ops import (
     complex_decompositions,
+    complex_eigenvalues,
     control,
     cumulative,
     decompositions,
@@ -160,7 +161,11 @@ def _window(at: Batching, attrs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: (whole[name], *numbers) for name, numbers in attrs.items()}
 
 
-OF_MATRICES = decompositions.OF_MATRICES | complex_decompositions.OF_MATRICES
+OF_MATRICES = (
+    decompositions.OF_MATRICES
+    | complex_decompositions.OF_MATRICES
+    | complex_eigenvalues.OF_MATRICES
+)
 
 AXIS_ATTRS: dict[Op, Callable[[Batching, Mapping[str, Any]], dict[str, Any]]] = {
     **dict.fromkeys(REDUCTIONS, lambda at, attrs: {"axes": _behind(attrs["axes"])}),

@@ -13,6 +13,7 @@ import graphc as gc
 from graphc import errors
 from graphc.ir import DTYPE_NAMES, Type
 from graphc.ops import complex_decompositions as ops
+from graphc.ops import complex_eigenvalues as eigenvalues
 from graphc.ops import matrices
 
 rng = np.random.default_rng(12)
@@ -229,7 +230,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any], tuple[np.ndarray, ...]]] = {
     "lu_diagonal": (ops.lu_diagonal, {}, (drawn(2, 4, 4),)),
     "slogdet": (ops.slogdet, {}, (drawn(2, 4, 4),)),
     "qr": (ops.qr, {"full": False}, (drawn(2, 4, 3),)),
-    "eig": (ops.eig, {}, (drawn(4, 4),)),
+    "eig": (eigenvalues.eig, {}, (drawn(4, 4),)),
     "singular_values": (ops.singular_values, {}, (drawn(3, 4),)),
     "pinv": (ops.pinv, {"rcond": 1e-9}, (drawn(3, 4),)),
 }
@@ -243,8 +244,8 @@ def test_machine_code_against_the_reference(op: Any, attrs: dict[str, Any], arra
 
 def test_eigenvalues_in_two_arrays() -> None:
     a = rng.normal(size=(3, 5, 5))
-    compare(lambda a: matrices.emit_all(ops.geev, a), [a])
-    compare(lambda a: matrices.emit_all(ops.real_eig, a), [a])
+    compare(lambda a: matrices.emit_all(eigenvalues.geev, a), [a])
+    compare(lambda a: matrices.emit_all(eigenvalues.real_eig, a), [a])
 
 
 def compare(make: Callable[..., Any], arrays: list[np.ndarray]) -> None:
@@ -255,6 +256,6 @@ def compare(make: Callable[..., Any], arrays: list[np.ndarray]) -> None:
 
 
 def test_what_the_operations_refuse() -> None:
-    for op, type in ((ops.solve, Type("f64", (3, 3))), (ops.real_eig, Type("f64", (3, 2)))):
+    for op, type in ((ops.solve, Type("f64", (3, 3))), (eigenvalues.real_eig, Type("f64", (3, 2)))):
         with pytest.raises(errors.ShapeError, match="square matrices"):
             op.infer(*[type] * (2 if op is ops.solve else 1))

@@ -6,6 +6,7 @@ Importing this package fills `graphc.ir.OPS`.
 from graphc.ops import (
     bits,
     complex_decompositions,
+    complex_eigenvalues,
     complexes,
     control,
     cumulative,
@@ -27,6 +28,7 @@ from graphc.ops import (
 __all__ = [
     "bits",
     "complex_decompositions",
+    "complex_eigenvalues",
     "complexes",
     "control",
     "cumulative",

@@ -1,4 +1,4 @@
-"""Decompositions of complex matrices, and eigenvalues of any: as those of real ones, in LAPACK.
+"""Decompositions of complex matrices: as those of real ones, in LAPACK.
 
 Their operands and results are real arrays whose last axis holds the parts of complex numbers.  The
 tracer's operations have complex types (`decompositions.py`) and become these with the rest of a
@@ -21,14 +21,13 @@ from graphc.ops import matrices
 from graphc.ops.complex_matrices import (
     Matrix,
     diagonal_matrices,
-    gap_inverses,
+    diagonal_of,
     identity_like,
     in_parts,
     lower_triangle,
     real_matrix,
 )
 from graphc.ops.elementwise import expect_dtype
-from graphc.ops.reduce import sum as reduce_sum
 from graphc.ops.shape import broadcast
 
 
@@ -41,34 +40,34 @@ def whole(type: Type) -> Type:
     return type.with_shape(type.shape[:-1])
 
 
-def _paired(type: Type) -> Type:
+def paired(type: Type) -> Type:
     return type.with_shape((*type.shape, 2))
 
 
-def _expect_matrices(name: str, a: Type, square: bool = False) -> None:
+def expect_matrices(name: str, a: Type, square: bool = False) -> None:
     expect_dtype(name, a, FLOATS - NARROW)
     if not is_pairs(a) or a.rank < 3 or (square and a.shape[-2] != a.shape[-3]):
         kind = "square matrices" if square else "matrices"
         raise errors.ShapeError(f"{name}: {kind} of pairs of numbers, not {a}")
 
 
-def _numbers(memory: np.ndarray) -> np.ndarray:
+def numbers_of(memory: np.ndarray) -> np.ndarray:
     """Pairs as NumPy's complex numbers."""
     whole = np.ascontiguousarray(memory)
     return whole.view(np.result_type(memory.dtype, np.complex64))[..., 0]
 
 
-def _pairs(numbers: Any, dtype: Any) -> np.ndarray:
+def pairs(numbers: Any, dtype: Any) -> np.ndarray:
     array = np.asarray(numbers)
     return np.stack([array.real, array.imag], -1).astype(dtype)
 
 
-def _each(function: Callable[..., Sequence[Any]], types: Sequence[Type], *xs: np.ndarray) -> Any:
+def each(function: Callable[..., Sequence[Any]], types: Sequence[Type], *xs: np.ndarray) -> Any:
     """A function of complex matrices for each of a batch; NaN and info 1 where there is no result.
 
     What it gives for a type with a last axis of pairs is complex.
     """
-    numbers = [_numbers(x) for x in xs]
+    numbers = [numbers_of(x) for x in xs]
     batch = numbers[0].shape[:-2]
     outs = [np.zeros(t.shape, t.numpy_dtype) for t in types]
     for at in np.ndindex(*batch):
@@ -77,15 +76,15 @@ def _each(function: Callable[..., Sequence[Any]], types: Sequence[Type], *xs: np
         except np.linalg.LinAlgError:
             results = tuple(np.nan if o.dtype.kind == "f" else 1 for o in outs)
         for out, result in zip(outs, results, strict=True):
-            out[at] = _pairs(result, out.dtype) if np.iscomplexobj(result) else result
+            out[at] = pairs(result, out.dtype) if np.iscomplexobj(result) else result
     return tuple(outs)
 
 
-def _emit(op: Op, *operands: Matrix, **attrs: Any) -> tuple[Value, ...]:
+def emit(op: Op, *operands: Matrix, **attrs: Any) -> tuple[Value, ...]:
     return matrices.emit_all(op, *(x.memory() for x in operands), **attrs)
 
 
-def _define(
+def define(
     name: str,
     infer: Callable[..., tuple[Type, ...]],
     function: Callable[..., Sequence[Any]],
@@ -96,7 +95,7 @@ def _define(
 
     def reference(*xs: np.ndarray, **attrs: Any) -> Any:
         types = infer(*(Type(real.dtype_name(x), x.shape) for x in xs), **attrs)
-        return _each(lambda *ms: function(*ms, **attrs), types, *xs)
+        return each(lambda *ms: function(*ms, **attrs), types, *xs)
 
     return register(Op(name, infer, reference, vjp, native=True, doc=doc))
 
@@ -105,14 +104,14 @@ def _define(
 
 
 def _infer_solve(a: Type, b: Type) -> tuple[Type, ...]:
-    _expect_matrices("complex_solve", a, square=True)
+    expect_matrices("complex_solve", a, square=True)
     if b.dtype != a.dtype or b.rank != a.rank or b.shape[:-2] != a.shape[:-2]:
         raise errors.ShapeError(f"complex_solve: {a} has no right-hand sides {b}")
     return (b, Type("i32", a.shape[:-3]))
 
 
 def solved(a: Matrix, b: Matrix) -> Matrix:
-    return in_parts(_emit(solve, a, b)[0])
+    return in_parts(emit(solve, a, b)[0])
 
 
 def _solve_vjp(g: Any, out: Any, a: Value, b: Value) -> tuple[Any, ...]:
@@ -121,7 +120,7 @@ def _solve_vjp(g: Any, out: Any, a: Value, b: Value) -> tuple[Any, ...]:
     return (by_a.scaled(-1.0).memory(), carried.memory())
 
 
-solve: Op = _define(
+solve: Op = define(
     "complex_solve",
     _infer_solve,
     lambda a, b: (np.linalg.solve(a, b), 0),
@@ -131,7 +130,7 @@ solve: Op = _define(
 
 
 def _infer_cholesky(a: Type) -> tuple[Type, ...]:
-    _expect_matrices("complex_cholesky", a, square=True)
+    expect_matrices("complex_cholesky", a, square=True)
     return (a, Type("i32", a.shape[:-3]))
 
 
@@ -142,7 +141,7 @@ def _cholesky_vjp(g: Any, out: Any, a: Value) -> tuple[Any, ...]:
     return (half.plus(half.adjoint).scaled(0.5).memory(),)
 
 
-cholesky = _define(
+cholesky = define(
     "complex_cholesky",
     _infer_cholesky,
     lambda a: (np.linalg.cholesky(a), 0),
@@ -154,11 +153,11 @@ cholesky = _define(
 
 
 def _infer_lu_diagonal(a: Type) -> tuple[Type, ...]:
-    _expect_matrices("complex_lu_diagonal", a, square=True)
+    expect_matrices("complex_lu_diagonal", a, square=True)
     return (a.with_shape((*a.shape[:-2], 2)), Type("i32", a.shape[:-2]))
 
 
-lu_diagonal = _define(
+lu_diagonal = define(
     "complex_lu_diagonal",
     _infer_lu_diagonal,
     real.lu_diagonal_of,
@@ -168,7 +167,7 @@ lu_diagonal = _define(
 
 
 def _infer_slogdet(a: Type) -> tuple[Type, ...]:
-    _expect_matrices("complex_slogdet", a, square=True)
+    expect_matrices("complex_slogdet", a, square=True)
     batch = a.shape[:-3]
     return (a.with_shape((*batch, 2)), a.with_shape(batch))
 
@@ -190,7 +189,7 @@ slogdet = register(
     Op(
         "complex_slogdet",
         _infer_slogdet,
-        lambda a: _each(
+        lambda a: each(
             lambda m: (np.complex128(np.linalg.slogdet(m)[0]), np.linalg.slogdet(m)[1]),
             _infer_slogdet(Type(real.dtype_name(a), a.shape)),
             a,
@@ -204,7 +203,7 @@ slogdet = register(
 
 
 def _infer_qr(a: Type, *, full: bool) -> tuple[Type, ...]:
-    _expect_matrices("complex_qr", a)
+    expect_matrices("complex_qr", a)
     *batch, rows, columns = a.shape[:-1]
     inner = rows if full else min(rows, columns)
     return (a.with_shape((*batch, rows, inner, 2)), a.with_shape((*batch, inner, columns, 2)))
@@ -224,7 +223,7 @@ def _qr_vjp(g: Any, out: Any, a: Value, *, full: bool) -> tuple[Any, ...]:
     return (solved(r, gq.plus(q @ symmetric).adjoint).adjoint.memory(),)
 
 
-qr = _define(
+qr = define(
     "complex_qr",
     _infer_qr,
     lambda a, full: np.linalg.qr(a, "complete" if full else "reduced"),
@@ -232,126 +231,11 @@ qr = _define(
     "(q, r) with q r = a; `full` makes q square.",
 )
 
-# ---- eigenvalues ---------------------------------------------------------------------------------
-
-
-def _infer_eigh(a: Type) -> tuple[Type, ...]:
-    _expect_matrices("complex_eigh", a, square=True)
-    return (a.with_shape(a.shape[:-2]), a, Type("i32", a.shape[:-3]))
-
-
-def _eigh_vjp(g: Any, out: Any, a: Value) -> tuple[Any, ...]:
-    """Equal eigenvalues have no derivative of their vectors; what they mix counts as zero."""
-    gw, gv, _ = g
-    w, v = out[0], in_parts(out[1])
-    inner = real_matrix(matrices.diagonal_matrices(gw))
-    if not matrices.is_zero(gv):
-        mixed = v.adjoint @ in_parts(gv)
-        inner = inner.plus(mixed.scaled(matrices.inverse_or_zero(matrices.gaps(w))))
-    result = v @ inner @ v.adjoint
-    return (result.plus(result.adjoint).scaled(0.5).memory(),)
-
-
-eigh = _define(
-    "complex_eigh",
-    _infer_eigh,
-    lambda a: (*np.linalg.eigh(a), 0),
-    _eigh_vjp,
-    "(w, v, info) with a v = v w, from the lower triangle of a; w is real and increases.",
-)
-
-
-def _eig_cotangent(g: Any, out: Any) -> Matrix:
-    """Boeddeker et al., *On the computation of complex-valued gradients* (2017), section 4.
-
-    Vectors have length 1, so what lies along themselves does not count.
-    """
-    w, v, gw = in_parts(out[0]), in_parts(out[1]), in_parts(g[0])
-    inner = diagonal_matrices(gw)
-    if not matrices.is_zero(g[1]):
-        mixed = v.adjoint @ in_parts(g[1])
-        diagonal = _diagonal(mixed.real)
-        lengths = (v.adjoint @ v).columns_scaled(diagonal)
-        inner = inner.plus(mixed.minus(lengths).times(gap_inverses(w)))
-    return solved(v.adjoint, inner @ v.adjoint)
-
-
-def _diagonal(x: Value) -> Value:
-    kept = x * matrices.identity_like(x)
-    return reduce_sum(kept, axes=(len(x.shape) - 2,))
-
-
-def _infer_eig(a: Type) -> tuple[Type, ...]:
-    _expect_matrices("complex_eig", a, square=True)
-    return (a.with_shape((*a.shape[:-2], 2)), a, Type("i32", a.shape[:-3]))
-
-
-eig = _define(
-    "complex_eig",
-    _infer_eig,
-    lambda a: (*np.linalg.eig(a), 0),
-    lambda g, out, a: (_eig_cotangent(g, out).memory(),),
-    "(w, v, info) with a v = v w, of any complex matrix; the columns of v have length 1.",
-)
-
-
-def _infer_real_eig(a: Type) -> tuple[Type, ...]:
-    expect_dtype("real_eig", a, FLOATS - NARROW)
-    if a.rank < 2 or a.shape[-1] != a.shape[-2]:
-        raise errors.ShapeError(f"real_eig: square matrices in the last two axes, not {a}")
-    return (_paired(a.with_shape(a.shape[:-1])), _paired(a), Type("i32", a.shape[:-2]))
-
-
-def _eig_of_real(a: np.ndarray) -> Any:
-    types = _infer_real_eig(Type(real.dtype_name(a), a.shape))
-    return _each(lambda m: (*_complex_eig(m), 0), types, _pairs(a, a.dtype))
-
-
-def _complex_eig(m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    w, v = np.linalg.eig(m.real)
-    return w.astype(complex), v.astype(complex)
-
-
-real_eig = register(
-    Op(
-        "real_eig",
-        _infer_real_eig,
-        _eig_of_real,
-        lambda g, out, a: (_eig_cotangent(g, out).real,),
-        doc="(w, v, info) with a v = v w, of any real matrix, in pairs of numbers.",
-    )
-)
-
-
-def _infer_geev(a: Type) -> tuple[Type, ...]:
-    w, _, info = _infer_real_eig(a)
-    return (whole(w), whole(w), a, info)
-
-
-def _geev_of(a: np.ndarray) -> Any:
-    """Of conjugate vectors, the real part stands in the first column, the imaginary in the next."""
-    (w, v, info), dtype = _eig_of_real(a), a.dtype
-    w, v = _numbers(w), _numbers(v)
-    packed = np.where((w.imag < 0)[..., None, :], -v.imag, v.real)
-    return w.real.astype(dtype), w.imag.astype(dtype), packed.astype(dtype), info
-
-
-geev = register(
-    Op(
-        "geev",
-        _infer_geev,
-        _geev_of,
-        native=True,
-        doc="(real parts, imaginary parts, vectors, info): what LAPACK's routine gives, of which"
-        " `real_eig` is made when it is lowered.",
-    )
-)
-
 # ---- svd -----------------------------------------------------------------------------------------
 
 
 def _infer_svd(a: Type, *, full: bool) -> tuple[Type, ...]:
-    _expect_matrices("complex_svd", a)
+    expect_matrices("complex_svd", a)
     *batch, rows, columns = a.shape[:-1]
     inner = min(rows, columns)
     left, right = (rows, columns) if full else (inner, inner)
@@ -399,12 +283,12 @@ def _turned(u: Matrix, gu: Matrix, gv: Matrix, v: Matrix, s: Value) -> Matrix:
     by_left = of_left.minus(of_left.adjoint).scaled(spread).columns_scaled(s)
     by_right = of_right.minus(of_right.adjoint).scaled(spread)
     rows_scaled = by_right.adjoint.columns_scaled(s).adjoint
-    phase = _diagonal(of_left.imag) * matrices.inverse_or_zero(s)
+    phase = diagonal_of(of_left.imag) * matrices.inverse_or_zero(s)
     turning = Matrix(s.literal(0.0), phase)
     return by_left.plus(rows_scaled).plus(diagonal_matrices(turning))
 
 
-svd: Op = _define(
+svd: Op = define(
     "complex_svd",
     _infer_svd,
     lambda a, full: (*np.linalg.svd(a, full_matrices=full), 0),
@@ -423,7 +307,7 @@ def _singular_values_vjp(g: Any, out: Any, a: Value) -> tuple[Any, ...]:
     return ((in_parts(u) @ inner @ in_parts(vt)).memory(),)
 
 
-singular_values = _define(
+singular_values = define(
     "complex_singular_values",
     _infer_singular_values,
     lambda a: (np.linalg.svd(a, compute_uv=False), 0),
@@ -435,7 +319,7 @@ singular_values = _define(
 
 
 def _infer_pinv(a: Type, *, rcond: float) -> tuple[Type, ...]:
-    _expect_matrices("complex_pinv", a)
+    expect_matrices("complex_pinv", a)
     return (a.with_shape((*a.shape[:-3], a.shape[-2], a.shape[-3], 2)),)
 
 
@@ -454,14 +338,11 @@ pinv = register(
     Op(
         "complex_pinv",
         _infer_pinv,
-        lambda a, rcond: _pairs(np.linalg.pinv(_numbers(a), rcond=rcond), a.dtype),
+        lambda a, rcond: pairs(np.linalg.pinv(numbers_of(a), rcond=rcond), a.dtype),
         _pinv_vjp,
         doc="The pseudo-inverse; singular values up to rcond times the largest count as 0.",
     )
 )
 
-OF_MATRICES = frozenset(
-    {solve, slogdet, lu_diagonal, cholesky, qr, eigh, eig, real_eig, geev}
-    | {svd, singular_values, pinv}
-)
+OF_MATRICES = frozenset({solve, slogdet, lu_diagonal, cholesky, qr, svd, singular_values, pinv})
 """The operations of this module: axes before the matrices are a batch."""

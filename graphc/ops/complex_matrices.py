@@ -13,6 +13,7 @@ from graphc.build import Value
 from graphc.ops import elementwise as ew
 from graphc.ops import matrices
 from graphc.ops.linalg import matmul
+from graphc.ops.reduce import sum as reduce_sum
 from graphc.ops.shape import concatenate, reshape
 from graphc.ops.shape import slice as window
 
@@ -94,3 +95,9 @@ def gap_inverses(values: Matrix) -> Matrix:
 
 def diagonal_matrices(x: Matrix) -> Matrix:
     return Matrix(*(matrices.diagonal_matrices(part) for part in x))
+
+
+def diagonal_of(x: Value) -> Value:
+    """The diagonals of real matrices."""
+    kept = x * matrices.identity_like(x)
+    return reduce_sum(kept, axes=(len(x.shape) - 2,))

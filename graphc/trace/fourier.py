@@ -15,7 +15,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.ir import COMPLEXES, FLOATS, NARROW
-from graphc.trace.complex_ufuncs import joined
+from graphc.trace.complex_parts import joined
 from graphc.trace.numpy_products import matmul
 from graphc.trace.numpy_reductions import normalise_axis
 from graphc.trace.scope import user_loc

@@ -12,7 +12,7 @@ from graphc import errors
 from graphc.ir import COMPLEXES, FLOATS
 from graphc.ops import elementwise as ew
 from graphc.rounding import FORMATS
-from graphc.trace.complex_ufuncs import joined
+from graphc.trace.complex_parts import joined
 from graphc.trace.numpy_padding import pad
 from graphc.trace.numpy_reductions import all, any, normalise_axis, sum
 from graphc.trace.numpy_shapes import moveaxis, ravel, reshape

@@ -12,7 +12,7 @@ from graphc import errors
 from graphc.build import Value
 from graphc.ir import COMPLEXES, FLOATS, OPS
 from graphc.ops import elementwise as ew
-from graphc.trace.complex_ufuncs import joined
+from graphc.trace.complex_parts import joined
 from graphc.trace.scope import current, user_loc
 from graphc.trace.sizes import as_shape, as_size
 from graphc.trace.tracer import Tracer, cast_to, known_dtype, lift, wrap

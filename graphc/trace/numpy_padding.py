@@ -10,7 +10,7 @@ import numpy as np
 from graphc import errors
 from graphc.ir import COMPLEXES, FLOATS, INTS
 from graphc.ops import shape as shape_ops
-from graphc.trace.complex_ufuncs import joined
+from graphc.trace.complex_parts import joined
 from graphc.trace.scope import user_loc
 from graphc.trace.sizes import as_size
 from graphc.trace.tracer import Tracer, holds_tracer, lift, wrap
