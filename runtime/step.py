@@ -138,6 +138,10 @@ class Step:
         """The types with the numbers of their sizes."""
         return [numbered(type, self._sizes) for type in types] if self._sizes else types
 
+    def conditions(self) -> list[Guard]:
+        """What its code relies on, of sizes that have names."""
+        return self._code.sizing.conditions()
+
     def kernel_names(self) -> list[tuple[str, Eqn | None, Call]]:
         """Each kernel that the step calls: its function's name, its equation, the call."""
         return self._code.kernel_names()

@@ -341,3 +341,16 @@ def test_layer_norm_gradients() -> None:
         x = rows(n, 8)
         np.testing.assert_allclose(gradient(x, gain, bias), fixed(x, gain, bias), atol=1e-9)
     assert len(traces) == 2
+
+
+def test_explain_names_what_the_machine_code_is_for() -> None:
+    compiled = gc.compile(lambda x: np.linalg.cholesky(x @ x.T + np.eye(3)[:1, :1] * 9.0) * 2.0)
+    for n in (3, 4, 5):
+        x = rows(n, n) + 9.0 * np.eye(n)
+        np.testing.assert_allclose(compiled(x), np.linalg.cholesky(x @ x.T + 9.0) * 2.0, rtol=1e-9)
+    (condition,) = compiled.explain(rows(5, 5)).specialisations
+    assert condition == "machine code where n == 5; other sizes have code of their own"
+    plain = gc.compile(lambda x: x.sum(0))
+    for n in (3, 4, 5):
+        plain(rows(n))
+    assert plain.explain(rows(4)).specialisations == ()
