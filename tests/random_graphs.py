@@ -167,7 +167,9 @@ def _where(pool: Pool, a: int, b: int, depth: int) -> None:
 def _cast(pool: Pool, a: int, b: int, depth: int) -> None:
     x = pool.exact(a)
     if x is not None:
-        pool.add(ew.cast(x, dtype=EVERY[b % len(EVERY)]))
+        dtype = EVERY[b % len(EVERY)]
+        # Of a float that no u32 is, NumPy makes one thing in short arrays and another in long ones.
+        pool.add(ew.cast(x, dtype="u64" if dtype == "u32" and x.dtype in FLOAT else dtype))
 
 
 def _tame(x: Value) -> Value:
