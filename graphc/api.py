@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.compiled import Compiled, Options
+from graphc.compiled import Compiled
 from graphc.ir import Graph
 from graphc.runtime import disk_cache
 from graphc.runtime.llvm import result_memory
 from graphc.runtime.reference import evaluate as run_reference
 from graphc.signature import leaf_names
+from graphc.specialised import Options
 from graphc.text import parse as parse_text
 from graphc.trace import tree
 from graphc.trace.scope import user_loc, with_user_frames

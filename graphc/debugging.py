@@ -14,7 +14,7 @@ from graphc.switches import SWITCHES
 from graphc.trace import tree
 
 if TYPE_CHECKING:
-    from graphc.compiled import Specialised
+    from graphc.specialised import Specialised
 
 SHOWN = 8
 """So many elements of an array are shown; of a larger one its range."""

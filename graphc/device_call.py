@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.compiled import Compiled, Specialised
+from graphc.compiled import Compiled
 from graphc.donation import DONATED, mark, refuse_donated
 from graphc.runtime.cuda.arrays import DeviceArray, imported, is_foreign
 from graphc.runtime.cuda.arrays import to_device as array_to_device
@@ -18,6 +18,7 @@ from graphc.runtime.cuda.session import Session
 from graphc.runtime.cuda.step import CudaStep
 from graphc.signature import kind_of, leaf_names
 from graphc.slow_call import as_array, expect_apart, expect_writable
+from graphc.specialised import Specialised
 from graphc.trace import tree
 from graphc.trace.scope import user_loc
 from graphc.trace.trace import Elsewhere

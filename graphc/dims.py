@@ -140,12 +140,14 @@ class Dim:
     (True, False)
     """
 
-    __slots__ = ("_hash", "_terms")
+    __slots__ = ("_bounds", "_hash", "_terms")
     __graphc_leaf__ = True
 
     def __init__(self, terms: Mapping[Monomial, int]):
-        self._terms = tuple(sorted(terms.items(), key=_printing_order))
+        items = terms.items()
+        self._terms = tuple(sorted(items, key=_printing_order) if len(items) > 1 else items)
         self._hash = hash(self._terms)
+        self._bounds: tuple[int | None, int | None] | None = None
 
     @property
     def terms(self) -> tuple[tuple[Monomial, int], ...]:
@@ -195,6 +197,8 @@ class Dim:
         return Dim({monomial: -coefficient for monomial, coefficient in self._terms})
 
     def __mul__(self, other: object) -> Any:
+        if type(other) is int and other:
+            return self if other == 1 else Dim({m: other * factor for m, factor in self._terms})
         right = _terms_of(other)
         if right is None:
             return _outside(operator.mul, self, other)
@@ -261,7 +265,7 @@ class Dim:
             return True
         if _ANSWER.get() is None:
             return False
-        size = from_terms(Counter(right))
+        size = from_terms(right)
         is_special = type(size) is int and size < SMALLEST
         is_users = _IS_USERS.get()
         asks = is_special or is_users is None or is_users(sys._getframe(1))
@@ -402,6 +406,14 @@ def bounds(size: Size) -> tuple[int | None, int | None]:
     """
     if not isinstance(size, Dim):
         return size, size
+    if size._bounds is None:
+        size._bounds = _bounds(size)
+    return size._bounds
+
+
+def _bounds(size: Dim) -> tuple[int | None, int | None]:
+    if all(coefficient > 0 for monomial, coefficient in size.terms if monomial):
+        return sum(factor * SMALLEST ** len(m) for m, factor in size.terms), None
     shifted = {s.name: Dim({(s,): 1, (): SMALLEST}) for s in size.symbols}
     terms = _terms_of(substitute(size, shifted)) or {}
     constant = terms.pop((), 0)
@@ -418,13 +430,21 @@ def surely_less(left: Size, right: Size) -> bool:
     """
     if not isinstance(left, Dim) and not isinstance(right, Dim):
         return left < right
-    least, most = bounds(right - left)
-    if least is not None and least > 0:
-        return True
+    question = Question(left, "<", right)
+    if isinstance(left, Dim) and isinstance(right, Dim):
+        left, right = 0, right - left
+    if isinstance(left, Dim):
+        least, most = bounds(left)
+        is_sure = most is not None and most < right
+        is_never = least is not None and least >= right
+    else:
+        least, most = bounds(right)
+        is_sure = least is not None and left < least
+        is_never = most is not None and left >= most
     doubts = _DOUBTS.get()
-    if doubts is not None and (most is None or most > 0):
-        doubts.add(Question(left, "<", right))
-    return False
+    if doubts is not None and not is_sure and not is_never:
+        doubts.add(question)
+    return is_sure
 
 
 _DOUBTS: ContextVar[set[Question] | None] = ContextVar("_DOUBTS", default=None)
@@ -445,12 +465,12 @@ def doubting() -> Iterator[set[Question]]:
 
 
 def from_terms(
-    terms: Counter[Monomial], others: Mapping[Monomial, int] | None = None, sign: int = 1
+    terms: Mapping[Monomial, int], others: Mapping[Monomial, int] | None = None, sign: int = 1
 ) -> Size:
     """The size with these terms, and `sign` times the others: an int where it is constant."""
-    total = Counter(terms)
+    total = dict(terms)
     for monomial, coefficient in (others or {}).items():
-        total[monomial] += sign * coefficient
+        total[monomial] = total.get(monomial, 0) + sign * coefficient
     kept = {monomial: coefficient for monomial, coefficient in total.items() if coefficient}
     return kept.get((), 0) if set(kept) <= {()} else Dim(kept)
 
@@ -475,7 +495,7 @@ def _combine(operation: Callable[[Any, Any], Any], left: Dim, right: object, sig
     terms = _terms_of(right)
     if terms is None:
         return _outside(operation, left, right)
-    return from_terms(Counter(dict(left.terms)), terms, sign)
+    return from_terms(dict(left.terms), terms, sign)
 
 
 def _outside(operation: Callable[[Any, Any], Any], left: object, right: object) -> Any:
@@ -499,7 +519,7 @@ def _less(left: object, right: object) -> Any:
         return True
     if most is not None and most <= 0:
         return False
-    return _ask(Question(from_terms(Counter(small)), "<", from_terms(Counter(large))))
+    return _ask(Question(from_terms(small), "<", from_terms(large)))
 
 
 def _rounded(value: object, rounding: Callable[[float], int]) -> object:
@@ -530,11 +550,11 @@ def _divided(left: object, right: object, which: int | slice) -> Any:
     if not under:
         raise ZeroDivisionError(f"{left} // 0")
     quotient, rest = _long_division(Counter(over), under)
-    divisor = from_terms(Counter(under))
+    divisor = from_terms(under)
     for whole, left_over in ((quotient, rest), (quotient - 1, rest + divisor)):
         if _is_remainder(left_over, divisor):
             return (whole, left_over)[which]
-    return divmod(int(from_terms(Counter(over))), int(divisor))[which]
+    return divmod(int(from_terms(over)), int(divisor))[which]
 
 
 def _is_remainder(rest: Size, divisor: Size) -> bool:

@@ -16,8 +16,8 @@ from graphc.passes.reasons import why_apart
 from graphc.runtime.step import Step
 
 if TYPE_CHECKING:
-    from graphc.compiled import Specialised
     from graphc.runtime.cuda.step import CudaStep
+    from graphc.specialised import Specialised
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from graphc.trace.scope import user_loc
 from graphc.trace.trace import Spec
 
 if TYPE_CHECKING:
-    from graphc.compiled import Specialised
+    from graphc.specialised import Specialised
 
 
 def run_slowly(entry: Specialised, leaves: Sequence[Any]) -> Any:

@@ -11,12 +11,13 @@ from running import assert_ulps, assert_within, build, compiled, cond, fused, in
 
 import graphc as gc
 from graphc.build import Builder, Value
-from graphc.compiled import Compiled, Options
+from graphc.compiled import Compiled
 from graphc.ir import OPS, Graph, Type, has_effect
 from graphc.ops import control
 from graphc.ops.elementwise import cast, exp, greater, maximum, sin, square, tanh
 from graphc.passes.autodiff import gradient
 from graphc.passes.fuse import fuse
+from graphc.specialised import Options
 from graphc.text import parse
 from graphc.verify import verify
 

@@ -13,11 +13,12 @@ from pass_helpers import op_names, random_graph, same_values
 
 from graphc import errors
 from graphc.build import Builder
-from graphc.compiled import Compiled, Options
+from graphc.compiled import Compiled
 from graphc.ir import OPS, Graph, Type
 from graphc.ops.control import fused
 from graphc.passes import pipeline
 from graphc.passes.pipeline import FUSE, OPTIMIZE, PIPELINE, Pass, optimize, run
+from graphc.specialised import Options
 from graphc.text import parse
 
 PLAIN = "graph g(%x: f32[3]) {\n  %y: f32[3] = multiply(%x, 1.0)\n  return %y\n}"

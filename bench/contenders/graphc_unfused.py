@@ -8,7 +8,8 @@ import graphc as gc
 from bench.contenders import graphc_fused
 from bench.contenders.contender import Runner
 from bench.workloads.workload import Workload
-from graphc.compiled import Compiled, Options
+from graphc.compiled import Compiled
+from graphc.specialised import Options
 
 
 class Contender(graphc_fused.Contender):

@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from graphc import errors
-from graphc.compiled import Compiled, make_step
+from graphc.compiled import Compiled
 from graphc.ir import Graph
 from graphc.runtime.step import Step
+from graphc.specialised import make_step
 
 if TYPE_CHECKING:
     from graphc.runtime.cuda.step import CudaStep
