@@ -264,27 +264,39 @@ class Compiled:
 
     def _of_family(self, family: Family, given: Arguments) -> Specialised | None:
         """What is traced for every size, for the sizes at hand; None where it is for none."""
-        found = family.find(given.shapes, given.leaves)
-        if found is None:
-            general = family.generalised(given.shapes)
+        symbolic = family.find(given.shapes, given.leaves) or self._generalised(family, given)
+        if symbolic is None:
+            return None
+        try:
+            return self._of_symbolic(symbolic, symbolic.sizes_in(given.shapes), given)
+        except errors.VerifyError as error:
+            family.reasons.append(f"what was traced for every size does not hold here: {error}")
+            return None
+
+    def _generalised(self, family: Family, given: Arguments) -> Symbolic | None:
+        """A new trace with symbols for the sizes that vary: as many as stay symbols.
+
+        If all had to be fixed, as by a division, it is tried with multiples of what divides them.
+        """
+        symbolic = None
+        for is_multiple in (False, True):
+            general = family.generalised(given.shapes, is_multiple)
             if general is None:
-                return None
-            family.attempts += 1  # more where it was of no use, so that it ends soon
+                break
             leaves = symbolic_leaves(given.leaves, general, given.dtypes)
             try:
                 symbolic = self._trace_symbolic(given, leaves, by_example=True)
             except Exception as error:  # noqa: BLE001 - fixed sizes show it, if it is the user's
-                family.reasons.append(f"it could not be traced for every size: {error}")
-                return None
-            family.reasons += map(str, symbolic.traced.fixed)
+                family.add_reasons([f"it could not be traced for every size: {error}"])
+                break
+            family.add_reasons(map(str, symbolic.traced.fixed))
+            if symbolic.examples():
+                break
+        if symbolic is not None:
             family.entries.append(symbolic)
-            found = symbolic, symbolic.examples()
-            family.attempts += 0 if found[1] else ENTRIES // 2
-        try:
-            return self._of_symbolic(*found, given)
-        except errors.VerifyError as error:
-            family.reasons.append(f"what was traced for every size does not hold here: {error}")
-            return None
+            is_useful = bool(symbolic.examples())
+            family.attempts += 1 if is_useful else ENTRIES // 2  # so that it ends soon
+        return symbolic
 
     def _trace_symbolic(self, given: Arguments, leaves: list[Any], by_example: bool) -> Symbolic:
         traced, trace_ms = self._traced(given, leaves, by_example)

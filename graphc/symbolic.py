@@ -9,15 +9,26 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from graphc import errors
 from graphc.binding import bind, read_sizes, symbol_names
 from graphc.calling import NativeCall
-from graphc.dims import SMALLEST, Dim, Question, dim, doubting, symbols_of
+from graphc.dims import (
+    SMALLEST,
+    Dim,
+    Question,
+    Size,
+    dim,
+    doubting,
+    hint,
+    substitute,
+    symbols_of,
+)
 from graphc.ir import Graph, all_eqns, size_text
 from graphc.ops.effects import FOREIGN
 from graphc.passes import pipeline
@@ -59,18 +70,20 @@ class Symbolic:
     has_native: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def sizes_for(self, shapes: Shapes, leaves: Sequence[Any]) -> dict[str, int] | None:
-        """The symbolic sizes in arguments that this trace is for; None for others."""
-        types = self.traced.graph.in_types
-        given = [() if shape is None else shape for shape in shapes]
+    def is_for(self, shapes: Shapes, leaves: Sequence[Any]) -> bool:
+        """Whether this trace is right for such arguments."""
         try:
-            sizes = read_sizes(types, given)
+            sizes = self.sizes_in(shapes)
         except errors.ShapeError:
-            return None
-        fits = all(guard.fits(sizes) for guard in self.traced.guards) and all(
+            return False
+        return all(guard.fits(sizes) for guard in self.traced.guards) and all(
             leaves[i] == fixed.value for i, fixed in self.traced.specialisations
         )
-        return sizes if fits else None
+
+    def sizes_in(self, shapes: Shapes) -> dict[str, int]:
+        """The symbolic sizes in arguments.  Raises `errors.ShapeError` for those of others."""
+        given = [() if shape is None else shape for shape in shapes]
+        return read_sizes(self.traced.graph.in_types, given)
 
     def step(self, sizes: Mapping[str, int], make: Callable[[Graph], Steps]) -> Step | None:
         """The step for known sizes, one of those that share code; None where they cannot."""
@@ -123,13 +136,13 @@ class Symbolic:
     def described(self) -> Iterator[str]:
         """Which sizes are symbolic, for people: `n = x.shape[0], y.shape[0]`."""
         for name in self.examples():
-            places = (
-                f"{leaf}.shape[{axis}]"
-                for leaf, type in zip(self.names, self.traced.graph.in_types, strict=True)
-                for axis, size in enumerate(type.shape)
-                if isinstance(size, Dim) and size_text(size) == name
-            )
-            yield f"{name} = {', '.join(places)}: any size from {SMALLEST} upwards"
+            places: dict[Size, list[str]] = {}
+            for leaf, type in zip(self.names, self.traced.graph.in_types, strict=True):
+                for axis, size in enumerate(type.shape):
+                    if isinstance(size, Dim) and name in (s.name for s in size.symbols):
+                        places.setdefault(size, []).append(f"{leaf}.shape[{axis}]")
+            shown = (f"{size_text(size)} = {', '.join(where)}" for size, where in places.items())
+            yield f"{'; '.join(shown)}: any {name} from {SMALLEST} upwards"
 
     def conditions(self) -> Iterator[str]:
         """What else the sizes have to be, for people."""
@@ -180,22 +193,22 @@ class Family:
     reasons: list[str] = field(default_factory=list)
     """Why sizes that vary are fixed all the same."""
 
-    def find(self, shapes: Shapes, leaves: Sequence[Any]) -> tuple[Symbolic, dict[str, int]] | None:
-        """The symbolic trace for these arguments, and the sizes in them."""
-        for entry in self.entries:
-            sizes = entry.sizes_for(shapes, leaves)
-            if sizes is not None:
-                return entry, sizes
-        return None
+    def find(self, shapes: Shapes, leaves: Sequence[Any]) -> Symbolic | None:
+        """The symbolic trace for these arguments."""
+        return next((entry for entry in self.entries if entry.is_for(shapes, leaves)), None)
+
+    def add_reasons(self, reasons: Iterable[str]) -> None:
+        self.reasons += (reason for reason in reasons if reason not in self.reasons)
 
     def remember(self, shapes: Shapes) -> None:
         if shapes not in self.seen:
             self.seen = [*self.seen[1 - HISTORY :], shapes]
 
-    def generalised(self, shapes: Shapes) -> Shapes | None:
+    def generalised(self, shapes: Shapes, is_multiple: bool = False) -> Shapes | None:
         """The shapes with symbols for what varies; None where that was of no use, or nothing does.
 
-        Sizes of 0 and 1 have rules of their own, and stay what they are.
+        Sizes of 0 and 1 have rules of their own, and stay what they are.  With `is_multiple` the
+        symbols are multiplied by what divides all that was seen, and there has to be such a number.
         """
         if not self.seen or self.attempts >= ENTRIES:
             return None
@@ -206,7 +219,15 @@ class Family:
             else tuple(self._symbol(i, axis, size, names) for axis, size in enumerate(shape))
             for i, shape in enumerate(shapes)
         )
-        return general if names else None
+        if not is_multiple:
+            return general if names else None
+        steps = {size: math.gcd(*column) for column, size in names.items()}
+        multiples: dict[str, Size] = {
+            str(size): step * dim(str(size), hint(size) // step)
+            for size, step in steps.items()
+            if step > 1 and hint(size) >= step * SMALLEST
+        }
+        return with_sizes(general, multiples) if multiples else None
 
     def _symbol(
         self, leaf: int, axis: int, size: int, names: dict[tuple[int, ...], Dim]
@@ -218,6 +239,14 @@ class Family:
             return size
         name = f"n{len(names) or ''}"
         return names.setdefault((*column, size), dim(name, size))
+
+
+def with_sizes(shapes: Shapes, sizes: Mapping[str, Size]) -> Shapes:
+    """The shapes with other sizes in the place of symbols."""
+    return tuple(
+        None if shape is None else tuple(substitute(size, sizes) for size in shape)
+        for shape in shapes
+    )
 
 
 def symbolic_leaves(leaves: Sequence[Any], shapes: Shapes, dtypes: Sequence[Any]) -> list[Any]:

@@ -162,6 +162,40 @@ def test_a_number_that_is_needed_fixes_the_size_and_explain_says_so() -> None:
     assert len(traces) <= 7  # each size once more, to begin anew with the number
 
 
+def test_sizes_that_are_divided_are_multiples() -> None:
+    compiled, traces = counted(lambda x: x.reshape(-1, 2, 3).sum(1) + len(x[::2]))
+    for n in (32, 24, 16, 40, 36, 12, 28):
+        x = rows(n)
+        wanted = x.reshape(-1, 2, 3).sum(1) + n // 2
+        np.testing.assert_allclose(compiled(x), wanted, rtol=1e-12)
+    assert len(traces) <= 8  # at 24 and at 36: for n, n = 24, and for 8*n, then 4*n
+    traced = len(traces)
+    for n in (44, 48, 52, 400):
+        compiled(rows(n))
+    assert len(traces) == traced
+    assert compiled.explain(rows(44)).sizes == ("4*n = args[0].shape[0]: any n from 2 upwards",)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: np.where(np.tril(np.ones((len(x), len(x)))) > 0, x @ x.T, -1e9),
+        lambda x: np.triu(x @ x.T, 1) + np.tril(x @ x.T, -1) * 2,
+        lambda x: np.corrcoef(x.T) + np.cov(x.T),
+        lambda x: np.linalg.inv(x @ x.T + len(x) * np.eye(len(x))),
+        lambda x: np.diag(x[:, 0]) + np.linalg.matrix_power(np.eye(len(x)) * 0.5, 2),
+        lambda x: np.pad(x, ((0, 20 - len(x)), (0, 0))),
+        lambda x: x + np.arange(len(x))[:, None] / 10 ** (np.arange(3) / 3),
+    ],
+)
+def test_functions_that_know_no_number(function: Callable[..., Any]) -> None:
+    compiled, traces = counted(function)
+    for n in (4, 5, 9, 7):
+        x = rows(n)
+        np.testing.assert_allclose(compiled(x), function(x), rtol=1e-8, atol=1e-10)
+    assert len(traces) == 2
+
+
 def test_a_size_that_equals_another_by_chance() -> None:
     compiled, _ = counted(lambda x, y: x @ y if x.shape[1] == y.shape[0] else x.sum() * y)
     for n in (3, 4, 5, 3, 6):
@@ -292,7 +326,7 @@ def test_named_sizes_are_traced_up_front() -> None:
     graph = compiled.graph(Spec(("B", 3), "f64"), stage="fused")
     assert str(graph.in_types[0]) == "f64[B,3]" and len(traces) == 1
     report = compiled.explain(Spec(("B", 3), "f64"))
-    assert report.sizes == ("B = args[0].shape[0]: any size from 2 upwards",)
+    assert report.sizes == ("B = args[0].shape[0]: any B from 2 upwards",)
     assert "for every B = args[0].shape[0]" in str(report)
     for n in (4, 7, 2):
         x = rows(n)

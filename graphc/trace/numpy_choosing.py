@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
+from graphc.dims import Dim
 from graphc.ir import COMPLEXES, FLOATS
 from graphc.ops import elementwise as ew
 from graphc.rounding import FORMATS
 from graphc.trace.complex_parts import joined
+from graphc.trace.numpy_making import eye, iota
 from graphc.trace.numpy_padding import pad
 from graphc.trace.numpy_reductions import all, any, normalise_axis, sum
 from graphc.trace.numpy_shapes import moveaxis, ravel, reshape
@@ -203,7 +205,7 @@ def diag(v: Any, k: int = 0) -> Tracer:
         raise errors.ShapeError("diag takes one or two axes", user_loc())
     k = operator.index(k)
     size = x.shape[0] + abs(k)
-    mask = np.eye(size, k=k, dtype=bool)
+    mask = eye(size, k=k, dtype=bool)
     spread = pad(x, (0, abs(k))) if k <= 0 else pad(x, (abs(k), 0))
     return where(mask, spread, np.zeros((), x.dtype))
 
@@ -247,12 +249,21 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
 
 def triu(m: Any, k: int = 0) -> Tracer:
     x = lift(m)
-    return where(np.triu(np.ones(x.shape[-2:], bool), k), x, np.zeros((), x.dtype))
+    above = _below(x.shape[-2:], k - 1)
+    return where(above, np.zeros((), x.dtype), x)
 
 
 def tril(m: Any, k: int = 0) -> Tracer:
     x = lift(m)
-    return where(np.tril(np.ones(x.shape[-2:], bool), k), x, np.zeros((), x.dtype))
+    return where(_below(x.shape[-2:], k), x, np.zeros((), x.dtype))
+
+
+def _below(shape: tuple[Any, ...], k: int) -> Any:
+    """Where a matrix is on or below its diagonal k."""
+    if not builtins.any(isinstance(size, Dim) for size in shape):
+        rows, columns = shape
+        return np.tri(rows, columns, k, dtype=bool)
+    return wrap(ew.less_equal(iota(shape, 1), iota(shape, 0) + operator.index(k)))
 
 
 # ---- comparing -----------------------------------------------------------------------------------

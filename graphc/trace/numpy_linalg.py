@@ -18,6 +18,7 @@ from graphc.trace import numpy_products as products
 from graphc.trace import numpy_reductions as reductions
 from graphc.trace import sizes
 from graphc.trace.numpy_choosing import diagonal, trace
+from graphc.trace.numpy_making import eye
 from graphc.trace.numpy_shapes import matrix_transpose
 from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, cast_to, lift, promoted_dtype, wrap
@@ -139,7 +140,7 @@ def solve(a: Any, b: Any) -> Any:
 
 def inv(a: Any) -> Any:
     x = _square("inv", a)
-    return solve(x, np.eye(x.shape[-1], dtype=x.dtype))
+    return solve(x, eye(x.shape[-1], dtype=x.dtype))
 
 
 def det(a: Any) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
+from graphc.dims import Dim
 from graphc.ir import COMPLEXES, FLOATS, OPS
 from graphc.ops import elementwise as ew
 from graphc.trace.complex_parts import joined
@@ -66,8 +67,10 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None) ->
 
 
 def eye(N: Any, M: Any = None, k: Any = 0, dtype: Any = float) -> Tracer:  # noqa: N803 - NumPy's
-    """`np.eye` of a symbolic size."""
+    """`np.eye`; of a symbolic size, the places where row and column meet."""
     shape = (as_size(N), as_size(N if M is None else M))
+    if not any(isinstance(size, Dim) for size in shape):
+        return lift(np.eye(*shape, k, dtype))
     here = ew.equal(iota(shape, 0) + operator.index(k), iota(shape, 1))
     return fresh_array(cast_to(here, known_dtype(dtype)))
 

@@ -14,6 +14,7 @@ from graphc.dims import same
 from graphc.ops import linalg as linalg_ops
 from graphc.ops import shape as shape_ops
 from graphc.trace import sizes
+from graphc.trace.numpy_making import eye
 from graphc.trace.numpy_reductions import normalise_axis
 from graphc.trace.numpy_reductions import sum as reduce_sum
 from graphc.trace.numpy_shapes import expand_dims, moveaxis, ravel, reshape, transpose
@@ -188,7 +189,7 @@ def matrix_power(a: Any, n: Any) -> Any:
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise errors.ShapeError(f"matrix_power: square matrices, not {x.type}", user_loc())
     if power == 0:
-        return np.broadcast_to(np.eye(x.shape[-1], dtype=x.dtype), x.shape)
+        return np.broadcast_to(eye(x.shape[-1], dtype=x.dtype), x.shape)
     if power < 0:
         x, power = np.linalg.inv(x), -power
     result = None

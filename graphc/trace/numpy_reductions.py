@@ -271,15 +271,15 @@ def var(
         counted = sum(np.broadcast_to(where, x.shape), axis, np.int64, keepdims)
         free = np.maximum(counted.astype(total.dtype) - ddof, 0)
         return np.true_divide(total, free)
-    return wrap(ew.divide(total.value(), _free(_count(x, axis), ddof)))
+    return wrap(ew.divide(total.value(), free_of(_count(x, axis), ddof)))
 
 
-def _free(count: Any, ddof: Any) -> Any:
-    """The degrees of freedom, 0 at the least."""
+def free_of(count: Any, ddof: Any) -> Any:
+    """The degrees of freedom, 0 at the least, as a float or symbolic."""
     if isinstance(count, Dim) and float(ddof).is_integer():
-        ddof = int(ddof)
-    free = count - ddof
-    return free if free > 0 else 0.0
+        free = count - int(ddof)
+        return free if free > 0 else 0.0
+    return float(builtins.max(count - ddof, 0))
 
 
 _mean = mean

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import operator
 from typing import Any
 
@@ -98,8 +97,7 @@ def cov(
     weights = _weights(fweights, aweights)
     if weights is None:
         centre = reductions.mean(x, 1, keepdims=True)
-        free: Any = x.shape[1] - ddof
-        free = float(builtins.max(free, 0))
+        free: Any = reductions.free_of(x.shape[1], ddof)
         scaled = x - centre
         result = matmul(scaled, np.conjugate(scaled.T)) / free
     else:
