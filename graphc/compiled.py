@@ -278,11 +278,12 @@ class Compiled:
 
         If all had to be fixed, as by a division, it is tried with multiples of what divides them.
         """
-        symbolic = None
+        symbolic, is_tried = None, False
         for is_multiple in (False, True):
             general = family.generalised(given.shapes, is_multiple)
             if general is None:
                 break
+            is_tried = True
             leaves = symbolic_leaves(given.leaves, general, given.dtypes)
             try:
                 symbolic = self._trace_symbolic(given, leaves, by_example=True)
@@ -292,10 +293,10 @@ class Compiled:
             family.add_reasons(map(str, symbolic.traced.fixed))
             if symbolic.examples():
                 break
+        is_useful = symbolic is not None and bool(symbolic.examples())
+        family.attempts += is_tried * (1 if is_useful else ENTRIES // 2)  # so that it ends soon
         if symbolic is not None:
             family.entries.append(symbolic)
-            is_useful = bool(symbolic.examples())
-            family.attempts += 1 if is_useful else ENTRIES // 2  # so that it ends soon
         return symbolic
 
     def _trace_symbolic(self, given: Arguments, leaves: list[Any], by_example: bool) -> Symbolic:

@@ -207,11 +207,15 @@ def test_what_cannot_be_traced_for_every_size_is_traced_for_each() -> None:
     def function(x: Any) -> Any:
         return np.linalg.matrix_rank(x) + 0.0 * x.sum()
 
-    compiled, _ = counted(function)
+    compiled, traces = counted(function)
     for n in (4, 5, 6):
         x = rows(n)
         np.testing.assert_allclose(compiled(x), function(x))
     assert any("these sizes" in reason for reason in compiled.explain(rows(6)).specialisations)
+    before = len(traces)
+    for n in range(10, 20):
+        compiled(rows(n))
+    assert len(traces) - before <= 11  # it is given up soon
 
 
 def test_errors_of_the_function_come_from_the_trace_of_the_sizes_at_hand() -> None:
