@@ -19,6 +19,11 @@ def symbol_names(graph: Graph) -> tuple[str, ...]:
     return tuple(examples(graph))
 
 
+def is_symbolic(graph: Graph) -> bool:
+    """Whether a parameter has a symbolic size."""
+    return any(isinstance(size, Dim) for param in graph.params for size in param.type.shape)
+
+
 def examples(graph: Graph) -> dict[str, int]:
     """The symbolic sizes of a graph by name, in order, each with its example."""
     return {symbol.name: symbol.example for symbol in symbols_of(_sizes(graph))}

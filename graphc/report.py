@@ -168,6 +168,8 @@ def _size_conditions(entry: Specialised) -> Iterator[str]:
         yield from entry.symbolic.conditions()
         if entry.symbolic.undecided:
             yield f"these sizes, from the passes on: {entry.symbolic.undecided}"
+        if entry.symbolic.alone:
+            yield f"these sizes, in machine code: {entry.symbolic.alone}"
     if entry.shares_code and isinstance(entry.step, Step):
         for condition in entry.step.conditions():
             yield f"machine code where {condition}; other sizes have code of their own"

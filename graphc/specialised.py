@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from graphc.binding import bind, examples, is_symbolic
 from graphc.calling import NativeCall, native_call
 from graphc.collector import paused
 from graphc.dims import exemplified, hint
@@ -67,11 +68,15 @@ USUAL = Options()
 
 
 def make_step(graph: Graph, options: Options) -> Step | CudaStep:
-    """The executable of a fused graph for the target that was asked for."""
+    """The executable of a fused graph for the target that was asked for; of named sizes, for the
+    example that they carry."""
+    sizes = examples(graph) if is_symbolic(graph) else {}
     if options.target == "cuda":
         from graphc.runtime.cuda.step import CudaStep  # for who has a device
 
-        return CudaStep(graph, options.fastmath)
+        return CudaStep(bind(graph, sizes) if sizes else graph, options.fastmath)
+    if sizes:
+        return make_steps(graph, options).at(sizes)
     return Step(graph, options.fastmath, options.threads or allowed_threads())
 
 

@@ -60,6 +60,8 @@ class Symbolic:
     pass_ms: Mapping[str, float] = field(default_factory=dict)
     undecided: str = ""
     """Why the graphs of later stages are made for each size anew; "" where they are not."""
+    alone: str = ""
+    """Why machine code is made for each size anew; "" where it is not."""
     steps: Steps | None = None
     """The steps for all sizes, once one is needed."""
     call: NativeCall | None = None
@@ -87,10 +89,16 @@ class Symbolic:
 
     def step(self, sizes: Mapping[str, int], make: Callable[[Graph], Steps]) -> Step | None:
         """The step for known sizes, one of those that share code; None where they cannot."""
-        with self.lock:
-            if self.steps is None and self._can_share(sizes):
-                self.steps = make(self.graphs["fused"])
-        return None if self.steps is None else self.steps.at(sizes)
+        if self.alone:
+            return None
+        try:
+            with self.lock:
+                if self.steps is None and self._can_share(sizes):
+                    self.steps = make(self.graphs["fused"])
+            return None if self.steps is None else self.steps.at(sizes)
+        except Exception as error:  # noqa: BLE001 - whatever it stumbles over, known sizes go on
+            self.steps, self.alone = None, f"{type(error).__name__}: {error}"
+            return None
 
     def _can_share(self, sizes: Mapping[str, int]) -> bool:
         """Functions outside of the step are called for arrays of known sizes."""

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.binding import bind, read_sizes
-from graphc.dims import Dim
+from graphc.binding import bind, is_symbolic, read_sizes
 from graphc.ir import Atom, Eqn, Graph, Lit, Type, Var
 from graphc.ops import control
 
@@ -39,7 +38,7 @@ def evaluate(graph: Graph, *arrays: Any, observe: Observer | None = None) -> tup
         raise errors.ArityError(
             f"{graph.name} takes {len(graph.params)} arrays, {len(arrays)} were given"
         )
-    if any(isinstance(size, Dim) for param in graph.params for size in param.type.shape):
+    if is_symbolic(graph):
         graph = bind(graph, read_sizes(graph.in_types, [np.shape(array) for array in arrays]))
     pairs = zip(arrays, graph.params, strict=True)
     values = [_as_argument(a, p.type, i) for i, (a, p) in enumerate(pairs)]

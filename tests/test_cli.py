@@ -97,6 +97,8 @@ def test_kernels(dump) -> None:
 
 
 def test_kernels_below_a_conditional(dump) -> None:
+    symbolic = dump("model.py:softmax", "--arg", "f32[B,8]", "--stage", "kernels")
+    assert "f32[8*B]" in symbolic
     text = dump("model.py:loss", "--arg", PARAMS, "--stage", "kernels")
     assert "if arena" in text and "} else {" in text
 

@@ -290,6 +290,20 @@ def test_the_same_array_twice() -> None:
         np.testing.assert_allclose(compiled(x, x), x * x, rtol=1e-12)
 
 
+def test_where_code_cannot_be_shared_each_size_has_its_own(monkeypatch: Any) -> None:
+    def fail(*args: Any) -> Any:
+        raise NotImplementedError("no such kernel")
+
+    monkeypatch.setattr("graphc.specialised.make_steps", fail)
+    compiled, traces = counted(lambda x: x - x.mean(0))
+    for n in (4, 5, 6, 5):
+        x = rows(n)
+        np.testing.assert_allclose(compiled(x), x - x.mean(0), rtol=1e-12)
+    assert len(traces) == 2
+    (reason,) = compiled.explain(rows(6)).specialisations
+    assert reason == "these sizes, in machine code: NotImplementedError: no such kernel"
+
+
 def test_text_and_functions_outside_of_the_step(capsys: Any) -> None:
     """They are called with arrays of known sizes."""
 
