@@ -235,6 +235,22 @@ def test_a_number_that_is_needed_fixes_the_size() -> None:
     assert str(fixed).startswith("n5 = 5: the number that n5 stands for was needed at")
 
 
+def test_an_answer_that_the_function_catches_is_not_lost() -> None:
+    def function(x: Any) -> Any:
+        try:
+            half = len(x) // 2
+        except:  # noqa: E722 - programs do
+            half = 0
+        return x * half
+
+    compiled = gc.compile(function)
+    for count in (4, 6, 7, 9, 4):
+        x = np.ones((count, 3))
+        np.testing.assert_array_equal(compiled(x), x * (count // 2))
+    with pytest.raises(errors.UndecidedSizeError, match="number that B stands for"):
+        gc.trace(function, Spec(("B", 3), "f64"))
+
+
 def test_sizes_that_must_be_equal_are_one() -> None:
     traced = trace_by_example(lambda x, y: x @ y, (np.ones((5, 3)), np.ones((3, 4))))
     assert traced.fixed == () and traced.guards == ()
@@ -254,6 +270,14 @@ def test_sizes_that_must_be_equal_are_one() -> None:
         lambda x: x * {5: 2.0}.get(x.shape[0], 3.0),
         lambda x: x * len([0] * x.shape[0]),
         lambda x: x * (x.shape[0] == 5),
+        lambda x: x * (2.0 if len(x) in [5, 6] else 3.0),
+        lambda x: x * (2.0 if len(x) not in (5, 6) else 3.0),
+        lambda x: x * (2.0 if 5 in x.shape else 3.0),
+        lambda x: x * (2.0 if x.shape in [(5, 3), (6, 3)] else 3.0),
+        lambda x: x * (2.0 if len(x) in range(5, 7) else 3.0),
+        lambda x: x * (2.0 if len(x) in {5: 1} else 3.0),
+        lambda x: x * (2.0 if np.equal(len(x), 5) else 3.0),
+        lambda x: x * max((len(x), 2), (5, 1))[1],
     ],
 )
 def test_numbers_in_the_users_own_tables(function: Callable[..., Any]) -> None:

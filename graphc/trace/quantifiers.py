@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
+from graphc.dims import Dim
 from graphc.ir import has_effect
 from graphc.ops import elementwise as ew
 from graphc.trace import numpy_sorting
@@ -52,6 +53,9 @@ def contains(value: Any, container: Any) -> Any:
         return np.any(np.equal(container, value))
     if not isinstance(container, (list, tuple, set, frozenset, dict, range)):
         return value in container
+    parts = (value, *(container if isinstance(container, (list, tuple)) else ()))
+    if any(isinstance(x, Dim) for x in parts) and not any(isinstance(x, Tracer) for x in parts):
+        return value in container  # which asks for the numbers, as the user's own code does
     if not isinstance(value, Tracer) and not holds_tracer(tuple(container)):
         return value in container
     if isinstance(container, range):
@@ -67,7 +71,7 @@ def contains(value: Any, container: Any) -> Any:
 
 
 def _is_number(x: Any) -> bool:
-    return isinstance(x, (Tracer, int, float, complex, np.generic, np.ndarray))
+    return isinstance(x, (Tracer, Dim, int, float, complex, np.generic, np.ndarray))
 
 
 def _in_range(value: Any, numbers: range) -> Any:

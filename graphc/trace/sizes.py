@@ -9,6 +9,7 @@ in the place of the other (`Refined`), and then knows of no difference between t
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,8 +70,11 @@ class Refined(BaseException):
 # ---- answers -------------------------------------------------------------------------------------
 
 
-def for_the_example(guards: dict[Question, Guard]) -> dims.Answer:
-    """Answers for the examples of the symbols, remembered in `guards`."""
+def for_the_example(guards: dict[Question, Guard], raised: list[BaseException]) -> dims.Answer:
+    """Answers for the examples of the symbols, remembered in `guards`.
+
+    What it raises is in `raised`, too: a bare `except:` in the user's code must not lose it.
+    """
 
     def answer(question: Question) -> bool:
         known = guards.get(question)
@@ -78,7 +82,8 @@ def for_the_example(guards: dict[Question, Guard]) -> dims.Answer:
             return known.holds
         holds = question.holds(_examples(question))
         if holds and question.relation == "==":
-            raise Refined(_solved(question))
+            raised.append(Refined(_solved(question)))
+            raise raised[-1]
         guards[question] = Guard(question, holds, user_loc())
         return holds
 
@@ -115,11 +120,20 @@ def _isolated(difference: Size, symbol: dims.Symbol) -> Size | None:
     return -factor * rest  # type: ignore[no-any-return]
 
 
-def refuse(question: Question) -> bool:
+def refusing(raised: list[BaseException]) -> dims.Answer:
     """No answers: what was asked to hold for every size does not."""
+
+    def refuse(question: Question) -> bool:
+        raised.append(_refusal(question))
+        raise raised[-1]
+
+    return refuse
+
+
+def _refusal(question: Question) -> errors.UndecidedSizeError:
     is_number = question.relation == "==" and question.right == dims.hint(question.left)
     asked = f"the number that {question.left} stands for" if is_number else f"whether {question}"
-    raise errors.UndecidedSizeError(
+    return errors.UndecidedSizeError(
         f"{asked} is asked, which is not the same for every size; give it a fixed one, or compute"
         " without asking",
         user_loc(),
@@ -135,10 +149,15 @@ def symbolic(answer: dims.Answer) -> Iterator[None]:
         yield
 
 
+_FOR_THE_USER = os.path.join(os.path.dirname(__file__), "quantifiers.py")
+"""Where graphc compares what the user's code would have compared: `in`, `max`, `min`."""
+
+
 def _is_users(frame: FrameType) -> bool:
     while frame.f_back is not None and frame.f_code.co_filename == "<string>":
         frame = frame.f_back  # a method of a dataclass
-    return shown_file(frame.f_code.co_filename) is not None
+    file = frame.f_code.co_filename
+    return file == _FOR_THE_USER or shown_file(file) is not None
 
 
 # ---- sizes that are arguments --------------------------------------------------------------------

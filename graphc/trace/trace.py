@@ -25,7 +25,7 @@ from graphc.trace.scope import (
     open_scope,
     user_loc,
 )
-from graphc.trace.sizes import Fixed, Guard, Refined, for_the_example, refuse, symbolic
+from graphc.trace.sizes import Fixed, Guard, Refined, for_the_example, refusing, symbolic
 from graphc.trace.tracer import PYTHON_DTYPES, Argument, Tracer, is_python_scalar, lift
 
 
@@ -189,17 +189,19 @@ def trace(
     masks: frozenset[Loc] = frozenset()
     fixed: list[Fixed] = []
     while True:
-        session = Session(traced_masks=masks)
+        session, raised = Session(traced_masks=masks), list[BaseException]()
         if not is_symbolic:
             try:
                 return _trace(function, leaves, structure, names, aliases, session)
             except Restart as restart:
                 masks |= {restart.loc}
                 continue
-        answer = for_the_example(session.guards) if by_example else refuse
+        answer = for_the_example(session.guards, raised) if by_example else refusing(raised)
         try:
             with symbolic(answer):
                 traced = _trace(function, leaves, structure, names, aliases, session)
+            if raised:  # the function caught it, and went on without the answer
+                raise raised[0]
             return traced._replace(fixed=tuple(fixed))
         except Restart as restart:
             masks |= {restart.loc}
