@@ -156,8 +156,6 @@ class Symbolic:
         """What else the sizes have to be, for people."""
         yield from map(str, self.traced.fixed)
         yield from map(str, self.traced.guards)
-        for guard in [] if self.steps is None else self.steps.conditions():
-            yield f"{guard}: this machine code; for other sizes it is made once more"
 
 
 def bind_known(graph: Graph, sizes: Mapping[str, int]) -> Graph:
