@@ -11,9 +11,10 @@ from graphc.build import Builder, Value, zero_of
 from graphc.ir import INEXACT, Graph, Type, Var
 from graphc.ops import control as ops
 from graphc.trace import control, tree
+from graphc.trace.promotion import cast_to
 from graphc.trace.scope import current, is_tracing, user_loc
 from graphc.trace.trace import Inner, trace_inner
-from graphc.trace.tracer import Tracer, cast_to, lift, wrap
+from graphc.trace.tracer import Tracer, lift, wrap
 
 # ---- checkpoint ----------------------------------------------------------------------------------
 

@@ -20,10 +20,11 @@ from graphc.ir import Graph, Type, Var
 from graphc.ops import control as ops
 from graphc.trace import control, tree
 from graphc.trace.branches import truth
+from graphc.trace.promotion import cast_to
 from graphc.trace.scope import current, is_tracing, user_loc
 from graphc.trace.sizes import as_size
 from graphc.trace.trace import Inner, trace_inner
-from graphc.trace.tracer import Tracer, cast_to, lift, wrap
+from graphc.trace.tracer import Tracer, lift, wrap
 
 
 def while_loop(

@@ -30,9 +30,10 @@ from graphc.ops import shape as shape_ops
 from graphc.ops.random import WORD
 from graphc.ops.random import philox as philox_op
 from graphc.rounding import FORMATS
+from graphc.trace.promotion import cast_to, known_dtype
 from graphc.trace.scope import current, is_tracing, user_loc
 from graphc.trace.sizes import as_shape, as_size
-from graphc.trace.tracer import Tracer, cast_to, known_dtype, lift, wrap
+from graphc.trace.tracer import Tracer, lift, wrap
 from graphc.transforms import stop_gradient
 
 __all__ = [

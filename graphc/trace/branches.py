@@ -24,6 +24,7 @@ from graphc.trace.merging import (
     mismatch,
     outer_alias,
 )
+from graphc.trace.promotion import cast_to
 from graphc.trace.scope import (
     Scope,
     Storage,
@@ -32,7 +33,7 @@ from graphc.trace.scope import (
     user_loc,
 )
 from graphc.trace.syntax import BranchLocs
-from graphc.trace.tracer import Tracer, cast_to, lift
+from graphc.trace.tracer import Tracer, lift
 
 # ---- names that only one branch defines ----------------------------------------------------------
 

@@ -32,9 +32,10 @@ from graphc.trace import (
     special,
     texts,
 )
+from graphc.trace.promotion import cast_to
 from graphc.trace.scope import current, user_loc
 from graphc.trace.sizes import as_size
-from graphc.trace.tracer import Tracer, cast_to, holds_tracer, lift, wrap
+from graphc.trace.tracer import Tracer, holds_tracer, lift, wrap
 from graphc.trace.ufuncs import UFUNCS, emit_ufunc
 
 

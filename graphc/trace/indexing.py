@@ -30,10 +30,11 @@ from graphc.trace.index_reading import (
     is_positions,
     separated,
 )
+from graphc.trace.promotion import cast_to, fits
 from graphc.trace.rows import row_of
 from graphc.trace.scope import user_loc
 from graphc.trace.sizes import message_text
-from graphc.trace.tracer import Tracer, cast_to, fits, lift, wrap
+from graphc.trace.tracer import Tracer, lift, wrap
 from graphc.trace.ufuncs import broadcast_to
 from graphc.trace.views import TransposeView
 

@@ -11,8 +11,9 @@ from graphc import errors
 from graphc.ir import NUMPY_DTYPES
 from graphc.trace.numpy_joining import concatenate
 from graphc.trace.numpy_making import linspace
+from graphc.trace.promotion import promoted_dtype
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import Tracer, holds_tracer, lift, promoted_dtype
+from graphc.trace.tracer import Tracer, holds_tracer, lift
 
 
 class Joiner:

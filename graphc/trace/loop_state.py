@@ -21,8 +21,9 @@ from graphc.trace import mutations, syntax, tree
 from graphc.trace.branches import UNDEFINED, Unusable, settled
 from graphc.trace.merging import Shown, outer_alias, with_traced
 from graphc.trace.parking import Parked, is_same
+from graphc.trace.promotion import cast_to, holds_number
 from graphc.trace.scope import Scope, Storage, current, open_scope, reenter
-from graphc.trace.tracer import Tracer, cast_to, holds_number, lift
+from graphc.trace.tracer import Tracer, lift
 
 GetState = Callable[[], tuple[Any, ...]]
 SetState = Callable[[Iterable[Any]], None]

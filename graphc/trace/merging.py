@@ -12,8 +12,9 @@ from graphc.ir import Atom, Graph, Lit, Type, Var, has_effect
 from graphc.ops import control as control_ops
 from graphc.ops import elementwise as ew
 from graphc.trace import tree
+from graphc.trace.promotion import cast_to, holds_number
 from graphc.trace.scope import Scope, Storage, current, reenter, user_loc
-from graphc.trace.tracer import Tracer, cast_to, holds_number, lift, wrap
+from graphc.trace.tracer import Tracer, lift, wrap
 
 if TYPE_CHECKING:
     from graphc.trace.branches import Branch

@@ -18,8 +18,9 @@ from graphc.trace.numpy_making import eye, iota
 from graphc.trace.numpy_padding import pad
 from graphc.trace.numpy_reductions import all, any, normalise_axis, sum
 from graphc.trace.numpy_shapes import moveaxis, ravel, reshape
+from graphc.trace.promotion import cast_to, promoted_dtype
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import Tracer, cast_to, holds_tracer, lift, promoted_dtype, wrap
+from graphc.trace.tracer import Tracer, holds_tracer, lift, wrap
 from graphc.trace.ufuncs import broadcast_shapes, broadcast_to
 
 

@@ -17,8 +17,9 @@ from graphc.trace.numpy_making import result_type
 from graphc.trace.numpy_reductions import sum
 from graphc.trace.numpy_shapes import ravel
 from graphc.trace.numpy_sorting import searchsorted
+from graphc.trace.promotion import cast_to
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import Tracer, cast_to, lift, wrap
+from graphc.trace.tracer import Tracer, lift, wrap
 
 
 def bincount(x: Any, weights: Any = None, minlength: Any = 0) -> Tracer:

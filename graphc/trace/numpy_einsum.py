@@ -14,8 +14,9 @@ from graphc.trace.numpy_choosing import diagonal
 from graphc.trace.numpy_products import matmul
 from graphc.trace.numpy_reductions import sum
 from graphc.trace.numpy_shapes import reshape, transpose
+from graphc.trace.promotion import cast_to, known_dtype, promoted_dtype
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import Tracer, cast_to, known_dtype, lift, promoted_dtype, wrap
+from graphc.trace.tracer import Tracer, lift, wrap
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 

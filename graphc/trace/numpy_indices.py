@@ -13,8 +13,9 @@ from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
 from graphc.trace.numpy_choosing import into_range
 from graphc.trace.numpy_shapes import ravel
+from graphc.trace.promotion import cast_to
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import Tracer, cast_to, holds_tracer, lift, wrap
+from graphc.trace.tracer import Tracer, holds_tracer, lift, wrap
 
 
 def diag_indices_from(arr: Any) -> tuple[np.ndarray, ...]:

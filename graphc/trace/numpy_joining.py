@@ -22,16 +22,9 @@ from graphc.trace.numpy_shapes import (
     reshape,
     transpose,
 )
+from graphc.trace.promotion import cast_to, known_dtype, promoted_dtype
 from graphc.trace.scope import current, user_loc
-from graphc.trace.tracer import (
-    Tracer,
-    cast_to,
-    known_dtype,
-    lift,
-    promoted_dtype,
-    strong,
-    wrap,
-)
+from graphc.trace.tracer import Tracer, lift, strong, wrap
 
 
 def concatenate(

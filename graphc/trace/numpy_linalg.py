@@ -20,8 +20,9 @@ from graphc.trace import sizes
 from graphc.trace.numpy_choosing import diagonal, trace
 from graphc.trace.numpy_making import eye
 from graphc.trace.numpy_shapes import matrix_transpose
+from graphc.trace.promotion import cast_to, promoted_dtype
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import Tracer, cast_to, lift, promoted_dtype, wrap
+from graphc.trace.tracer import Tracer, lift, wrap
 
 
 def _floats(a: Any) -> Any:

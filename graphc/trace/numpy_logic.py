@@ -11,8 +11,9 @@ from graphc.ir import COMPLEXES, INEXACT
 from graphc.ops import bits as bit_ops
 from graphc.trace import sizes
 from graphc.trace.numpy_reductions import all
+from graphc.trace.promotion import cast_to
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import Tracer, cast_to, lift, wrap
+from graphc.trace.tracer import Tracer, lift, wrap
 
 
 def isposinf(x: Any) -> Any:

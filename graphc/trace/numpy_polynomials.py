@@ -16,8 +16,9 @@ from graphc.trace.numpy_padding import pad
 from graphc.trace.numpy_reductions import squared_size
 from graphc.trace.numpy_shapes import ravel
 from graphc.trace.numpy_statistics import convolve
+from graphc.trace.promotion import cast_to
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import cast_to, lift
+from graphc.trace.tracer import lift
 
 
 def polyval(p: Any, x: Any) -> Any:

@@ -18,8 +18,9 @@ from graphc.trace.numpy_making import eye
 from graphc.trace.numpy_reductions import normalise_axis
 from graphc.trace.numpy_reductions import sum as reduce_sum
 from graphc.trace.numpy_shapes import expand_dims, moveaxis, ravel, reshape, transpose
+from graphc.trace.promotion import cast_to, known_dtype, promoted_dtype
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import Tracer, cast_to, known_dtype, lift, promoted_dtype, wrap
+from graphc.trace.tracer import Tracer, lift, wrap
 from graphc.trace.ufuncs import broadcast_to
 
 

@@ -17,8 +17,9 @@ from graphc.ops import elementwise as ew
 from graphc.ops import narrow as narrow_ops
 from graphc.ops import reduce as reduce_ops
 from graphc.ops import shape as shape_ops
+from graphc.trace.promotion import cast_to, known_dtype
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import Tracer, cast_to, known_dtype, lift, wrap
+from graphc.trace.tracer import Tracer, lift, wrap
 
 
 def normalise_axis(axis: Any, rank: int) -> int:

@@ -13,8 +13,9 @@ from graphc.ops import cumulative
 from graphc.trace.numpy_joining import concatenate, diff
 from graphc.trace.numpy_reductions import normalise_axis, sum, sum_dtype
 from graphc.trace.numpy_shapes import ravel, reshape
+from graphc.trace.promotion import cast_to
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import Tracer, cast_to, lift, wrap
+from graphc.trace.tracer import Tracer, lift, wrap
 
 
 def _running(op: Any, a: Any, axis: Any, dtype: str | None) -> Tracer:

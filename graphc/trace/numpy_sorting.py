@@ -16,8 +16,9 @@ from graphc.ops import sorting
 from graphc.trace.numpy_joining import concatenate
 from graphc.trace.numpy_reductions import normalise_axes, normalise_axis, sum
 from graphc.trace.numpy_shapes import moveaxis, ravel, reshape
+from graphc.trace.promotion import cast_to, promoted_dtype
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import Tracer, cast_to, lift, promoted_dtype, wrap
+from graphc.trace.tracer import Tracer, lift, wrap
 from graphc.trace.ufuncs import broadcast_to
 
 # ---- sorting -------------------------------------------------------------------------------------

@@ -14,8 +14,9 @@ from graphc.trace.numpy_joining import concatenate
 from graphc.trace.numpy_padding import pad
 from graphc.trace.numpy_products import matmul
 from graphc.trace.numpy_shapes import flip, ravel
+from graphc.trace.promotion import promoted_dtype
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import Tracer, lift, promoted_dtype
+from graphc.trace.tracer import Tracer, lift
 
 # ---- what skips NaN ------------------------------------------------------------------------------
 

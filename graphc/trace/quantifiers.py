@@ -19,8 +19,9 @@ from graphc.ops import elementwise as ew
 from graphc.trace import numpy_sorting
 from graphc.trace.branches import truth
 from graphc.trace.numpy_choosing import where
+from graphc.trace.promotion import is_python_scalar
 from graphc.trace.scope import current, user_loc
-from graphc.trace.tracer import Tracer, holds_tracer, is_python_scalar, lift, wrap
+from graphc.trace.tracer import Tracer, holds_tracer, lift, wrap
 
 
 def drawn(function: Callable[..., Any], traced: Callable[..., Any]) -> Callable[..., Any]:

@@ -21,8 +21,9 @@ from graphc.ops import elementwise as ew
 from graphc.ops import special as ops
 from graphc.trace import numpy_reductions as reductions
 from graphc.trace import numpy_shapes as shapes
+from graphc.trace.promotion import cast_to, promoted_dtype
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import cast_to, lift, promoted_dtype, wrap
+from graphc.trace.tracer import lift, wrap
 
 ROOT_HALF = math.sqrt(0.5)
 

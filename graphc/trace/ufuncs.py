@@ -15,8 +15,9 @@ from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
 from graphc.ops import shape as shape_ops
 from graphc.trace import complex_ufuncs, sizes, special
+from graphc.trace.promotion import cast_to, known_dtype, promoted_dtype
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import Tracer, cast_to, known_dtype, promoted_dtype, wrap
+from graphc.trace.tracer import Tracer, wrap
 
 # ---- broadcasting --------------------------------------------------------------------------------
 

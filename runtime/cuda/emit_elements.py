@@ -21,7 +21,7 @@ from graphc.runtime.kernel import (
     Statement,
 )
 from graphc.runtime.llvm.builder import BITS, Function, Reg, constant, lane_constants, type_name
-from graphc.runtime.llvm.emit import memory_elem
+from graphc.runtime.llvm.elements import memory_elem
 from graphc.runtime.llvm.math import ELEMS, SCALARS
 from graphc.runtime.llvm.math._lanes import is_float
 

@@ -50,7 +50,7 @@ from graphc.runtime.cuda.simt import place_in, shared_array
 from graphc.runtime.cuda.whole import whole
 from graphc.runtime.kernel import Statement
 from graphc.runtime.llvm.builder import Reg, constant
-from graphc.runtime.llvm.emit import memory_elem
+from graphc.runtime.llvm.elements import memory_elem
 
 MOST_SHARED_PARTS = RESERVED_SHARED - 2048
 """Bytes of totals over rows that a block keeps in shared memory."""

@@ -48,8 +48,8 @@ from graphc.runtime.kernel import (
     inner,
 )
 from graphc.runtime.llvm.builder import Reg, constant
-from graphc.runtime.llvm.emit import COMBINE
 from graphc.runtime.llvm.math import SCALARS
+from graphc.runtime.llvm.reductions import COMBINE
 from graphc.runtime.program import Root
 
 

@@ -27,7 +27,7 @@ from graphc.runtime.cuda.simt import place_in
 from graphc.runtime.cuda.team import block_team, warp_team
 from graphc.runtime.kernel import Kernel, Name, Statement
 from graphc.runtime.llvm.builder import Function, Module, Reg, constant
-from graphc.runtime.llvm.emit import memory_elem
+from graphc.runtime.llvm.elements import memory_elem
 from graphc.runtime.program import Root
 
 SLOT = 8

@@ -36,7 +36,7 @@ from graphc.runtime.kernel import (
     inner,
 )
 from graphc.runtime.llvm.builder import BITS, Function, Reg, constant
-from graphc.runtime.llvm.emit import memory_elem
+from graphc.runtime.llvm.elements import memory_elem
 from graphc.runtime.program import Root
 
 STACK_BYTES = 256

@@ -26,7 +26,7 @@ from graphc.runtime.kernel import (
     inner,
 )
 from graphc.runtime.llvm.builder import BITS
-from graphc.runtime.llvm.emit import memory_elem
+from graphc.runtime.llvm.elements import memory_elem
 from graphc.runtime.program import Root
 
 MOST_TURNS = 8

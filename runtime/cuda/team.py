@@ -16,8 +16,8 @@ from graphc.runtime.cuda.simt import (
     wait_for_warp,
 )
 from graphc.runtime.llvm.builder import Function, Reg, constant
-from graphc.runtime.llvm.emit import COMBINE, identity
 from graphc.runtime.llvm.math import SCALARS
+from graphc.runtime.llvm.reductions import COMBINE, identity
 
 I64 = "i64"
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from graphc.runtime.barriers import share_step
 from graphc.runtime.llvm.builder import Function, Reg, constant
-from graphc.runtime.llvm.emit import memory_elem
+from graphc.runtime.llvm.elements import memory_elem
 from graphc.runtime.llvm.emit_step import Frame, StepEmitter, work_bytes
 from graphc.runtime.llvm.gemm_kernels import when
 from graphc.runtime.llvm.pool import BARRIER, RUN, SPIN_NS

@@ -17,7 +17,8 @@ from graphc.ir import Graph, Var
 from graphc.runtime.kernel import Kernel
 from graphc.runtime.llvm.alike import merge_alike
 from graphc.runtime.llvm.builder import Function, Module, Reg, constant
-from graphc.runtime.llvm.emit import emit_kernel, is_sized, memory_elem, workspace_size
+from graphc.runtime.llvm.elements import memory_elem
+from graphc.runtime.llvm.emit import emit_kernel, is_sized, workspace_size
 from graphc.runtime.llvm.emit_loops import emit_repeat
 from graphc.runtime.llvm.emit_scalars import emit_scalars, forget, is_scalar
 from graphc.runtime.llvm.emit_tapes import emit_around, emit_pop, emit_push
