@@ -42,7 +42,7 @@ MOST_PENDING = 256
 
 ANYTHING = "any memory"
 
-Span = tuple[int, int]
+Span = tuple[Size, Size]
 
 
 class Touch(NamedTuple):
@@ -156,7 +156,7 @@ class _Placer(NamedTuple):
                 anywhere = (s and whole for s in elements)
                 yield Touch(memory, writes, tuple(bytes if is_exact else anywhere))
 
-    def of_share(self, call: Call, share: int) -> Iterator[tuple[int, bool, int, int]]:
+    def of_share(self, call: Call, share: int) -> Iterator[tuple[int, bool, Size, Size]]:
         """The footprints of one share; of a scratch buffer it has its own part."""
         kernel, division = call.kernel, call.kernel.division
         if division is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+from graphc.dims import Shape, Size
 from graphc.ir import Type
 from graphc.ops.costs import cost
 from graphc.runtime.footprints import footprints
@@ -89,7 +90,7 @@ def _statement(kernel: Kernel, statement: Statement, vector_bytes: int, lanes: i
     return 0.0
 
 
-def _with(domain: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
+def _with(domain: Shape, axis: int, size: Size) -> Shape:
     return (*domain[:axis], size, *domain[axis + 1 :])
 
 

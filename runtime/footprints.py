@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from graphc.dims import Size
 from graphc.runtime.kernel import (
     Access,
     AddAt,
@@ -30,17 +31,17 @@ class Footprint(NamedTuple):
 
     buffer: int
     writes: bool
-    start: int
-    stop: int
+    start: Size
+    stop: Size
 
 
-Range = tuple[int, int]
+Range = tuple[Size, Size]
 """The first index along an axis, and one more than the last."""
 
 
 def footprints(kernel: Kernel, axis: int | None = None, part: Range = (0, 0)) -> list[Footprint]:
     """One for each buffer that is read and each that is written; `part` of `axis`, if given."""
-    ranges = [(0, size) for size in kernel.domain]
+    ranges: list[Range] = [(0, size) for size in kernel.domain]
     if axis is not None:
         ranges[axis] = part
     hulls: dict[tuple[int, bool], Range] = {}
@@ -98,7 +99,8 @@ def _extent(access: Access, axis: int | None, ranges: Sequence[Range]) -> Range:
 
 
 def _hull(access: Access, ranges: Sequence[Range]) -> Range:
-    start = stop = access.offset
+    start: Size = access.offset
+    stop: Size = access.offset
     for stride, (low, high) in zip(access.strides, ranges, strict=True):
         ends = (low * stride, (high - 1) * stride)
         start, stop = start + min(ends), stop + max(ends)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from graphc.dims import Size
 from graphc.ir import Eqn, Graph, Type, Var
 from graphc.ops import control, shape
 from graphc.runtime.layout import Layout, contiguous
@@ -48,7 +49,7 @@ def ordered(type: Type, axes: Axes | None) -> Layout:
     if axes is None:
         return contiguous(type.shape)
     there = contiguous(tuple(type.shape[axis] for axis in axes)).strides
-    strides = [0] * type.rank
+    strides: list[Size] = [0] * type.rank
     for axis, stride in zip(axes, there, strict=True):
         strides[axis] = stride
     return Layout(type.shape, tuple(strides))

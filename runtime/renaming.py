@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from graphc.dims import Size
 from graphc.runtime.kernel import (
     Access,
     AddAt,
@@ -91,7 +92,7 @@ class Renaming(NamedTuple):
         )
 
     def access(self, access: Access) -> Access:
-        strides = [0] * self.rank
+        strides: list[Size] = [0] * self.rank
         for axis, new in self.axes.items():
             strides[new] = access.strides[axis]
         return Access(self.buffers[access.buffer], access.offset, tuple(strides))

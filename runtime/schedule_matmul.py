@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from graphc.axis_maps import AxisMap
+from graphc.dims import Shape
 from graphc.ir import Eqn, Graph, Lit, Var
 from graphc.ops import linalg
 from graphc.runtime.collapse import stack_rows
@@ -78,6 +79,6 @@ def _product(
     )
 
 
-def _batch_strides(axes: AxisMap, layout: Layout, rank: int) -> tuple[int, ...]:
+def _batch_strides(axes: AxisMap, layout: Layout, rank: int) -> Shape:
     batch = Layout(layout.shape[:-2], layout.strides[:-2])
     return strides_along(axes[:-2], batch, rank)
