@@ -242,3 +242,19 @@ def test_functions_that_compute_in_floats_convert_first() -> None:
         got, wanted = gc.compile(lambda x, f=function: f(x))(x), function(x)
         assert got.dtype == wanted.dtype
         np.testing.assert_allclose(got, wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16])
+def test_unwrap_takes_differences_in_the_dtype_itself(dtype: type) -> None:
+    x = np.array([1, 250, 3, 200, 90], np.int16).astype(dtype) * dtype(111)
+    np.testing.assert_allclose(gc.compile(np.unwrap)(x), np.unwrap(x), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["add", "subtract", "maximum"])
+def test_floats_are_not_added_at_places_of_integers(name: str) -> None:
+    def change(x, k):  # type: ignore[no-untyped-def]
+        getattr(np, name).at(x, k, 1.5)
+        return x
+
+    with pytest.raises(gc.errors.DTypeError, match=rf"np\.{name}\.at puts f64 into an array of u8"):
+        gc.compile(change)(np.zeros(3, np.uint8), np.array([0, 1]))

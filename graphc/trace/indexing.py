@@ -143,6 +143,7 @@ def _selected(x: Tracer, items: list[Any]) -> selection.Selection:
 
 def add_at(x: Tracer, index: Any, new: Any, sign: int = 1) -> None:
     """`np.add.at(x, index, new)`: a place that occurs twice is added to twice."""
+    _expect_kind(x, new, "add" if sign > 0 else "subtract")
     items = expanded(x, index)
     if is_mask_index(items):
         target, mask, before = _masked(x, items)
@@ -163,8 +164,20 @@ def add_at(x: Tracer, index: Any, new: Any, sign: int = 1) -> None:
         places.store(shape_ops.reshape(total, shape=places.shape))
 
 
+def _expect_kind(x: Tracer, new: Any, name: str) -> None:
+    """NumPy adds a float to an integer and then drops what is behind the point, each time anew."""
+    given = lift(new).dtype_name
+    if given in INEXACT and x.dtype_name not in INEXACT:
+        raise errors.DTypeError(
+            f"np.{name}.at puts {given} into an array of {x.dtype_name}; convert one of them with"
+            " .astype first",
+            user_loc(),
+        )
+
+
 def extremum_at(x: Tracer, index: Any, new: Any, is_max: bool) -> None:
     """`np.maximum.at(x, index, new)`: each place is compared with all values."""
+    _expect_kind(x, new, "maximum" if is_max else "minimum")
     items = expanded(x, index)
     basic, positions = separated(items)
     if is_mask_index(items) or not positions:

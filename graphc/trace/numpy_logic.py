@@ -93,8 +93,8 @@ def array_equiv(a1: Any, a2: Any) -> Any:
 def unwrap(p: Any, discont: Any = None, axis: Any = -1, *, period: Any = 2 * np.pi) -> Any:
     """Jumps of more than half a period become the same without whole periods."""
     x: Any = lift(p)
+    jumps = np.diff(x, axis=axis)  # small integers wrap around, as in NumPy
     x = x.astype(np.result_type(x.dtype, period))
-    jumps = np.diff(x, axis=axis)
     half = period / 2 if x.dtype_name in INEXACT else period // 2
     inside = np.remainder(jumps + half, period) - half
     if 2 * half == period:  # both ends of the interval are half a period away
