@@ -674,7 +674,7 @@ def _at(x: Any, w: Any) -> Any:
     y, z, u = x.copy(), x.copy(), np.zeros_like(w)
     np.add.at(y, [0, 2, 0], w[0])
     np.add.at(y, (np.array([0, 1, 0]), np.array([1, 1, 1])), w[:3])
-    np.subtract.at(z, (slice(None), [1, 1]), 1.5)
+    np.subtract.at(z, (slice(None), [1, 1]), w[1])
     np.add.at(u, np.array([3, 3, 1]), w[:3])
     return [y, z, u]
 

@@ -97,6 +97,13 @@ def _counted_inside(bin_of: Any, inside: Any, weights: Any, count: int) -> Trace
     return _counts(bin_of, np.where(inside, added, np.zeros((), added.dtype)), count)
 
 
+def _edges_of(x: Any, bins: Any, range: Any) -> Any:
+    """Of one axis of several: a range that is given keeps its own dtype there."""
+    if range is None or np.ndim(bins):
+        return histogram_bin_edges(x, bins, range)
+    return histogram_bin_edges(np.zeros(0), bins, range)
+
+
 def histogramdd(
     sample: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None
 ) -> tuple[Any, Any]:
@@ -113,7 +120,7 @@ def histogramdd(
         )
     columns = [points[:, i] for i in builtins.range(dimensions)]
     rows = zip(columns, bins, range, strict=True)
-    edges: list[Any] = [lift(histogram_bin_edges(x, b, r)) for x, b, r in rows]
+    edges: list[Any] = [lift(_edges_of(x, b, r)) for x, b, r in rows]
     shape = tuple(e.shape[0] - 1 for e in edges)
     box: Any = np.zeros(points.shape[0], np.int64)
     inside: Any = np.ones(points.shape[0], bool)

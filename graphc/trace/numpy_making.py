@@ -165,7 +165,8 @@ def linspace(
     axis: Any = 0,
 ) -> Any:
     count = operator.index(num)
-    start, stop = (np.multiply(lift(end), 1.0) for end in (start, stop))
+    ends: list[Any] = [lift(start), lift(stop)]
+    start, stop = (end * 1.0 for end in ends)  # a Python number stays one
     if retstep:
         gaps = count - 1 if endpoint else count
         step = np.true_divide(np.subtract(stop, start), gaps) if gaps > 0 else np.nan
@@ -198,7 +199,8 @@ def logspace(
 ) -> Any:
     rank = max(np.ndim(start), np.ndim(stop), np.ndim(base))
     first, last = (
-        np.reshape(end, (1,) * (rank - np.ndim(end)) + np.shape(end)) for end in (start, stop)
+        np.reshape(end, (1,) * (rank - np.ndim(end)) + np.shape(end)) if rank else end
+        for end in (start, stop)
     )
     result = np.power(base, linspace(first, last, num, endpoint))
     result = np.moveaxis(result, 0, axis) if axis else result

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.ir import INTS
+from graphc.ir import INTS, NARROW
 from graphc.ops import index as index_ops
 from graphc.trace.numpy_joining import concatenate
 from graphc.trace.numpy_making import vander
@@ -116,9 +116,9 @@ def poly(seq_of_zeros: Any) -> Any:
             " matrix may be complex",
             user_loc(),
         )
-    if zeros.dtype_name in INTS:
+    if zeros.dtype_name in INTS | NARROW:
         zeros = zeros.astype(np.float64)
-    result: Any = np.ones(1, np.result_type(zeros.dtype, float) if zeros.size else float)
+    result: Any = np.ones(1, zeros.dtype if zeros.size else float)
     for i in range(zeros.size):
         result = convolve(result, np.stack([np.ones_like(zeros[i]), -zeros[i]]))
     return result
