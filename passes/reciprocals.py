@@ -33,6 +33,11 @@ RATIO = 8
 DEPTH = 40
 """How many equations back the range of a value is looked for."""
 
+LOOKED_AT = 200
+"""How many values are looked at for one range; in a norm there are a dozen."""
+
+Made = Mapping[Var, Eqn]
+
 Range = tuple[float, float]
 """What a value is at least and at most, as a real number; it may also be NaN, or an infinity where
 an operation overflowed."""
@@ -67,15 +72,27 @@ RULES = table((("divide", by_reciprocal),))
 # ---- ranges --------------------------------------------------------------------------------------
 
 
-def range_of(made: Mapping[Var, Eqn], atom: Atom, depth: int = DEPTH) -> Range:
+def range_of(made: Made, atom: Atom) -> Range:
     """The range of a value, from the equations that make it."""
+    return _range_of(made, atom, DEPTH, {})
+
+
+def _range_of(made: Made, atom: Atom, depth: int, known: dict[Var, Range]) -> Range:
+    """The same; `known` holds what was found, as a value may be read on many ways."""
     if isinstance(atom, Lit):
         return float(atom.value), float(atom.value)
+    if atom not in known:
+        is_near = len(known) < LOOKED_AT
+        known[atom] = _made_range(made, atom, depth, known) if is_near else ANY
+    return known[atom]
+
+
+def _made_range(made: Made, atom: Var, depth: int, known: dict[Var, Range]) -> Range:
     maker = made.get(atom)
     rule = None if maker is None else _RULES.get(maker.op.name)
     if maker is None or rule is None or depth == 0 or maker.out.type.dtype not in SAFE:
         return ANY
-    ranges = [range_of(made, operand, depth - 1) for operand in maker.ins]
+    ranges = [_range_of(made, operand, depth - 1, known) for operand in maker.ins]
     low, high = rule(made, maker, *ranges)
     if math.isnan(low) or math.isnan(high):
         return ANY
@@ -83,7 +100,6 @@ def range_of(made: Mapping[Var, Eqn], atom: Atom, depth: int = DEPTH) -> Range:
     return max(low, -largest), min(high, largest)
 
 
-Made = Mapping[Var, Eqn]
 Rule = Callable[..., Range]
 
 

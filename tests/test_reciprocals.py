@@ -13,7 +13,7 @@ from running import assert_ulps, build, op
 import graphc as gc
 from graphc.build import Value
 from graphc.ir import Eqn, Type, Var, all_eqns
-from graphc.passes.reciprocals import range_of
+from graphc.passes.reciprocals import multiply_by_reciprocals, range_of
 
 
 def softmax(x: Any) -> Any:
@@ -107,3 +107,15 @@ def test_values_lie_in_their_range(names: list[str], data: st.DataObject) -> Non
         (value,) = gc.evaluate(graph, np.random.default_rng(0).normal(size=shape) * 3.0)
     known = value[np.isfinite(value)]
     assert np.all(known >= low - 1e-12 * abs(low)) and np.all(known <= high + 1e-12 * abs(high))
+
+
+@pytest.mark.parametrize("length", [30, 300])
+def test_values_that_are_read_twice_are_looked_at_once(length: int) -> None:
+    def make(x: Value) -> Value:
+        total = op("sum")(x, axes=(1,))
+        for _ in range(length):
+            total = total * total + total  # two ways back, and again two from there
+        return x / op("broadcast")(total, shape=(3, 40), axes=(0,))
+
+    graph = build([Type("f64", (3, 40))], make)
+    assert [eqn.op.name for eqn in multiply_by_reciprocals(graph).eqns][-1] == "divide"
