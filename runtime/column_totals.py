@@ -10,7 +10,7 @@ shares in their order, whichever of them was ready first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 
 from graphc.runtime.kernel import (
@@ -25,7 +25,7 @@ from graphc.runtime.kernel import (
     accesses,
     inner,
 )
-from graphc.runtime.partials import Halves, read_by_second, value_numbers, widened
+from graphc.runtime.partials import Halves, read_by_second, value_numbers, widened, with_accesses
 
 
 def column_halves(kernel: Kernel, shares: int) -> Halves | None:
@@ -50,7 +50,7 @@ def column_halves(kernel: Kernel, shares: int) -> Halves | None:
     def moved(access: Access) -> Access:
         return access._replace(buffer=parts.get(access.buffer, access.buffer))
 
-    body = _changed(widened(kernel.body, rank + 1), moved)
+    body = with_accesses(widened(kernel.body, rank + 1), moved)
     fresh = count(1 + max(value_numbers(kernel), default=0))
     combined = _combining(body[at + 1 :], {part: buffers[part] for part in parts.values()}, fresh)
     domain = (*kernel.domain, shares)
@@ -89,22 +89,6 @@ def _touches_alone(kernel: Kernel, statement: Statement, sums: set[int]) -> bool
         or (access not in loads and kernel.buffers[access.buffer].role == "out")
         for access in touched
     )
-
-
-def _changed(
-    statements: Sequence[Statement], change: Callable[[Access], Access]
-) -> tuple[Statement, ...]:
-    """The statements with other accesses."""
-
-    def changed(statement: Statement) -> Statement:
-        match statement:
-            case Load(access=access) | Store(access=access):
-                return statement._replace(access=change(access))
-            case Loop(body=body):
-                return statement._replace(body=_changed(body, change))
-        return statement
-
-    return tuple(map(changed, statements))
 
 
 def _combining(

@@ -14,7 +14,7 @@ of additions within a share is that of the whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from math import prod
 from typing import NamedTuple
@@ -169,15 +169,23 @@ def widened(statements: Sequence[Statement], rank: int) -> tuple[Statement, ...]
     def wide(access: Access) -> Access:
         return access._replace(strides=access.strides + (0,) * (rank - len(access.strides)))
 
-    def wider(statement: Statement) -> Statement:
+    return with_accesses(statements, wide)
+
+
+def with_accesses(
+    statements: Sequence[Statement], change: Callable[[Access], Access]
+) -> tuple[Statement, ...]:
+    """The statements with each access changed."""
+
+    def changed(statement: Statement) -> Statement:
         match statement:
             case Load(access=access) | Store(access=access):
-                return statement._replace(access=wide(access))
+                return statement._replace(access=change(access))
             case Loop(body=body):
-                return statement._replace(body=tuple(map(wider, body)))
+                return statement._replace(body=with_accesses(body, change))
         return statement
 
-    return tuple(map(wider, statements))
+    return tuple(map(changed, statements))
 
 
 # ---- products ------------------------------------------------------------------------------------
