@@ -83,36 +83,6 @@ def test_numbers_and_constants_cannot_be_assigned_to() -> None:
     assert gc.compile(repaired)(X) == 1.0
 
 
-def test_in_place_dtype_rules() -> None:
-    def f(n):
-        n += 0.5
-
-    with pytest.raises(
-        errors.DTypeError, match="cannot store float64 into an array of int64 in place"
-    ):
-        gc.compile(f)(np.arange(3))
-
-    def g(x, n):
-        x += n
-        n[0] = 2.9
-        return x
-
-    x, n = X.astype(np.float32), np.arange(3)
-    assert gc.compile(g)(x, n).dtype == np.float32
-    assert n[0] == 2
-
-
-def test_in_place_on_numbers_rebinds() -> None:
-    def f(x, n):
-        x += 1
-        n *= 2
-        total = 0
-        total += x
-        return x, n, total
-
-    assert gc.compile(f)(1.5, 3) == (2.5, 6, 2.5)
-
-
 def test_leaked_values() -> None:
     kept = []
 

@@ -13,6 +13,7 @@ from graphc.build import Value
 from graphc.dims import Dim, Shape, Size, parse_size, substitute, symbols_of
 from graphc.ir import DTYPE_NAMES, DTYPES, Atom, Graph, Loc, Type
 from graphc.trace import control, tree
+from graphc.trace.arguments import Argument
 from graphc.trace.masks import Restart
 from graphc.trace.promotion import PYTHON_DTYPES, is_python_scalar
 from graphc.trace.scope import (
@@ -27,7 +28,7 @@ from graphc.trace.scope import (
     user_loc,
 )
 from graphc.trace.sizes import Fixed, Guard, Refined, for_the_example, refusing, symbolic
-from graphc.trace.tracer import Argument, Tracer, lift
+from graphc.trace.tracer import Tracer, lift
 
 
 @dataclass(frozen=True)

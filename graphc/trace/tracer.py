@@ -22,46 +22,18 @@ from graphc.ir import (
     COMPLEXES,
     DTYPE_NAMES,
     FLOATS,
-    INEXACT,
-    INTS,
     Lit,
     Type,
 )
 from graphc.trace import scope as scopes
+from graphc.trace.arguments import Argument, Derived
+from graphc.trace.operators import Operators
 from graphc.trace.promotion import PYTHON_DTYPES, fits, is_python_scalar, listed_dtypes
 from graphc.trace.scope import Scope, Specialisation, Storage, user_loc
 from graphc.trace.views import PartView, View, dtype_through
 
 
-class Argument:
-    """Which argument of the traced function a tracer stands for, and its value where known."""
-
-    __slots__ = ("index", "name", "value")
-
-    def __init__(self, index: int, name: str, value: Any = None):
-        self.index = index
-        self.name = name
-        self.value = value
-
-    @property
-    def sources(self) -> tuple[Argument, ...]:
-        return (self,)
-
-
-class Derived:
-    """A number computed from arguments that are Python's ints: `n - 1`, `n // 2`.
-
-    Its value is known as theirs are, and fixes all of them where the trace needs it.
-    """
-
-    __slots__ = ("sources", "value")
-
-    def __init__(self, sources: tuple[Argument, ...], value: int | float):
-        self.sources = sources
-        self.value = value
-
-
-class Tracer:
+class Tracer(Operators):
     """A traced array or number."""
 
     __slots__ = ("_cache", "argument", "dtype_name", "shape", "storage", "views", "weak")
@@ -110,11 +82,6 @@ class Tracer:
     @property
     def nbytes(self) -> Any:
         return self.type.nbytes
-
-    @property
-    def is_scalar(self) -> bool:
-        """Whether NumPy or Python would have a scalar here, which assignment does not change."""
-        return not self.shape and not self.storage.mutable
 
     def __repr__(self) -> str:
         return f"Traced({self.type})"
@@ -282,14 +249,6 @@ class Tracer:
             raise TypeError("iteration over a 0-d array")
         return (self[i] for i in range(self.shape[0]))
 
-    def __divmod__(self, other: Any) -> tuple[Any, Any]:
-        return np.floor_divide(self, other), np.remainder(self, other)
-
-    def __round__(self, digits: int | None = None) -> Any:
-        if digits is None:
-            return _python_result(self, self, np.round(self).astype(int))
-        return _python_result(self, self, np.round(self, digits))
-
     # ---- NumPy's protocols -----------------------------------------------------------------------
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -442,138 +401,3 @@ def _stack(parts: list[Tracer]) -> Tracer:
             user_loc(),
         )
     return stack(parts)
-
-
-# ---- operators -----------------------------------------------------------------------------------
-
-
-def _python_result(left: Any, right: Any, result: Any, ufunc: Any = None) -> Any:
-    """Python numbers stay weakly typed under operators: `2 * n + 1` promotes nothing."""
-    weak = all(is_python_scalar(x) or (isinstance(x, Tracer) and x.weak) for x in (left, right))
-    if weak and result.dtype_name != "bool":
-        result.weak = True
-        if ufunc in _ON_KNOWN:
-            result.argument = _derived(ufunc, left, right)
-    return result
-
-
-_ON_KNOWN: dict[Any, Callable[[Any, Any], Any]] = {
-    np.add: operator.add,
-    np.subtract: operator.sub,
-    np.multiply: operator.mul,
-    np.floor_divide: operator.floordiv,
-    np.true_divide: operator.truediv,
-    np.remainder: operator.mod,
-    np.power: lambda x, y: x**y if 0 <= y <= 64 else None,
-    np.negative: lambda x, _: -x,
-}
-"""The operators under which a number that arguments fix stays one."""
-
-
-def _derived(ufunc: Any, left: Any, right: Any) -> Derived | None:
-    """What the arguments make of the result of an operator, if they fix both its operands."""
-    known = [_known_number(x) for x in (left, right)]
-    sources = {s.index: s for _, own in known for s in own}
-    if not sources or any(value is None for value, _ in known):
-        return None
-    try:
-        value = _ON_KNOWN[ufunc](known[0][0], known[1][0])
-    except (ArithmeticError, ValueError):
-        return None
-    if value is None or abs(value) >= 2**53:
-        return None
-    return Derived(tuple(sources.values()), value)
-
-
-def _known_number(x: Any) -> tuple[Any, tuple[Argument, ...]]:
-    """A number's value, None where it is not known, and the arguments that it comes from."""
-    if not isinstance(x, Tracer):
-        return (None if type(x) is bool else x), ()
-    argument = x.argument
-    if argument is None or not x.is_scalar:
-        return None, ()
-    is_int = type(argument.value) is int
-    if not is_int and not isinstance(argument, Derived):  # a float argument is not fixed
-        return None, ()
-    return argument.value, argument.sources
-
-
-def _binary(ufunc: Any, swapped: bool = False) -> Callable[[Tracer, Any], Any]:
-    def apply(self: Tracer, other: Any) -> Any:
-        if not _is_operand(other):
-            return NotImplemented
-        left, right = (other, self) if swapped else (self, other)
-        if ufunc is np.power and _is_inverse_power(left, right):
-            left = np.multiply(left, 1.0)
-        if ufunc is np.power and _is_square_root(left, right):
-            return np.sqrt(left)
-        return _python_result(left, right, ufunc(left, right), ufunc)
-
-    return apply
-
-
-def _is_inverse_power(left: Any, right: Any) -> bool:
-    """Whether Python, unlike NumPy, gives a float: `n ** -1` for ints of its own."""
-    number = isinstance(left, Tracer) and left.weak and left.dtype_name in INTS
-    return number and type(right) is int and right < 0
-
-
-def _is_square_root(left: Any, right: Any) -> bool:
-    """Whether `x ** 0.5` is the square root, as it is for arrays: -0.0 and -inf tell them apart."""
-    is_array = isinstance(left, Tracer) and bool(left.shape) and left.dtype_name in INEXACT
-    return is_array and type(right) is float and right == 0.5
-
-
-def _is_operand(x: Any) -> bool:
-    return isinstance(x, _OPERANDS)
-
-
-_OPERANDS = (Tracer, Dim, np.ndarray, np.generic, bool, int, float, complex, list, tuple)
-
-
-def _in_place(ufunc: Any) -> Callable[[Tracer, Any], Any]:
-    def apply(self: Tracer, other: Any) -> Any:
-        if self.is_scalar:
-            return _python_result(self, other, ufunc(self, other))
-        return ufunc(self, other, out=self)
-
-    return apply
-
-
-def _unary(ufunc: Any) -> Callable[[Tracer], Any]:
-    return lambda self: _python_result(self, self, ufunc(self), ufunc)
-
-
-_BINARY = {
-    "add": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
-    "truediv": np.true_divide,
-    "floordiv": np.floor_divide,
-    "mod": np.remainder,
-    "pow": np.power,
-    "matmul": np.matmul,
-    "and": np.bitwise_and,
-    "or": np.bitwise_or,
-    "xor": np.bitwise_xor,
-    "lshift": np.left_shift,
-    "rshift": np.right_shift,
-}
-_COMPARE = {
-    "lt": np.less,
-    "le": np.less_equal,
-    "gt": np.greater,
-    "ge": np.greater_equal,
-    "eq": np.equal,
-    "ne": np.not_equal,
-}
-_UNARY = {"neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.invert}
-
-for _name, _ufunc in _BINARY.items():
-    setattr(Tracer, f"__{_name}__", _binary(_ufunc))
-    setattr(Tracer, f"__r{_name}__", _binary(_ufunc, swapped=True))
-    setattr(Tracer, f"__i{_name}__", _in_place(_ufunc))
-for _name, _ufunc in _COMPARE.items():
-    setattr(Tracer, f"__{_name}__", _binary(_ufunc))
-for _name, _ufunc in _UNARY.items():
-    setattr(Tracer, f"__{_name}__", _unary(_ufunc))
