@@ -9,11 +9,20 @@ from typing import Any
 import numpy as np
 
 from graphc.ir import Loc
-from graphc.trace import branches, conditionals, loops, masks, quantifiers, syntax, texts
+from graphc.trace import (
+    branches,
+    conditionals,
+    loops,
+    masks,
+    packages,
+    quantifiers,
+    syntax,
+    texts,
+)
 from graphc.trace.joiners import Grid, Joiner
 from graphc.trace.scope import is_tracing
 from graphc.trace.tracer import holds_tracer, lift
-from graphc.trace.user_code import is_user_code
+from graphc.trace.user_code import is_package_code, is_user_code
 
 
 def call(function: Any, loc: Loc | None = None) -> Any:
@@ -36,13 +45,38 @@ def converted(function: Any, required: bool = False) -> Any:
         inner = converted(function.func, required)
         return functools.partial(inner, *function.args, **function.keywords)
     if isinstance(function, types.FunctionType):
+        if is_package_code(function.__code__):
+            return packages.reading(function, _HOOKS)
         if not is_user_code(function.__code__):
             return function
         return syntax.convert(function, _HOOKS, required=required)
+    if isinstance(function, type):
+        return _constructor(function)
     method = getattr(type(function), "__call__", None)  # noqa: B004 - its code is wanted
-    if isinstance(method, types.FunctionType) and is_user_code(method.__code__):
+    if isinstance(method, types.FunctionType) and _is_read(method.__code__):
         return types.MethodType(converted(method, required), function)
     return function
+
+
+def _constructor(kind: Any) -> Any:
+    """A class of which `__init__` is converted; what makes its objects in another way stays."""
+    init = kind.__init__
+    if not isinstance(init, types.FunctionType) or not _is_read(init.__code__):
+        return kind
+    if type(kind).__call__ is not type.__call__:
+        return kind
+
+    def make(*args: Any, **kwargs: Any) -> Any:
+        made = kind.__new__(kind, *args, **kwargs)
+        if isinstance(made, kind):
+            converted(type(made).__init__)(made, *args, **kwargs)
+        return made
+
+    return make
+
+
+def _is_read(code: types.CodeType) -> bool:
+    return is_user_code(code) or is_package_code(code)
 
 
 def indexed(value: Any) -> Any:

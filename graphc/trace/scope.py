@@ -20,12 +20,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-import numpy as np
-
 from graphc import errors
 from graphc.build import Builder, Value
 from graphc.dims import Question
 from graphc.ir import Atom, Lit, Loc, Type, Var
+from graphc.trace.user_code import SHOWN, is_users_file
+from graphc.trace.user_code import shown_file as shown_file
 
 
 @dataclass(frozen=True)
@@ -260,40 +260,24 @@ def _refresh_snapshots() -> None:
 # ---- the user's line -----------------------------------------------------------------------------
 
 
-def _package_roots() -> tuple[str, ...]:
-    """The folders whose frames are not the user's: graphc's own (also when installed in place)."""
-    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    beside = os.path.dirname(here)
-    siblings = [os.path.join(beside, name) for name in ("passes", "runtime")]
-    return tuple(os.path.join(path, "") for path in (here, *siblings, os.path.dirname(np.__file__)))
-
-
-_ROOTS = _package_roots()
-_shown: dict[str, str | None] = {}
-"""How a file is shown in messages, None for a file that is not the user's: a cache by file name."""
-
-
-def shown_file(filename: str) -> str | None:
-    """The path of a user's file, relative to the working directory where it lies inside it."""
-    if filename not in _shown:
-        _shown[filename] = _show(filename)
-    return _shown[filename]
-
-
-def _show(filename: str) -> str | None:
-    path = os.path.abspath(filename)
-    if path.startswith(_ROOTS) or filename.startswith("<frozen"):
-        return None
-    here = os.path.join(os.getcwd(), "")
-    return path[len(here) :] if path.startswith(here) else filename
-
-
 def at_user_line(error: errors.GraphcError) -> errors.GraphcError:
     """`error` with the user's line, and a traceback of the user's own functions alone."""
     kept = _user_traceback(error)
     if error.loc is None:
         error = type(error)(str(error), raised_at(error))
+    elif isinstance(error.loc, Loc) and not is_users_file(error.loc.file):
+        error = _where_called(error)
     return error.with_traceback(kept)
+
+
+def _where_called(error: errors.GraphcError) -> errors.GraphcError:
+    """An error in an installed package, at the user's line that called the package."""
+    for traceback in reversed(_user_frames(error)):
+        filename = traceback.tb_frame.f_code.co_filename
+        if is_users_file(filename):
+            loc = Loc(shown_file(filename) or filename, traceback.tb_lineno)
+            return type(error)(f"in {error}", loc)
+    return error
 
 
 def hide_own_frames(error: BaseException) -> None:
@@ -354,7 +338,7 @@ def _user_frames(error: BaseException) -> list[types.TracebackType]:
 def user_loc() -> Loc | None:
     """The innermost line of the call stack that is not graphc's own."""
     frame: types.FrameType | None = sys._getframe(1)
-    known = _shown  # looked up here: every equation asks, several times
+    known = SHOWN  # looked up here: every equation asks, several times
     while frame is not None:
         filename = frame.f_code.co_filename
         shown = known[filename] if filename in known else shown_file(filename)
