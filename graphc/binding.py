@@ -10,8 +10,10 @@ from typing import Any
 
 from graphc import errors
 from graphc.build import literal
-from graphc.dims import SMALLEST, Dim, Size, parse_size, substitute, symbols_of
+from graphc.dims import Dim, Size, substitute, symbols_of
 from graphc.ir import OPS, Atom, Eqn, Graph, Lit, Type, Var, all_eqns, size_text
+from graphc.polynomials import SMALLEST
+from graphc.size_text import parse_size
 
 
 def symbol_names(graph: Graph) -> tuple[str, ...]:

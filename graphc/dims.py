@@ -22,42 +22,32 @@ may be 2.  So code that reads an inequality off it has to be right for equal num
 
 from __future__ import annotations
 
-import ast
 import math
 import operator
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from graphc.errors import ShapeError, UndecidedSizeError
-
-SMALLEST = 2
-"""The least size that a name stands for."""
-
-EXAMPLE = 64
-"""The example of a name that was written down rather than found in an argument."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Symbol:
-    """A named size.  Two symbols of one name are equal, whatever their examples."""
-
-    name: str
-    example: int = field(default=EXAMPLE, compare=False)
-
-    def __str__(self) -> str:
-        return self.name
-
-
-Monomial = tuple[Symbol, ...]
-"""A product of symbols, in the order of their names: `()` is 1, `(B, B)` is B squared."""
+from graphc.polynomials import (
+    EXAMPLE,
+    SMALLEST,
+    Bounds,
+    Monomial,
+    Symbol,
+    Terms,
+    added,
+    bounded,
+    evaluated,
+    long_division,
+    multiplied,
+    printing_order,
+)
 
 
 class Question(NamedTuple):
@@ -145,9 +135,9 @@ class Dim:
 
     def __init__(self, terms: Mapping[Monomial, int]):
         items = terms.items()
-        self._terms = tuple(sorted(items, key=_printing_order) if len(items) > 1 else items)
+        self._terms = tuple(sorted(items, key=printing_order) if len(items) > 1 else items)
         self._hash = hash(self._terms)
-        self._bounds: tuple[int | None, int | None] | None = None
+        self._bounds: Bounds | None = None
 
     @property
     def terms(self) -> tuple[tuple[Monomial, int], ...]:
@@ -202,11 +192,7 @@ class Dim:
         right = _terms_of(other)
         if right is None:
             return _outside(operator.mul, self, other)
-        total: Counter[Monomial] = Counter()
-        for monomial, coefficient in self._terms:
-            for by, factor in right.items():
-                total[tuple(sorted((*monomial, *by)))] += coefficient * factor
-        return from_terms(total)
+        return from_terms(multiplied(dict(self._terms), right))
 
     __rmul__ = __mul__
 
@@ -364,18 +350,7 @@ def evaluate(size: Size, sizes: Mapping[str, int] | None) -> int:
     """
     if not isinstance(size, Dim):
         return size
-    total = 0
-    for monomial, coefficient in size.terms:
-        total += coefficient * math.prod(_value(symbol, sizes) for symbol in monomial)
-    return total
-
-
-def _value(symbol: Symbol, sizes: Mapping[str, int] | None) -> int:
-    if sizes is None:
-        return symbol.example
-    if symbol.name not in sizes:
-        raise ShapeError(f"the size {symbol} has no value; give it one: {symbol}=64")
-    return sizes[symbol.name]
+    return evaluated(size.terms, sizes)
 
 
 def substitute(size: Size, sizes: Mapping[str, Size]) -> Size:
@@ -398,28 +373,13 @@ def symbols_of(sizes: Iterable[Size]) -> tuple[Symbol, ...]:
     return tuple(sorted({symbol for size in sizes for symbol in getattr(size, "symbols", ())}))
 
 
-def bounds(size: Size) -> tuple[int | None, int | None]:
-    """The least and the greatest value over all sizes, None where not known or without end.
-
-    With each symbol written as `SMALLEST` + something from 0 upwards, a polynomial whose other
-    coefficients are all positive is least where that something is 0: at its constant.
-    """
+def bounds(size: Size) -> Bounds:
+    """The least and the greatest value over all sizes, None where not known or without end."""
     if not isinstance(size, Dim):
         return size, size
     if size._bounds is None:
-        size._bounds = _bounds(size)
+        size._bounds = bounded(dict(size.terms))
     return size._bounds
-
-
-def _bounds(size: Dim) -> tuple[int | None, int | None]:
-    if all(coefficient > 0 for monomial, coefficient in size.terms if monomial):
-        return sum(factor * SMALLEST ** len(m) for m, factor in size.terms), None
-    shifted = {s.name: Dim({(s,): 1, (): SMALLEST}) for s in size.symbols}
-    terms = _terms_of(substitute(size, shifted)) or {}
-    constant = terms.pop((), 0)
-    rises = all(coefficient > 0 for coefficient in terms.values())
-    falls = all(coefficient < 0 for coefficient in terms.values())
-    return (constant if rises else None), (constant if falls else None)
 
 
 def surely_less(left: Size, right: Size) -> bool:
@@ -464,21 +424,9 @@ def doubting() -> Iterator[set[Question]]:
         _DOUBTS.reset(token)
 
 
-def from_terms(
-    terms: Mapping[Monomial, int], others: Mapping[Monomial, int] | None = None, sign: int = 1
-) -> Size:
-    """The size with these terms, and `sign` times the others: an int where it is constant."""
-    total = dict(terms)
-    for monomial, coefficient in (others or {}).items():
-        total[monomial] = total.get(monomial, 0) + sign * coefficient
-    kept = {monomial: coefficient for monomial, coefficient in total.items() if coefficient}
-    return kept.get((), 0) if set(kept) <= {()} else Dim(kept)
-
-
-def _printing_order(term: tuple[Monomial, int]) -> tuple[int, tuple[str, ...]]:
-    """Higher powers first, then by name: `B*B + 2*B + 1`."""
-    monomial, _ = term
-    return -len(monomial), tuple(symbol.name for symbol in monomial)
+def from_terms(terms: Terms) -> Size:
+    """The size with these terms, none of which is 0: an int where it is constant."""
+    return terms.get((), 0) if set(terms) <= {()} else Dim(terms)
 
 
 def _terms_of(value: object) -> dict[Monomial, int] | None:
@@ -495,7 +443,7 @@ def _combine(operation: Callable[[Any, Any], Any], left: Dim, right: object, sig
     terms = _terms_of(right)
     if terms is None:
         return _outside(operation, left, right)
-    return from_terms(dict(left.terms), terms, sign)
+    return from_terms(added(dict(left.terms), terms, sign))
 
 
 def _outside(operation: Callable[[Any, Any], Any], left: object, right: object) -> Any:
@@ -514,7 +462,7 @@ def _less(left: object, right: object) -> Any:
     small, large = _terms_of(_rounded(left, math.floor)), _terms_of(_rounded(right, math.ceil))
     if small is None or large is None:
         return NotImplemented
-    least, most = bounds(from_terms(Counter(large), small, -1))
+    least, most = bounds(from_terms(added(large, small, -1)))
     if least is not None and least > 0:
         return True
     if most is not None and most <= 0:
@@ -549,7 +497,7 @@ def _divided(left: object, right: object, which: int | slice) -> Any:
         return _outside(lambda x, y: divmod(x, y)[which], left, right)
     if not under:
         raise ZeroDivisionError(f"{left} // 0")
-    quotient, rest = _long_division(Counter(over), under)
+    quotient, rest = map(from_terms, long_division(over, under))
     divisor = from_terms(under)
     for whole, left_over in ((quotient, rest), (quotient - 1, rest + divisor)):
         if _is_remainder(left_over, divisor):
@@ -566,76 +514,3 @@ def _is_remainder(rest: Size, divisor: Size) -> bool:
     if least is not None and least >= 0:
         return gap[0] is not None and gap[0] > 0
     return most is not None and most <= 0 and gap[1] is not None and gap[1] < 0
-
-
-def _long_division(over: Counter[Monomial], under: Mapping[Monomial, int]) -> tuple[Size, Size]:
-    """Polynomials with over = quotient * under + rest, the rest as small as coefficients allow."""
-    (leading, factor), *_ = sorted(under.items(), key=_printing_order)
-    quotient: Counter[Monomial] = Counter()
-    rest: Counter[Monomial] = Counter()
-    while over:
-        monomial, coefficient = min(over.items(), key=_printing_order)
-        others = _without(monomial, leading)
-        times = 0 if others is None else coefficient // factor
-        if others is None or (times * factor != coefficient and monomial):
-            rest[monomial] += over.pop(monomial)
-            continue
-        quotient[others] += times
-        for term, by in under.items():
-            over[tuple(sorted((*others, *term)))] -= times * by
-        if not monomial:
-            rest[monomial] += over.pop(monomial)  # what a constant divisor leaves
-        over = Counter({term: number for term, number in over.items() if number})
-    return from_terms(quotient), from_terms(rest)
-
-
-def _without(monomial: Monomial, divisor: Monomial) -> Monomial | None:
-    """The product without the factors of another one, None where it has not all of them."""
-    left = list(monomial)
-    for symbol in divisor:
-        if symbol not in left:
-            return None
-        left.remove(symbol)
-    return tuple(left)
-
-
-# ---- reading -------------------------------------------------------------------------------------
-
-
-def parse_size(text: str, examples: Mapping[str, int] | None = None) -> Size:
-    """The size that a text says: `"784"`, `"B"`, `"2*B + 1"`.
-
-    Raises `errors.ShapeError` for what is not made of names, integers, `+`, `-` and `*`.
-    """
-    try:
-        tree = ast.parse(text.strip(), mode="eval").body
-    except SyntaxError:
-        tree = None
-    size = None if tree is None else _read(tree, examples or {})
-    if size is None:
-        raise ShapeError(f"{text!r} is no size; write names, integers, +, - and *: '2*B + 1'")
-    return size
-
-
-def _read(tree: ast.expr, examples: Mapping[str, int]) -> Size | None:
-    match tree:
-        case ast.Constant(value=int(number)) if not isinstance(number, bool):
-            return number
-        case ast.Name(id=name):
-            return dim(name, examples.get(name, EXAMPLE))
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            inner = _read(operand, examples)
-            return None if inner is None else -inner
-        case ast.BinOp(left=left, op=operation, right=right) if type(operation) in _ARITHMETIC:
-            first, second = _read(left, examples), _read(right, examples)
-            if first is None or second is None:
-                return None
-            return _ARITHMETIC[type(operation)](first, second)
-    return None
-
-
-_ARITHMETIC: Mapping[type, Callable[[Any, Any], Size]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-}

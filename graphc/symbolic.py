@@ -19,7 +19,6 @@ from graphc import errors
 from graphc.binding import bind, read_sizes, symbol_names
 from graphc.calling import NativeCall
 from graphc.dims import (
-    SMALLEST,
     Dim,
     Question,
     Size,
@@ -32,6 +31,7 @@ from graphc.dims import (
 from graphc.ir import Graph, all_eqns, size_text
 from graphc.ops.effects import FOREIGN
 from graphc.passes import pipeline
+from graphc.polynomials import SMALLEST
 from graphc.runtime.calling import Calling
 from graphc.runtime.step import NativeSteps, Step, Steps
 from graphc.trace.trace import Spec, Traced

@@ -22,17 +22,16 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from graphc.dims import (
-    SMALLEST,
     Dim,
     Question,
     Size,
-    Symbol,
     answering,
     bounds,
     evaluate,
     exemplified,
     hint,
 )
+from graphc.polynomials import SMALLEST, Symbol
 
 Sizes = Mapping[str, int]
 

@@ -12,11 +12,9 @@ from hypothesis import strategies as st
 
 from graphc import errors
 from graphc.dims import (
-    SMALLEST,
     Dim,
     Question,
     Size,
-    Symbol,
     answering,
     bounds,
     dim,
@@ -24,11 +22,11 @@ from graphc.dims import (
     evaluate,
     exemplified,
     hint,
-    parse_size,
     substitute,
     surely_less,
     symbols_of,
 )
+from graphc.polynomials import SMALLEST, Symbol
 
 B, N = dim("B", example=8), dim("N", example=5)
 
@@ -157,17 +155,6 @@ def test_substitution() -> None:
     assert substitute(B + 1, {"B": 4}) == 5
     with pytest.raises(errors.ShapeError, match="the size N has no value"):
         evaluate(N, {"B": 3})
-
-
-@given(POLYNOMIALS)
-def test_text_round_trip(size: Size) -> None:
-    assert parse_size(str(size)) == size
-
-
-@pytest.mark.parametrize("text", ["", "B/2", "f(B)", "2.5", "B +", "True", "'B'"])
-def test_texts_that_are_no_size(text: str) -> None:
-    with pytest.raises(errors.ShapeError, match="is no size"):
-        parse_size(text)
 
 
 def test_names_and_examples_are_checked() -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 from graphc import errors
 from graphc.cli.function import place
-from graphc.dims import parse_size
 from graphc.ir import DTYPES
+from graphc.size_text import parse_size
 from graphc.trace.trace import Spec
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from graphc.dims import Dim, Size, parse_size
+from graphc.dims import Dim, Size
 from graphc.ir import DTYPE_NAMES, DTYPES, FLOATS, NUMPY_DTYPES, Dense, Lit, Type, size_text
 from graphc.rounding import nearest, same_float
+from graphc.size_text import parse_size
 from graphc.verify import NOT_DENSE, holds
 
 READABLE_ELEMENTS = 16

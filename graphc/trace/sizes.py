@@ -21,6 +21,7 @@ import numpy as np
 from graphc import dims, errors
 from graphc.dims import Dim, Question, Shape, Size, evaluate, symbols_of
 from graphc.ir import Loc, size_text
+from graphc.polynomials import Symbol
 from graphc.trace.scope import shown_file, user_loc
 
 
@@ -109,7 +110,7 @@ def _solved(question: Question) -> list[Fixed]:
     return [Fixed(s.name, s.example, cause, user_loc()) for s in symbols]
 
 
-def _isolated(difference: Size, symbol: dims.Symbol) -> Size | None:
+def _isolated(difference: Size, symbol: Symbol) -> Size | None:
     """The symbol in terms of the others where a polynomial is 0, if it stands there alone."""
     assert isinstance(difference, Dim)
     holding = [(m, factor) for m, factor in difference.terms if symbol in m]

@@ -10,8 +10,9 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.dims import Dim, Shape, Size, parse_size, substitute, symbols_of
+from graphc.dims import Dim, Shape, Size, substitute, symbols_of
 from graphc.ir import DTYPE_NAMES, DTYPES, Atom, Graph, Loc, Type
+from graphc.size_text import parse_size
 from graphc.trace import control, tree
 from graphc.trace.arguments import Argument
 from graphc.trace.masks import Restart
