@@ -1,10 +1,10 @@
 """Whether a kernel can be divided along an axis: whether no share sees what another does.
 
-  - what a store writes moves along the axis, so that shares write apart, or the value does not
-    vary along it, so that all write the same;
-  - no reduction runs over the axis;
-  - scratch memory, of which each share has its own, is only used within loops over it;
-  - of memory that is written, each turn touches one element only, or shares touch it apart.
+- what a store writes moves along the axis, so that shares write apart, or the value does not
+  vary along it, so that all write the same;
+- no reduction runs over the axis;
+- scratch memory, of which each share has its own, is only used within loops over it;
+- of memory that is written, each turn touches one element only, or shares touch it apart.
 """
 
 from __future__ import annotations
@@ -168,8 +168,7 @@ def _reads_own(kernel: Kernel, roots: Sequence[Root], axis: int, cuts: Cuts) -> 
     }
     uses = _uses(kernel, roots)
     return all(
-        _is_touched_once(uses[memory], axis)
-        or _is_touched_apart(kernel, roots, memory, axis, cuts)
+        _is_touched_once(uses[memory], axis) or _is_touched_apart(kernel, roots, memory, axis, cuts)
         for memory in written
     )
 

@@ -80,6 +80,7 @@ class NestValue:
 
 Value = NestValue | Lit
 
+
 class Sum(NamedTuple):
     """What is added up over the rows of a nest: `value` into `at`, and in the end stored."""
 

@@ -151,6 +151,7 @@ class Step:
         code, types = self._code, self._numbered(results)
         return Machined(code.address, types, self._constants, self.nbytes, code.machine)
 
+
 class Steps:
     """The steps of a fused graph whose sizes have names: one machine code for all of them.
 

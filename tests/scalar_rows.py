@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from graphc.ir import NUMPY_DTYPES
-from graphc.runtime.llvm.builder import Function, Module, Reg, constant
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.jit import compile_text
 from graphc.runtime.llvm.math import ELEMS, SCALARS
+from graphc.runtime.llvm.module import Module
+from graphc.runtime.llvm.registers import Reg, constant
 
 POINTER = ctypes.c_void_p
 

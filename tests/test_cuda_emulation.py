@@ -9,7 +9,9 @@ from graphc import errors
 from graphc.runtime.cuda import simt
 from graphc.runtime.cuda.device_kernel import DeviceKernel
 from graphc.runtime.cuda.emulation import EmulatedModule
-from graphc.runtime.llvm.builder import Function, Module, Reg, constant
+from graphc.runtime.llvm.builder import Function
+from graphc.runtime.llvm.module import Module
+from graphc.runtime.llvm.registers import Reg, constant
 
 OUT = Reg("%out", "ptr")
 

@@ -11,11 +11,13 @@ from fences import fenced, fenced_copy
 
 from graphc.ir import NUMPY_DTYPES
 from graphc.runtime.llvm import gemm_tiling
-from graphc.runtime.llvm.builder import Function, Module, Reg, constant, type_name
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.emulated import emulations
 from graphc.runtime.llvm.gemm import MatmulShape, Tile, emit_matmul, workspace_bytes
 from graphc.runtime.llvm.gemm_kernels import counted, tile_kernel
 from graphc.runtime.llvm.jit import Machine, assembly, compile_text
+from graphc.runtime.llvm.module import Module
+from graphc.runtime.llvm.registers import Reg, constant, type_name
 from graphc.runtime.llvm.target import HostTarget, host_target, x86_target
 
 DTYPES = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64}

@@ -9,9 +9,11 @@ import mpmath
 import numpy as np
 import pytest
 
-from graphc.runtime.llvm.builder import Function, Module, Reg, constant
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.jit import Machine, compile_text
 from graphc.runtime.llvm.math import exponential, hyperbolic, special
+from graphc.runtime.llvm.module import Module
+from graphc.runtime.llvm.registers import Reg, constant
 
 TABLE = {**exponential.TABLE, **hyperbolic.TABLE, **special.TABLE}
 NAMES = sorted(TABLE)

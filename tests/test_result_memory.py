@@ -321,4 +321,3 @@ def test_limits_that_are_none(limit):
     with pytest.raises(gc.errors.ArgumentError, match="a number of bytes from 0 upwards"):
         gc.kept_memory(limit)
     assert gc.kept_memory() == before
-

@@ -11,7 +11,8 @@ import math
 from collections.abc import Callable
 
 from graphc.runtime.cuda.simt import PREFIX, together
-from graphc.runtime.llvm.builder import Function, Reg
+from graphc.runtime.llvm.builder import Function
+from graphc.runtime.llvm.registers import Reg
 
 
 def _instruction(name: str) -> Callable[..., Reg]:

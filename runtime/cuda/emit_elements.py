@@ -20,10 +20,11 @@ from graphc.runtime.kernel import (
     Operand,
     Statement,
 )
-from graphc.runtime.llvm.builder import BITS, Function, Reg, constant, lane_constants, type_name
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.elements import memory_elem
 from graphc.runtime.llvm.math import ELEMS, SCALARS
 from graphc.runtime.llvm.math._lanes import is_float
+from graphc.runtime.llvm.registers import BITS, Reg, constant, lane_constants, type_name
 
 I64 = "i64"
 

@@ -49,8 +49,8 @@ from graphc.runtime.cuda.row_totals import RowHalves, part_root, row_halves
 from graphc.runtime.cuda.simt import place_in, shared_array
 from graphc.runtime.cuda.whole import whole
 from graphc.runtime.kernel import Statement
-from graphc.runtime.llvm.builder import Reg, constant
 from graphc.runtime.llvm.elements import memory_elem
+from graphc.runtime.llvm.registers import Reg, constant
 
 MOST_SHARED_PARTS = RESERVED_SHARED - 2048
 """Bytes of totals over rows that a block keeps in shared memory."""

@@ -24,10 +24,11 @@ from graphc.runtime.cuda.placement import (
 from graphc.runtime.cuda.simt import place_in
 from graphc.runtime.cuda.spreading import spread_of
 from graphc.runtime.kernel import Loop, Statement
-from graphc.runtime.llvm.builder import Function, Reg, constant
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.elements import memory_elem
 from graphc.runtime.llvm.math import SCALARS
 from graphc.runtime.llvm.reductions import COMBINE
+from graphc.runtime.llvm.registers import Reg, constant
 
 
 class PartsEmitter(LaunchEmitter):

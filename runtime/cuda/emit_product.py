@@ -17,9 +17,9 @@ from graphc.runtime.cuda.emit_elements import I64
 from graphc.runtime.cuda.simt import shared_array, wait_for_block
 from graphc.runtime.cuda.whole import wholes
 from graphc.runtime.kernel import Access, Kernel, Product, Statement, inner
-from graphc.runtime.llvm.builder import BITS, Reg, constant, type_name
 from graphc.runtime.llvm.math import ELEMS
 from graphc.runtime.llvm.math.narrow import load_wide
+from graphc.runtime.llvm.registers import BITS, Reg, constant, type_name
 
 if TYPE_CHECKING:
     from graphc.runtime.cuda.emit_team import TeamEmitter

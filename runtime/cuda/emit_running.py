@@ -15,8 +15,8 @@ from graphc.runtime.cuda.device_kernel import WARP
 from graphc.runtime.cuda.simt import shared_array, wait_for_block
 from graphc.runtime.cuda.whole import whole
 from graphc.runtime.kernel import Access, Native
-from graphc.runtime.llvm.builder import Reg, constant
 from graphc.runtime.llvm.math import ELEMS, SCALARS
+from graphc.runtime.llvm.registers import Reg, constant
 
 if TYPE_CHECKING:
     from graphc.runtime.cuda.emit_team import TeamEmitter

@@ -47,9 +47,9 @@ from graphc.runtime.kernel import (
     accesses,
     inner,
 )
-from graphc.runtime.llvm.builder import Reg, constant
 from graphc.runtime.llvm.math import SCALARS
 from graphc.runtime.llvm.reductions import COMBINE
+from graphc.runtime.llvm.registers import Reg, constant
 from graphc.runtime.program import Root
 
 

@@ -27,8 +27,9 @@ from graphc.runtime.cuda.placement import place_for_teams
 from graphc.runtime.cuda.simt import place_in
 from graphc.runtime.cuda.whole import whole, wholes
 from graphc.runtime.kernel import Product
-from graphc.runtime.llvm.builder import BITS, Function, Reg, constant
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.math import ELEMS, SCALARS
+from graphc.runtime.llvm.registers import BITS, Reg, constant
 
 LEAST_DEPTH = 256
 """A part of inner products has at least so many terms."""

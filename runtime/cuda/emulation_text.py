@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from graphc.runtime.cuda.emulation_runtime import runtime_text
 from graphc.runtime.cuda.simt import PREFIX
-from graphc.runtime.llvm.builder import BITS
+from graphc.runtime.llvm.registers import BITS
 
 OK, STUCK, OUTSIDE = 0, 1, 2
 """What a launch gives."""

@@ -26,8 +26,10 @@ from graphc.runtime.cuda.placement import (
 from graphc.runtime.cuda.simt import place_in
 from graphc.runtime.cuda.team import block_team, warp_team
 from graphc.runtime.kernel import Kernel, Name, Statement
-from graphc.runtime.llvm.builder import Function, Module, Reg, constant
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.elements import memory_elem
+from graphc.runtime.llvm.module import Module
+from graphc.runtime.llvm.registers import Reg, constant
 from graphc.runtime.program import Root
 
 SLOT = 8

@@ -10,7 +10,7 @@ from graphc.runtime.cuda.emit_product import tile_rows
 from graphc.runtime.cuda.launches import Settings
 from graphc.runtime.cuda.smaller_blocks import with_smaller_blocks
 from graphc.runtime.kernel import Kernel
-from graphc.runtime.llvm.builder import Module
+from graphc.runtime.llvm.module import Module
 from graphc.runtime.program import Root
 
 ALIGNED = frozenset({"argument", "result", "constant", "arena"})

@@ -35,8 +35,9 @@ from graphc.runtime.kernel import (
     accesses,
     inner,
 )
-from graphc.runtime.llvm.builder import BITS, Function, Reg, constant
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.elements import memory_elem
+from graphc.runtime.llvm.registers import BITS, Reg, constant
 from graphc.runtime.program import Root
 
 STACK_BYTES = 256

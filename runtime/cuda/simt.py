@@ -8,7 +8,9 @@ another prefix, for the processor that this runs on.
 from __future__ import annotations
 
 from graphc.runtime.cuda.device_kernel import WARP
-from graphc.runtime.llvm.builder import BITS, Function, Module, Reg, constant, llvm_elem, type_name
+from graphc.runtime.llvm.builder import Function
+from graphc.runtime.llvm.module import Module
+from graphc.runtime.llvm.registers import BITS, Reg, constant, llvm_elem, type_name
 
 PREFIX = "llvm.nvvm."
 

@@ -25,8 +25,8 @@ from graphc.runtime.kernel import (
     accesses,
     inner,
 )
-from graphc.runtime.llvm.builder import BITS
 from graphc.runtime.llvm.elements import memory_elem
+from graphc.runtime.llvm.registers import BITS
 from graphc.runtime.program import Root
 
 MOST_TURNS = 8

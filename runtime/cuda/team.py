@@ -15,9 +15,10 @@ from graphc.runtime.cuda.simt import (
     wait_for_block,
     wait_for_warp,
 )
-from graphc.runtime.llvm.builder import Function, Reg, constant
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.math import SCALARS
 from graphc.runtime.llvm.reductions import COMBINE, identity
+from graphc.runtime.llvm.registers import Reg, constant
 
 I64 = "i64"
 

@@ -26,15 +26,12 @@ from graphc.runtime.kernel import (
     Transpose,
     accesses,
 )
-from graphc.runtime.llvm.builder import (
-    Function,
-    Module,
-    Reg,
-    constant,
-)
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.gemm import MatmulShape, Tile, emit_matmul, workspace_bytes
 from graphc.runtime.llvm.kernel_loops import HIGH, LOW, LoopEmitter
 from graphc.runtime.llvm.math import ELEMS
+from graphc.runtime.llvm.module import Module
+from graphc.runtime.llvm.registers import Reg, constant
 from graphc.runtime.llvm.routines import ANY_SIZE, call_routine
 from graphc.runtime.llvm.target import HostTarget
 from graphc.runtime.sizes import applied, largest, same

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from graphc.runtime.llvm.builder import Function, Reg, constant
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.elements import memory_elem
 from graphc.runtime.llvm.emit_scalars import cells_of, is_cell, load_number
 from graphc.runtime.llvm.emit_tapes import Mark
+from graphc.runtime.llvm.registers import Reg, constant
 from graphc.runtime.program import Item, Place, Repeat, Root
 
 if TYPE_CHECKING:

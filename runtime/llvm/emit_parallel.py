@@ -12,11 +12,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from graphc.runtime.barriers import share_step
-from graphc.runtime.llvm.builder import Function, Reg, constant
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.elements import memory_elem
 from graphc.runtime.llvm.emit_step import Frame, StepEmitter, work_bytes
 from graphc.runtime.llvm.gemm_kernels import when
 from graphc.runtime.llvm.pool import BARRIER, RUN, SPIN_NS
+from graphc.runtime.llvm.registers import Reg, constant
 from graphc.runtime.llvm.target import HostTarget
 from graphc.runtime.plan import Arena
 from graphc.runtime.program import Call, Evenly, Fail, Foreign, Program

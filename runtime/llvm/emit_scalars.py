@@ -16,9 +16,10 @@ from typing import Protocol
 from graphc.dims import Size
 from graphc.ir import Lit, Type
 from graphc.runtime.kernel import Access, Compute, Load, Operand, Store
-from graphc.runtime.llvm.builder import Function, Reg, constant
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.elements import memory_elem
 from graphc.runtime.llvm.math import ELEMS, SCALARS
+from graphc.runtime.llvm.registers import Reg, constant
 from graphc.runtime.program import Call, Item, Pop, Push, Repeat, Root
 
 MOST_STATEMENTS = 100

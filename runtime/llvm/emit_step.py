@@ -16,7 +16,7 @@ from graphc.dims import Size
 from graphc.ir import Graph, Var
 from graphc.runtime.kernel import Kernel
 from graphc.runtime.llvm.alike import merge_alike
-from graphc.runtime.llvm.builder import Function, Module, Reg, constant
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.elements import memory_elem
 from graphc.runtime.llvm.emit import emit_kernel, is_sized, workspace_size
 from graphc.runtime.llvm.emit_loops import emit_repeat
@@ -24,6 +24,8 @@ from graphc.runtime.llvm.emit_scalars import emit_scalars, forget, is_scalar
 from graphc.runtime.llvm.emit_tapes import emit_around, emit_pop, emit_push
 from graphc.runtime.llvm.emulated import emulations
 from graphc.runtime.llvm.interleaved import with_shared_buffers
+from graphc.runtime.llvm.module import Module
+from graphc.runtime.llvm.registers import Reg, constant
 from graphc.runtime.llvm.target import HostTarget
 from graphc.runtime.plan import Arena
 from graphc.runtime.program import (

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from graphc.dims import Size
-from graphc.runtime.llvm.builder import Function, Module, Reg, constant
+from graphc.runtime.llvm.builder import Function
+from graphc.runtime.llvm.module import Module
+from graphc.runtime.llvm.registers import Reg, constant
 from graphc.runtime.program import Place, Pop, Push, Root
 from graphc.runtime.sizes import applied
 

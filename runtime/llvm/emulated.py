@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from graphc.runtime.llvm.builder import Function, Reg
+from graphc.runtime.llvm.builder import Function
+from graphc.runtime.llvm.registers import Reg
 from graphc.runtime.llvm.target import HostTarget
 
 Emulation = Callable[..., Reg]

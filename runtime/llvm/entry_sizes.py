@@ -81,9 +81,7 @@ class Machined(NamedTuple):
     keep: Any
 
 
-def sized_function(
-    calling: Calling, names: Sequence[str], constants: int
-) -> SizedFunction | None:
+def sized_function(calling: Calling, names: Sequence[str], constants: int) -> SizedFunction | None:
     """The function for steps of all sizes that are called as `calling` says.
 
     None where Python is not supported, or a size cannot be read off an argument: each name must be

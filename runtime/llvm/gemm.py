@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from graphc.dims import Dim, Size
-from graphc.runtime.llvm.builder import BITS, Function, Reg, constant
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.gemm_kernels import (
     MatmulShape,
     add_kernel,
@@ -44,6 +44,7 @@ from graphc.runtime.llvm.gemm_tiling import (
     round_up,
     tile_bytes,
 )
+from graphc.runtime.llvm.registers import BITS, Reg, constant
 from graphc.runtime.llvm.target import HostTarget
 from graphc.runtime.sizes import applied
 

@@ -12,8 +12,10 @@ from itertools import product
 from typing import NamedTuple
 
 from graphc.dims import Size
-from graphc.runtime.llvm.builder import Function, Module, Reg, constant, lane_constants
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.math.narrow import NARROW, load_wide
+from graphc.runtime.llvm.module import Module
+from graphc.runtime.llvm.registers import Reg, constant, lane_constants
 
 ELEMENTS = {"f32": ("float", 4), "f64": ("double", 8), "i32": ("i32", 4), "i64": ("i64", 8)}
 
@@ -112,9 +114,7 @@ def times(f: Function, a: Reg, b: Size) -> Reg:
 
 
 @contextmanager
-def counted(
-    f: Function, low: Reg, high: Reg, step: Size, is_some: bool = False
-) -> Iterator[Reg]:
+def counted(f: Function, low: Reg, high: Reg, step: Size, is_some: bool = False) -> Iterator[Reg]:
     """`for i in range(low, high, step)`; no loop where one turn is known, no turn where empty,
     which it is not if it `is_some`."""
     each = f.number(step)

@@ -6,7 +6,7 @@ Like micro-kernels, the copying functions are added to a module once, and serve 
 from __future__ import annotations
 
 from graphc.dims import Size
-from graphc.runtime.llvm.builder import Function, Module, Reg, constant
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.gemm_kernels import (
     MatmulShape,
     at,
@@ -20,6 +20,8 @@ from graphc.runtime.llvm.gemm_kernels import (
     when,
 )
 from graphc.runtime.llvm.math.narrow import load_wide
+from graphc.runtime.llvm.module import Module
+from graphc.runtime.llvm.registers import Reg, constant
 from graphc.runtime.sizes import same
 
 

@@ -16,19 +16,13 @@ from graphc.runtime.kernel import (
     Operand,
     Store,
 )
-from graphc.runtime.llvm.builder import (
-    BITS,
-    Function,
-    Reg,
-    constant,
-    lane_constants,
-    type_name,
-)
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.edges import Line
 from graphc.runtime.llvm.elements import memory_elem
 from graphc.runtime.llvm.interleaved import evens, pairs
 from graphc.runtime.llvm.math import ELEMS, SCALARS
 from graphc.runtime.llvm.prefetch import LINE, rows_ahead
+from graphc.runtime.llvm.registers import BITS, Reg, constant, lane_constants, type_name
 from graphc.runtime.llvm.target import HostTarget
 from graphc.runtime.llvm.widths import lanes_for, lanes_of_register
 from graphc.runtime.sizes import least, same

@@ -85,9 +85,7 @@ def _make() -> ResultMemory:
     capsule = make_capsule(machine.global_address(HANDLER))
     for kept in (machine, capsule):  # until the process ends
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
-    usual = ctypes.py_object.from_address(
-        numpy_api.addresses()["PyDataMem_DefaultHandler"]
-    ).value
+    usual = ctypes.py_object.from_address(numpy_api.addresses()["PyDataMem_DefaultHandler"]).value
     _write_pool(machine, usual)
     memory = ResultMemory(capsule, usual, machine)
     memory.set_limit(usual_limit())

@@ -103,9 +103,7 @@ def _function(body: str) -> _Function:
     )
 
 
-def _part(
-    part: list[_Function], functions: list[_Function], named: list[tuple[str, str]]
-) -> str:
+def _part(part: list[_Function], functions: list[_Function], named: list[tuple[str, str]]) -> str:
     uses = {name for function in part for name in function.uses}
     inside = {function.name for function in part}
     return "\n".join(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from graphc.runtime.llvm.builder import Function, Reg
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.math import (
     basic,
     bits,
@@ -22,6 +22,7 @@ from graphc.runtime.llvm.math import (
     trigonometric,
 )
 from graphc.runtime.llvm.math._lanes import is_float
+from graphc.runtime.llvm.registers import Reg
 
 Row = Callable[..., Reg]
 

@@ -11,8 +11,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from graphc.runtime.llvm.builder import BITS, Function, Reg, constant
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.math._steps import rounded, word
+from graphc.runtime.llvm.registers import BITS, Reg, constant
 
 PI = (3.141592653589793, 1.2246467991473532e-16)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc.runtime.llvm.builder import BITS, UNSIGNED, Function, Module, Reg
+from graphc.runtime.llvm.builder import Function
+from graphc.runtime.llvm.module import Module
+from graphc.runtime.llvm.registers import BITS, UNSIGNED, Reg
 
 
 def is_float(x: Reg) -> bool:

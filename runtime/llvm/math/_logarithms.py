@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from graphc.runtime.llvm.builder import Function, Reg
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.math._steps import (
     LN2,
     LOG2_E,
@@ -21,6 +21,7 @@ from graphc.runtime.llvm.math._steps import (
     split_normal,
     with_sign,
 )
+from graphc.runtime.llvm.registers import Reg
 
 LOG_TAIL = {
     "float": (

@@ -11,7 +11,8 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from graphc.runtime.llvm.builder import BITS, Function, Reg
+from graphc.runtime.llvm.builder import Function
+from graphc.runtime.llvm.registers import BITS, Reg
 
 
 class Layout(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from graphc.ir import INTS
-from graphc.runtime.llvm.builder import BITS, Function, Reg, constant
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.math._lanes import (
     is_constant,
     is_float,
@@ -18,6 +18,7 @@ from graphc.runtime.llvm.math._lanes import (
 )
 from graphc.runtime.llvm.math._steps import ieee, layout, magnitude, with_sign
 from graphc.runtime.llvm.math.narrow import NARROW, narrow, widen
+from graphc.runtime.llvm.registers import BITS, Reg, constant
 
 Row = Callable[..., Reg]
 

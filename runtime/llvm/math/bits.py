@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from graphc.runtime.llvm.builder import Function, Reg
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.math._lanes import is_unsigned, while_any
 from graphc.runtime.llvm.math._steps import (
     SUBNORMAL_SHIFT,
@@ -14,6 +14,7 @@ from graphc.runtime.llvm.math._steps import (
     with_sign,
     word,
 )
+from graphc.runtime.llvm.registers import Reg
 
 
 def signbit(f: Function, x: Reg) -> Reg:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from graphc.runtime.llvm.builder import Function, Reg
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.math._lanes import is_constant, out_of_line
 from graphc.runtime.llvm.math._logarithms import log, log1p, log2, log10
 from graphc.runtime.llvm.math._steps import (
@@ -33,6 +33,7 @@ from graphc.runtime.llvm.math._steps import (
     with_sign,
     word,
 )
+from graphc.runtime.llvm.registers import Reg
 
 # ---- exponentials --------------------------------------------------------------------------------
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from graphc.runtime.llvm.builder import Function, Reg, type_name
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.math.basic import ELEMS
+from graphc.runtime.llvm.registers import Reg, type_name
 
 
 def scalar_call(f: Function, *operands: Reg, function: str, result: str) -> Reg:

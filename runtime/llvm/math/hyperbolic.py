@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from graphc.runtime.llvm.builder import Function, Reg
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.math._logarithms import log1p_finite
 from graphc.runtime.llvm.math._steps import (
     LN2,
@@ -25,6 +25,7 @@ from graphc.runtime.llvm.math._steps import (
     with_sign,
 )
 from graphc.runtime.llvm.math.exponential import EXPM1_NARROW, expm1_polynomial
+from graphc.runtime.llvm.registers import Reg
 
 SINH_TAIL = {
     "float": (0.00020098696404602379, 0.008332595229148865, 0.16666673123836517),

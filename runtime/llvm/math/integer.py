@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from graphc.dims import Size
-from graphc.runtime.llvm.builder import BITS, Function, Reg
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.math._lanes import is_constant, is_unsigned, while_any
 from graphc.runtime.llvm.math._steps import ieee
+from graphc.runtime.llvm.registers import BITS, Reg
 
 
 def lowest(x: Reg) -> int:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from graphc.runtime.llvm.builder import Function, Reg
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.math._lanes import is_float, is_unsigned
 from graphc.runtime.llvm.math._steps import ieee
+from graphc.runtime.llvm.registers import Reg
 
 NARROW = ("f16", "bf16")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from graphc.ops.random import MULTIPLIERS, ROUNDS, WEYL, WORD
-from graphc.runtime.llvm.builder import Function, Reg
+from graphc.runtime.llvm.builder import Function
+from graphc.runtime.llvm.registers import Reg
 
 
 def philox(f: Function, counter: Reg, key0: Reg, key1: Reg, *, domain: int, draw: int) -> Reg:

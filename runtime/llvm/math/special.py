@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from graphc.runtime.llvm.builder import Function, Reg
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.math._logarithms import log1p_finite
 from graphc.runtime.llvm.math._steps import (
     LN2,
@@ -32,6 +32,7 @@ from graphc.runtime.llvm.math.exponential import (
     EXPM1_NARROW,
     expm1_polynomial,
 )
+from graphc.runtime.llvm.registers import Reg
 
 ERF_LIMIT = {"float": 3.93, "double": 5.95}  # erf rounds to 1 from here
 TWICE_PI_ROOT_INVERSE = (1.1283791670955126, 1.533545961316588e-17)  # 2 / sqrt(pi), erf'(0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from graphc.runtime.llvm.builder import BITS, Function, Reg
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.math._angles import (
     LARGEST_PLAIN,
     PI,
@@ -19,6 +19,7 @@ from graphc.runtime.llvm.math._angles import (
 )
 from graphc.runtime.llvm.math._lanes import replace_rare
 from graphc.runtime.llvm.math._steps import at_most, ieee, magnitude, parts, with_sign, word
+from graphc.runtime.llvm.registers import BITS, Reg
 
 HALF_PI = (1.5707963267948966, 6.123233995736766e-17)
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from graphc.runtime.llvm.builder import Function, Reg
+from graphc.runtime.llvm.builder import Function
+from graphc.runtime.llvm.registers import Reg
 from graphc.runtime.llvm.routines import any_length, lapack, radix, running, sorting, transpose
 
 Routine = Callable[..., None]

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc.runtime.llvm.builder import Function, Reg, constant
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.gemm_kernels import when
 from graphc.runtime.llvm.math import ELEMS
+from graphc.runtime.llvm.registers import Reg, constant
 from graphc.runtime.llvm.routines import radix
 from graphc.runtime.llvm.routines.sorting import INDEX, comes_first, merge_function, merge_runs
 
@@ -17,9 +18,7 @@ LONG_ROW = 256
 """Rows from this length on are sorted by digits, shorter ones by merging."""
 
 
-def sort_any(
-    f: Function, dtype: str, x: Reg, out: Reg, work: Reg, counts: Reg, size: Reg
-) -> None:
+def sort_any(f: Function, dtype: str, x: Reg, out: Reg, work: Reg, counts: Reg, size: Reg) -> None:
     """The elements of x in increasing order."""
     is_long = f.icmp("sge", size, constant(LONG_ROW, INDEX))
     with when(f, is_long):
@@ -91,7 +90,8 @@ def searchsorted_any(
         element = f.load(f.offset(table, ELEMS[dtype], at), ELEMS[dtype])
         before = comes_first(f, dtype, element, wanted, bool(right))
         state.next = [
-            f.lshr(bit, constant(1, INDEX)), f.select(f.and_(inside, before), tried, count)
+            f.lshr(bit, constant(1, INDEX)),
+            f.select(f.and_(inside, before), tried, count),
         ]
     f.store(state.carried[1], out)
 

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from graphc import errors
-from graphc.runtime.llvm.builder import Function, Reg, constant
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.jit import add_symbols
+from graphc.runtime.llvm.registers import Reg, constant
 
 LETTERS = {"f32": "s", "f64": "d", "c64": "c", "c128": "z"}
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from graphc.ir import FLOATS, UNSIGNED
-from graphc.runtime.llvm.builder import BITS, Function, Reg, constant
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.math import ELEMS
+from graphc.runtime.llvm.registers import BITS, Reg, constant
 
 DIGITS = 256
 WORDS = {

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc.runtime.llvm.builder import Function, Reg
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.gemm_kernels import counted, index, known, loop_if_any, minus
 from graphc.runtime.llvm.math import ELEMS, SCALARS
+from graphc.runtime.llvm.registers import Reg
 
 LANES = 8
 """Elements at a time along a row."""

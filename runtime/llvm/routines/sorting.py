@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from graphc.ir import FLOATS, UNSIGNED
-from graphc.runtime.llvm.builder import Function, Module, Reg, constant
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.gemm_kernels import counted, minus, times
 from graphc.runtime.llvm.math import ELEMS
+from graphc.runtime.llvm.module import Module
+from graphc.runtime.llvm.registers import Reg, constant
 from graphc.runtime.llvm.routines.running import as_number
 
 INDEX = "i64"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphc.runtime.llvm.builder import BITS, Function, Reg, constant
+from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.math import ELEMS
+from graphc.runtime.llvm.registers import BITS, Reg, constant
 
 WIDEST = 16
 """Rows of a square: as many vectors are in registers at once."""
