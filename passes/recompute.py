@@ -50,6 +50,7 @@ Place = tuple[int, int]
 class Kernel:
     """A kernel while values are taken out of it or into it."""
 
+    position: int
     eqn: Eqn
     eqns: list[Eqn]
     maps: list[AxisMap]
@@ -71,13 +72,17 @@ class Kernel:
         self.eqns = [renamed(eqn) for eqn in self.eqns]
         self.copies = [(place, renamed(eqn), own) for place, eqn, own in self.copies]
 
+    def everything(self) -> list[tuple[Place, Eqn, AxisMap]]:
+        """All equations in order, each with its place: the copies are put before the others."""
+        own = zip(self.eqns, self.maps, strict=True)
+        copies = sorted(self.copies, key=lambda copy: copy[0])
+        return [*copies, *(((self.position, i), *pair) for i, pair in enumerate(own))]
+
     def finished(self) -> Eqn:
         """The equation without what nothing in it needs any more."""
         needed = set(self.results.values())
         kept: list[tuple[Eqn, AxisMap]] = []
-        copies = [(inner, own) for _, inner, own in sorted(self.copies, key=lambda c: c[0])]
-        everything = [*copies, *zip(self.eqns, self.maps, strict=True)]
-        for inner, own in reversed(everything):
+        for _, inner, own in reversed(self.everything()):
             if not needed.isdisjoint(inner.outs):
                 kept.append((inner, own))
                 needed.update(inner.ins)
@@ -95,9 +100,10 @@ class Kernel:
         )
 
 
-def _opened(eqn: Eqn) -> Kernel:
+def _opened(position: int, eqn: Eqn) -> Kernel:
     body: Graph = eqn.attrs["body"]
     return Kernel(
+        position,
         eqn,
         list(body.eqns),
         list(eqn.attrs["maps"]),
@@ -109,7 +115,7 @@ def _opened(eqn: Eqn) -> Kernel:
 class _Recomputing:
     def __init__(self, graph: Graph):
         self.graph = graph
-        self.kernels = {i: _opened(e) for i, e in enumerate(graph.eqns) if _is_nest(e)}
+        self.kernels = {i: _opened(i, e) for i, e in enumerate(graph.eqns) if _is_nest(e)}
         self.readers: dict[Var, list[int]] = {}
         for i, eqn in enumerate(graph.eqns):
             for atom in eqn.ins:
@@ -119,16 +125,16 @@ class _Recomputing:
         self.returned = {out for out in graph.outs if isinstance(out, Var)}
 
     def run(self) -> Graph:
-        for i, kernel in self.kernels.items():
+        for kernel in self.kernels.values():
             if sum(hint(out.type.nbytes) >= LARGE for out in kernel.eqn.outs) > 1:
-                self._without_results(i, kernel)
+                self._without_results(kernel)
         eqns = tuple(
             self.kernels[i].finished() if i in self.kernels else eqn
             for i, eqn in enumerate(self.graph.eqns)
         )
         return self.graph.replace(eqns=eqns)
 
-    def _without_results(self, position: int, kernel: Kernel) -> None:
+    def _without_results(self, kernel: Kernel) -> None:
         """Take large results out of a kernel, the last first, where all readers can make them."""
         for value in reversed(kernel.eqn.outs):
             if hint(value.type.nbytes) < LARGE or value in self.returned:
@@ -137,7 +143,7 @@ class _Recomputing:
             readers = self.readers.get(value, [])
             if chain and readers and all(self._can_make(i, kernel, value, chain) for i in readers):
                 for i in readers:
-                    self._take_in(self.kernels[i], position, value, chain)
+                    self._take_in(self.kernels[i], kernel, value, chain)
                     self._note_reads(i, chain)
                 del kernel.results[value]
 
@@ -158,7 +164,7 @@ class _Recomputing:
             return False
         return _reads_along(other, value, made_along(kernel.eqn, value))
 
-    def _take_in(self, other: Kernel, source: int, value: Var, chain: Chain) -> None:
+    def _take_in(self, other: Kernel, source: Kernel, value: Var, chain: Chain) -> None:
         """Put copies of the equations of the chain before everything in `other`."""
         names: dict[Var, Atom] = {}
         for leaf, inside in chain.leaves.items():
@@ -166,7 +172,7 @@ class _Recomputing:
                 assert isinstance(leaf, Var)
                 other.params[leaf] = Var(leaf.type, leaf.hint)
             names[inside] = other.params[leaf]
-        for i, inner, own in chain.eqns:
+        for place, inner, own in chain.eqns:
             (out,) = inner.outs
             if out in other.taken_in:
                 continue
@@ -174,8 +180,8 @@ class _Recomputing:
             other.burden += _burden(inner)
             ins = tuple(rename(atom, {**other.taken_in, **names}) for atom in inner.ins)
             copy = inner.replace(ins=ins, outs=(other.taken_in[out],))
-            other.copies.append(((source, i), copy, own))
-        made = self.kernels[source].results[value]
+            other.copies.append((place, copy, own))
+        made = source.results[value]
         assert isinstance(made, Var)
         other.rename(other.params.pop(value), other.taken_in[made])
 
@@ -199,7 +205,7 @@ def _is_large(atom: Atom) -> bool:
 class Chain:
     """The equations that make a value, in order; `leaves`: from what, and what that is inside."""
 
-    eqns: list[tuple[int, Eqn, AxisMap]]
+    eqns: list[tuple[Place, Eqn, AxisMap]]
     leaves: dict[Atom, Var]
     burden: int = 0
 
@@ -211,8 +217,7 @@ def _chain(kernel: Kernel, value: Var) -> Chain | None:
     outer.update({param: atom for atom, param in kernel.params.items()})
     wanted = {start}
     chain = Chain([], {})
-    for i in reversed(range(len(kernel.eqns))):
-        inner, own = kernel.eqns[i], kernel.maps[i]
+    for place, inner, own in reversed(kernel.everything()):
         if wanted.isdisjoint(inner.outs):
             continue
         if not (inner.op.elementwise or is_soft(inner)) or is_read_elsewhere(inner, own):
@@ -220,7 +225,7 @@ def _chain(kernel: Kernel, value: Var) -> Chain | None:
         chain.burden += _burden(inner)
         if chain.burden > BURDEN:
             return None
-        chain.eqns.append((i, inner, own))
+        chain.eqns.append((place, inner, own))
         for atom in inner.ins:
             if isinstance(atom, Var) and atom in outer:
                 chain.leaves[outer[atom]] = atom

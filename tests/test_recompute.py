@@ -21,6 +21,7 @@ from running import (
     op,
 )
 
+import graphc as gc
 from graphc import errors
 from graphc.build import Value
 from graphc.equal import structurally_equal
@@ -96,6 +97,27 @@ def test_a_chain_ends_at_what_is_kept() -> None:
     first, *_, last = check(build([X, W], make))
     assert [out.type for out in first.outs] == [X, X]
     assert "square" in op_names(last) and "exp" not in op_names(last)
+
+
+def test_gradient_of_forces_between_pairs() -> None:
+    """A kernel makes again what another one had made again itself."""
+
+    def energy(x, m):
+        apart = x[None] - x[:, None]
+        squared = (apart**2).sum(-1) + 0.01
+        force = (apart * (m[None] / squared**1.5)[..., None]).sum(1)
+        return ((x + force) ** 2).sum()
+
+    rng = np.random.default_rng(0)
+    x, m = rng.normal(size=(7, 3)), rng.uniform(1, 2, 7)
+    found = gc.compile(gc.grad(energy))(x, m)
+    step = 1e-6
+    for place in np.ndindex(x.shape):
+        up, down = x.copy(), x.copy()
+        up[place] += step
+        down[place] -= step
+        slope = (energy(up, m) - energy(down, m)) / (2 * step)
+        assert abs(found[place] - slope) <= 1e-5 * (1 + abs(slope))
 
 
 def returned(x: Value, w: Value) -> tuple[Value, ...]:
