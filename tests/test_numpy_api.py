@@ -434,8 +434,6 @@ def test_out_arguments() -> None:
             errors.UnsupportedAttributeError,
             r"nearest that works is \.reshape",
         ),
-        (lambda x: x.tolist(), errors.ConcreteValueError, "return the array and call"),
-        (lambda x: x.item(), errors.ConcreteValueError, "return the array and call"),
         (lambda x: np.nonzero(x), errors.DataDependentShapeError, "np.where"),
         (lambda x: np.where(x > 0), errors.DataDependentShapeError, r"np.where\(condition, x, y\)"),
         (lambda x: np.unique(x), errors.DataDependentShapeError, r"gc\.unique"),

@@ -23,8 +23,11 @@ class Leak:
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda x: float(x.sum()), r"float\(\) of a traced value f64\[\] .* leave float\(\) out"),
-        (lambda x: int(x[0]), r"int\(\) of a traced value f64\[\] .* use .astype\(int\)"),
+        (
+            lambda x: list(map(float, x)),
+            r"float\(\) of a traced value f64\[\] .* leave float\(\) out",
+        ),
+        (lambda x: list(map(int, x)), r"int\(\) of a traced value f64\[\] .* use .astype\(int\)"),
         (lambda x: complex(x[:2]), r"complex\(\) takes single numbers"),
         (lambda x: bool(x[0]), "call gc.cond"),
         (lambda x: np.zeros(x.astype(int)[0]), "Python int argument of its own"),

@@ -146,7 +146,7 @@ def f(x):
     return x * names[k]
 ===
 def f(x):
-    return x * float(x[0])  #! leave float() out
+    return x * list(map(float, x))[0]  #! leave float() out
 ---
 def f(x):
     return x * x[0]
@@ -470,12 +470,6 @@ def f(x):
 ---
 def f(x):
     return np.sort(x)[::-1]
-===
-def f(x):
-    return x.tolist()  #! call .tolist() on the result
----
-def f(x):
-    return [x[0], x[1], x[2]]
 """
 
 

@@ -28,6 +28,7 @@ from graphc.trace import (
     masks,
     numpy_api,
     numpy_making,
+    python_numbers,
     quantifiers,
     special,
     texts,
@@ -46,11 +47,27 @@ def stand_in(function: Any) -> Callable[..., Any] | None:
         return row[1]
     if isinstance(function, np.vectorize):
         return VECTORIZED[0](function)
-    traced = special.function_of_scipy(function) or distributions.method_of_scipy(function)
+    traced = (
+        special.function_of_scipy(function)
+        or distributions.method_of_scipy(function)
+        or _method_of_arrays(function)
+    )
     if traced is not None:
         return _if_traced(function, traced)
     _refuse_generators(function)
     return None
+
+
+def _method_of_arrays(function: Any) -> Callable[..., Any] | None:
+    """`np.ndarray.sum(x)` is `x.sum()`."""
+    if not isinstance(function, types.MethodDescriptorType):
+        return None
+    is_arrays = function.__objclass__ is np.ndarray and function.__name__ in numpy_api.METHODS
+    return _calling(function.__name__) if is_arrays else None
+
+
+def _calling(name: str) -> Callable[..., Any]:
+    return lambda x, *args, **kwargs: getattr(x, name)(*args, **kwargs)
 
 
 VECTORIZED: list[Callable[[Any], Callable[..., Any]]] = []
@@ -145,17 +162,6 @@ def _prod(a: Any, *args: Any, **kwargs: Any) -> Any:
     if sizes and not args and kwargs.keys() <= {"dtype"}:
         return math.prod(a)
     return numpy_api.call_function(np.prod, (a, *args), kwargs)
-
-
-def _number_of_size(scalar: type) -> Callable[..., Any]:
-    """`int` and `float` of a size; what else they are given needs a number."""
-
-    def convert(*args: Any, **kwargs: Any) -> Any:
-        if len(args) == 1 and isinstance(args[0], Dim):
-            return args[0] if scalar is int else args[0] * 1.0
-        return scalar(*args, **kwargs)
-
-    return convert
 
 
 def _of_size(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -327,8 +333,8 @@ _ON_TRACED: tuple[tuple[Any, Callable[..., Any]], ...] = (
     (np.isscalar, lambda element: lift(element).is_scalar),
     (isinstance, _isinstance),
     (len, _length),
-    (int, _number_of_size(int)),
-    (float, _number_of_size(float)),
+    (int, python_numbers.int_),
+    (float, python_numbers.float_),
     (np.prod, _prod),
     (range, iterables.range_),
 )

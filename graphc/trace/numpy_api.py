@@ -22,6 +22,7 @@ from graphc.trace import numpy_reductions as reductions
 from graphc.trace import numpy_running as running
 from graphc.trace import numpy_shapes as shapes
 from graphc.trace import numpy_sorting as sorting
+from graphc.trace import python_numbers
 from graphc.trace.numpy_table import FUNCTIONS, TAKES_OUT, qualified_name
 from graphc.trace.numpy_ufuncs import call, call_ufunc, store_into, unsupported
 from graphc.trace.scope import user_loc
@@ -93,17 +94,6 @@ def _fill(x: Tracer, value: Any) -> None:
     x[...] = value
 
 
-def _needs_value(name: str) -> Callable[..., Any]:
-    def refuse(x: Tracer, *args: Any) -> Any:
-        raise errors.ConcreteValueError(
-            f".{name}() of a traced value {x.type} is not known while tracing; return the array"
-            f" and call .{name}() on the result",
-            user_loc(),
-        )
-
-    return refuse
-
-
 def _partition(x: Tracer, kth: Any, axis: Any = -1) -> None:
     x.store(sorting.partition(x, kth, axis).value())
 
@@ -159,8 +149,8 @@ METHODS: dict[str, Callable[..., Any]] = {
     "conj": lambda a: np.conjugate(a),
     "conjugate": lambda a: np.conjugate(a),
     "fill": _fill,
-    "item": _needs_value("item"),
-    "tolist": _needs_value("tolist"),
+    "item": python_numbers.item,
+    "tolist": python_numbers.tolist,
     "nonzero": FUNCTIONS[np.nonzero],
 }
 """ndarray method -> its traced form; the first argument is the array."""

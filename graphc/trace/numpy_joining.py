@@ -161,14 +161,23 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Tracer:
         return reshape(roll(ravel(x), shift, 0), x.shape)
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
     shifts = shift if isinstance(shift, (tuple, list)) else (shift,) * len(axes)
-    for along, places in zip(axes, map(operator.index, shifts), strict=True):
+    for along, places in zip(axes, shifts, strict=True):
         at = normalise_axis(along, x.ndim)
         size = x.shape[at]
+        if _is_data(places):
+            x = x[(*(slice(None),) * at, (np.arange(size) - places) % size)]
+            continue
+        places = operator.index(places)
         if size and places % size:
             before = (slice(None),) * at
             cut = size - places % size
             x = concatenate([x[(*before, slice(cut, None))], x[(*before, slice(cut))]], at)
     return wrap(x.value())
+
+
+def _is_data(number: Any) -> bool:
+    """Whether a number is traced, and no argument fixes it."""
+    return isinstance(number, Tracer) and number.argument is None
 
 
 def diff(
