@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.machine import Limits
 from graphc.errors import GraphcError
-from graphc.runtime.cuda.driver import CudaDevice, open_device
+from graphc.runtime.cuda.driver import DEFAULT_STREAM, CudaDevice, open_device
 
 WORKING_SETS = (1 << 22, 1 << 26, 1 << 30)
 """Bytes that are copied: within the second cache, around it, in memory."""
@@ -46,9 +46,9 @@ def seconds(work: Callable[[], Any]) -> float:
     gpu._enter()
     start, end = (gpu._do("cuEventCreate", 0) for _ in range(2))
     try:
-        gpu._do("cuEventRecord", start, 0)
+        gpu._do("cuEventRecord", start, DEFAULT_STREAM)
         work()
-        gpu._do("cuEventRecord", end, 0)
+        gpu._do("cuEventRecord", end, DEFAULT_STREAM)
         gpu._do("cuEventSynchronize", end)
         return float(gpu._do("cuEventElapsedTime", start, end)) / 1e3
     finally:

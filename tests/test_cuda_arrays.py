@@ -200,6 +200,79 @@ def test_what_cannot_be_taken_is_refused(as_gpu, changes, message):
         imported(Interface(**changes), current_session())
 
 
+def test_an_array_of_another_gpu_is_refused(as_gpu, monkeypatch):
+    monkeypatch.setattr(as_gpu, "owner_of", {0x1000: 1}.get)
+    with pytest.raises(errors.ArgumentError, match=r"lies on device 1, .* on device 0"):
+        imported(Interface(), current_session())
+    assert imported(Interface(data=(0x2000, False)), current_session()).shape == (2, 3)
+
+
+class Tensor(Shared, Interface):
+    """As torch has it: DLPack says which stream to wait for, CUDA's interface does not."""
+
+    def __init__(self, array, kind):
+        Shared.__init__(self, array, kind)
+        Interface.__init__(self)
+
+    def __dlpack__(self, stream=None):
+        self.stream = stream
+        return super().__dlpack__()
+
+
+def test_dlpack_where_there_is_both(as_gpu):
+    x = np.zeros(5)
+    tensor = Tensor(x, dlpack.CUDA)
+    assert imported(tensor, current_session()).address == x.ctypes.data
+    assert tensor.stream == 1
+
+
+class Refusing:
+    """As torch's tensors that gradients are asked of."""
+
+    @property
+    def __cuda_array_interface__(self):
+        raise RuntimeError("requires grad")
+
+    def __dlpack__(self, **_):
+        raise BufferError("use tensor.detach()")
+
+    def __dlpack_device__(self):
+        return dlpack.CUDA, 0
+
+
+def test_what_is_not_handed_over_is_an_error_that_says_so(as_gpu):
+    with pytest.raises(errors.ArgumentError, match=r"Refusing .* use tensor.detach\(\)"):
+        gc.compile(lambda x: x + 1.0, target="cuda")(Refusing())
+
+
+def test_an_array_of_a_gpu_on_the_emulated_device(emulated):
+    with pytest.raises(errors.ArgumentError, match="memory of a GPU"):
+        imported(Interface(), current_session())
+
+
+def test_cudas_interface_of_nothing_and_of_what_it_has_no_name_for(as_gpu):
+    assert gc.to_device(np.zeros((0, 3))).__cuda_array_interface__["data"] == (0, False)
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    assert not hasattr(gc.to_device(np.zeros(3, bfloat16)), "__cuda_array_interface__")
+
+
+def test_a_consumers_stream_comes_after_our_work(as_gpu, monkeypatch):
+    waited = []
+    monkeypatch.setattr(as_gpu, "let_wait", waited.append)
+    monkeypatch.setattr(as_gpu, "synchronise", lambda: waited.append("here"))
+    there = gc.to_device(np.zeros(3))
+    for stream in (None, -1, 1, 2, 12345):
+        there.__dlpack__(stream=stream)
+    assert waited == ["here", 2, 12345]
+
+
+def test_a_capsule_says_how_far_apart_elements_are(emulated):
+    """DLPack asks for that from version 1.2 on."""
+    for shape, strides in (((2, 3, 4), (12, 4, 1)), ((), ()), ((2, 0), (0, 1))):
+        capsule = gc.to_device(np.zeros(shape)).__dlpack__()
+        assert dlpack.read(capsule).strides == strides
+
+
 def test_strides_that_are_those_of_row_major_order(as_gpu):
     assert imported(Interface(strides=(12, 4)), current_session()).shape == (2, 3)
     assert imported(Interface(shape=(1, 3), strides=(400, 4)), current_session()).shape == (1, 3)

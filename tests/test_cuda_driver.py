@@ -19,16 +19,23 @@ from graphc.runtime.cuda.current import current_session, use
 from graphc.runtime.cuda.device import Fault, OutOfMemory
 from graphc.runtime.cuda.device_kernel import DeviceKernel
 from graphc.runtime.cuda.dlpack import CUDA
-from graphc.runtime.cuda.driver import CudaDevice, open_device
+from graphc.runtime.cuda.driver import GONE, LOST, CudaDevice, open_device
 
 
 class Result(enum.IntEnum):
     CUDA_SUCCESS = 0
+    CUDA_ERROR_INVALID_VALUE = 1
     CUDA_ERROR_OUT_OF_MEMORY = 2
+    CUDA_ERROR_NOT_INITIALIZED = 3
+    CUDA_ERROR_DEVICE_UNAVAILABLE = 46
     CUDA_ERROR_NO_DEVICE = 100
     CUDA_ERROR_INVALID_PTX = 218
+    CUDA_ERROR_UNSUPPORTED_PTX_VERSION = 222
     CUDA_ERROR_ILLEGAL_ADDRESS = 700
     CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES = 701
+    CUDA_ERROR_CONTEXT_IS_DESTROYED = 709
+    CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED = 900
+    CUDA_ERROR_STREAM_CAPTURE_INVALIDATED = 901
 
 
 class Option(enum.IntEnum):
@@ -46,13 +53,19 @@ class StreamFlags(enum.IntEnum):
 
 
 class CaptureMode(enum.IntEnum):
-    CU_STREAM_CAPTURE_MODE_THREAD_LOCAL = 1
+    CU_STREAM_CAPTURE_MODE_RELAXED = 2
 
 
 class EventFlags(enum.IntEnum):
     CU_EVENT_DISABLE_TIMING = 2
 
 
+class PointerAttribute(enum.IntEnum):
+    CU_POINTER_ATTRIBUTE_MEMORY_TYPE = 2
+    CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL = 9
+
+
+LEGACY = 1
 RECORDER, CONTEXT = "recorder", "context"
 
 
@@ -66,11 +79,13 @@ class Driver:
     CUstream_flags = StreamFlags
     CUstreamCaptureMode = CaptureMode
     CUevent_flags = EventFlags
+    CUpointer_attribute = PointerAttribute
 
-    def __init__(self, capability=(9, 0), count=1, **fails):
+    def __init__(self, capability=(9, 0), count=1, pointers=None, **fails):
+        self.pointers = pointers
         self.capability = capability
         self.count = count
-        self.fails = fails
+        self.fails = {"cuPointerGetAttribute": Result.CUDA_ERROR_INVALID_VALUE, **fails}
         self.log = []
         self.memory = {}
 
@@ -85,7 +100,9 @@ class Driver:
             if failed:
                 return (failed, *[None] * RESULTS.get(name, 0))
             given = found(*arguments)
-            return (Result.CUDA_SUCCESS,) if given is None else (Result.CUDA_SUCCESS, given)
+            if given is None:
+                return (Result.CUDA_SUCCESS,)
+            return (Result.CUDA_SUCCESS, *(given if isinstance(given, tuple) else (given,)))
 
         return called
 
@@ -139,6 +156,12 @@ class Driver:
 
     cuMemcpyDtoHAsync = cuMemcpyDtoDAsync = cuMemcpyHtoDAsync
 
+    def cuPointerGetAttribute(self, attribute, address):
+        return self.pointers[attribute]
+
+    def cuMemGetInfo(self):
+        return 1000, 9000
+
     def cuModuleLoadDataEx(self, image, count, options, values):
         return image
 
@@ -162,7 +185,16 @@ class Driver:
 
 
 RESULTS = dict.fromkeys(
-    ("cuMemAlloc", "cuModuleLoadDataEx", "cuDeviceGetCount", "cuStreamEndCapture"), 1
+    (
+        "cuMemAlloc",
+        "cuModuleLoadDataEx",
+        "cuDeviceGetCount",
+        "cuStreamEndCapture",
+        "cuGraphInstantiate",
+        "cuPointerGetAttribute",
+        "cuDevicePrimaryCtxRetain",
+    ),
+    1,
 )
 
 
@@ -247,7 +279,7 @@ def test_memory_goes_there_and_back(gpu, driver):
     back = np.empty(2)
     gpu.download(back, address)
     assert back.tolist() == [0.0, 0.0]
-    assert driver.log[-1] == ("cuStreamSynchronize", 0)
+    assert driver.log[-1] == ("cuStreamSynchronize", LEGACY)
     gpu.free(address)
     assert not driver.memory
 
@@ -256,13 +288,18 @@ def test_the_context_is_entered_before_everything(gpu, driver):
     """Another library may have entered its own since."""
     driver.log.clear()
     gpu.upload(gpu.allocate(8), np.zeros(1))
-    assert [name for name, *_ in driver.log][::2] == ["cuCtxSetCurrent"] * 2
+    names = [name for name, *_ in driver.log]
+    assert names == [
+        *("cuCtxSetCurrent", "cuMemAlloc"),
+        *("cuCtxSetCurrent", "cuMemcpyHtoDAsync"),
+        *("cuCtxSetCurrent", "cuPointerGetAttribute"),
+    ]
 
 
 def test_a_launch_passes_pointers_to_pointers(gpu, driver):
     gpu.launch("f", DeviceKernel("f", 7, 128, 64), [0x1234, 0x5678], [8, 8])
     (_, *where) = driver.calls("cuLaunchKernel")[0]
-    assert where[:9] == ["f", 7, 1, 1, 128, 1, 1, 0, 0]
+    assert where[:9] == ["f", 7, 1, 1, 128, 1, 1, 0, LEGACY]
     assert driver.first_argument == 0x1234
 
 
@@ -271,9 +308,9 @@ def test_what_is_recorded_goes_to_a_stream_of_its_own(gpu, driver):
         gpu.launch("f", DeviceKernel("f", 1, 32, 0), [1], [8])
     assert driver.calls("cuLaunchKernel")[0][9] == RECORDER
     gpu.replay(recordings[0])
-    assert driver.log[-1] == ("cuGraphLaunch", "executable", 0)
+    assert driver.log[-1] == ("cuGraphLaunch", "executable", LEGACY)
     gpu.launch("f", DeviceKernel("f", 1, 32, 0), [1], [8])
-    assert driver.calls("cuLaunchKernel")[1][9] == 0
+    assert driver.calls("cuLaunchKernel")[1][9] == LEGACY
     recordings[0].close()
     assert driver.log[-1] == ("cuGraphExecDestroy", "executable")
 
@@ -285,15 +322,19 @@ def test_an_error_ends_the_recording(gpu, driver):
     assert driver.calls("cuStreamEndCapture")
     del driver.fails["cuLaunchKernel"]
     gpu.launch("f", DeviceKernel("f", 1, 32, 0), [1], [8])
-    assert driver.calls("cuLaunchKernel")[1][9] == 0
+    assert driver.calls("cuLaunchKernel")[1][9] == LEGACY
 
 
 def test_a_foreign_stream_is_waited_for_on_the_device(gpu, driver):
     gpu.wait_for(17)
+    gpu.let_wait(18)
     names = ("cuEventRecord", "cuStreamWaitEvent", "cuEventDestroy")
     assert driver.calls(*names) == [
         ("cuEventRecord", "event", 17),
-        ("cuStreamWaitEvent", 0, "event", 0),
+        ("cuStreamWaitEvent", LEGACY, "event", 0),
+        ("cuEventDestroy", "event"),
+        ("cuEventRecord", "event", LEGACY),
+        ("cuStreamWaitEvent", 18, "event", 0),
         ("cuEventDestroy", "event"),
     ]
 
@@ -383,7 +424,7 @@ def test_after_a_fault_the_device_is_started_anew(driver, gpu):
         driver.fails["cuStreamSynchronize"] = Result.CUDA_ERROR_ILLEGAL_ADDRESS
         with pytest.raises(errors.DeviceFaultError):
             np.asarray(y)
-        driver.fails.clear()
+        del driver.fails["cuStreamSynchronize"]
         assert current_session().device is not gpu
         assert driver.calls("cuDevicePrimaryCtxReset") == [("cuDevicePrimaryCtxReset", 0)]
         np.asarray(step(np.ones(3)))
@@ -391,14 +432,128 @@ def test_after_a_fault_the_device_is_started_anew(driver, gpu):
             step(y)
 
 
+@pytest.mark.parametrize("name", ["cuModuleLoadDataEx", "cuLaunchKernel", "cuStreamSynchronize"])
+def test_no_memory_left_for_anything_else(driver, gpu, name):
+    driver.fails[name] = Result.CUDA_ERROR_OUT_OF_MEMORY
+    with (
+        use(gpu),
+        pytest.raises(errors.DeviceMemoryError, match=r"A GPU has no .*1000 of its 9000 are free"),
+    ):
+        np.asarray(gc.compile(lambda x: x * 2.0, target="cuda")(np.ones(3)))
+
+
+@pytest.mark.parametrize(
+    "error", [Result.CUDA_ERROR_OUT_OF_MEMORY, Result.CUDA_ERROR_STREAM_CAPTURE_INVALIDATED]
+)
+def test_what_cannot_be_recorded_is_launched(driver, gpu, error):
+    with use(gpu):
+        step = gc.compile(lambda x: np.cumsum(np.sort(x)), target="cuda")
+        x = gc.to_device(np.ones(30))
+        driver.fails["cuGraphInstantiate"] = error
+        step(x)
+        with pytest.warns(RuntimeWarning, match="kernel by kernel"):
+            for _ in range(3):
+                step(x)
+        tried = len(driver.calls("cuGraphInstantiate"))
+        launched = len(driver.calls("cuLaunchKernel"))
+        step(x)
+    assert len(driver.calls("cuGraphInstantiate")) == tried
+    assert len(driver.calls("cuLaunchKernel")) > launched
+    assert not driver.calls("cuGraphLaunch")
+
+
+def test_the_first_error_of_a_recording_is_told(driver, gpu):
+    driver.fails["cuLaunchKernel"] = Result.CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES
+    driver.fails["cuStreamEndCapture"] = Result.CUDA_ERROR_STREAM_CAPTURE_INVALIDATED
+    with pytest.raises(Fault, match="OUT_OF_RESOURCES"), gpu.record():
+        gpu.launch("f", DeviceKernel("f", 1, 32, 0), [1], [8])
+
+
+def test_arrays_can_be_read_while_a_step_is_recorded(driver, gpu):
+    """By another thread: what it asks for is no part of the recording."""
+    address = gpu.allocate(8)
+    with gpu.record():
+        gpu.upload(address, np.ones(1))
+        gpu.download(np.empty(1), address)
+    copies = driver.calls("cuMemcpyHtoDAsync", "cuMemcpyDtoHAsync")
+    assert [copy[-1] for copy in copies] == [LEGACY, LEGACY]
+    assert driver.calls("cuStreamSynchronize") == [("cuStreamSynchronize", LEGACY)]
+
+
+def test_pinned_memory_may_be_changed_after_a_call():
+    driver = Driver(pointers={PointerAttribute.CU_POINTER_ATTRIBUTE_MEMORY_TYPE: 1})
+    gpu = CudaDevice(driver)
+    address = gpu.allocate(8)
+    gpu.upload(address, np.ones(1))
+    assert not driver.calls("cuStreamSynchronize")
+    driver.fails.clear()
+    gpu.upload(address, np.ones(1))
+    assert driver.log[-1] == ("cuStreamSynchronize", LEGACY)
+
+
+def test_which_device_memory_is_of():
+    driver = Driver(pointers={PointerAttribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL: 1})
+    gpu = CudaDevice(driver)
+    assert gpu.owner_of(17) is None
+    driver.fails.clear()
+    assert gpu.owner_of(17) == 1
+
+
+def test_in_a_forked_process(driver, gpu, monkeypatch):
+    with use(gpu):
+        y = gc.compile(lambda x: x * 2.0, target="cuda")(np.ones(3))
+        monkeypatch.setattr("os.getpid", lambda: -1)
+        with pytest.raises(errors.NoDeviceError, match=r"forked .*spawn"):
+            np.asarray(y)
+    with pytest.raises(errors.NoDeviceError, match=r"forked .*spawn"):
+        CudaDevice(Driver(cuInit=Result.CUDA_ERROR_NOT_INITIALIZED))
+
+
+def test_a_device_that_does_not_start_anew(driver, gpu):
+    with use(gpu):
+        step = gc.compile(lambda x: x * 2.0, target="cuda")
+        y = step(np.ones(3))
+        driver.fails["cuStreamSynchronize"] = Result.CUDA_ERROR_ILLEGAL_ADDRESS
+        with pytest.raises(errors.DeviceFaultError):
+            np.asarray(y)
+        driver.fails["cuDevicePrimaryCtxRetain"] = Result.CUDA_ERROR_ILLEGAL_ADDRESS
+        for _ in range(2):
+            with pytest.raises(errors.NoDeviceError, match="new process"):
+                step(np.ones(3))
+        driver.fails["cuDevicePrimaryCtxRetain"] = Result.CUDA_ERROR_OUT_OF_MEMORY
+        with pytest.raises(errors.DeviceMemoryError, match="other processes"):
+            step(np.ones(3))
+    assert gc.compile(lambda x: x * 2.0)(np.ones(3)).tolist() == [2.0] * 3
+
+
+def test_a_context_that_somebody_else_reset_is_left_alone(driver, gpu):
+    with use(gpu):
+        step = gc.compile(lambda x: x * 2.0, target="cuda")
+        step(np.ones(3))
+        driver.fails["cuCtxSetCurrent"] = Result.CUDA_ERROR_CONTEXT_IS_DESTROYED
+        with pytest.raises(errors.DeviceFaultError):
+            step(np.ones(3))
+        del driver.fails["cuCtxSetCurrent"]
+        step(np.ones(3))
+    assert len(driver.calls("cuDevicePrimaryCtxRetain")) == 2
+    assert not driver.calls("cuDevicePrimaryCtxReset")
+
+
 # ---- the real module -----------------------------------------------------------------------------
 
 
 def test_the_module_has_what_is_called():
     real = pytest.importorskip("cuda.bindings.driver", reason="cuda-bindings is not installed")
-    for name in vars(Driver):
+    for name, held in vars(Driver).items():
         if name.startswith(("cu", "CU")):
             assert hasattr(real, name), name
-    for kind in ("CUjit_option", "CUdevice_attribute", "CUstreamCaptureMode", "CUevent_flags"):
-        for member in getattr(Driver, kind):
-            assert getattr(getattr(real, kind), member.name).value == member.value
+        for member in held if isinstance(held, enum.EnumMeta) else ():
+            assert getattr(getattr(real, name), member.name).value == member.value
+
+
+def test_errors_after_which_nothing_goes_on_are_known():
+    real = pytest.importorskip("cuda.bindings.driver", reason="cuda-bindings is not installed")
+    members = set(real.CUresult.__members__)
+    assert members >= LOST | GONE
+    fatal = {m.name for m in real.CUresult if "terminated and relaunched" in (m.__doc__ or "")}
+    assert fatal <= LOST

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import enum
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -34,6 +36,9 @@ class Bindings:
         "MatrixLayoutAttribute", {"BATCH_COUNT": 5, "STRIDED_BATCH_OFFSET": 6}
     )
     Epilogue = enum.IntEnum("Epilogue", {"DEFAULT": 1, "BIAS": 4})
+
+    class cuBLASLtError(Exception):
+        """As it is there: of no other class."""
 
     def __init__(self):
         self.made = []
@@ -223,6 +228,22 @@ def test_small_products_are_generated(device, monkeypatch):
     monkeypatch.setattr(products, "LEAST_WORK", 6 * 5 * 7 + 1)
     gc.compile(lambda a, b: a @ b, target="cuda")(A, B)
     assert (device.products, device.launches > 0) == (0, True)
+
+
+def test_a_library_that_does_not_start(monkeypatch):
+    """Its exception is of no class that Python has: it has to be asked for."""
+    module = types.ModuleType("cublasLt")
+    module.cuBLASLtError = Bindings.cuBLASLtError
+
+    def create():
+        raise module.cuBLASLtError("NOT_INITIALIZED (1)")
+
+    module.create = create
+    package = types.ModuleType("nvmath.bindings")
+    package.cublasLt = module
+    monkeypatch.setitem(sys.modules, "nvmath", types.ModuleType("nvmath"))
+    monkeypatch.setitem(sys.modules, "nvmath.bindings", package)
+    assert open_library() is None
 
 
 def test_without_the_library_kernels_are_generated():

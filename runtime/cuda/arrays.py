@@ -14,6 +14,8 @@ from graphc.runtime.cuda.session import Session
 
 LEGACY_STREAM = 1
 """What the interfaces call the default stream, which everything here runs on."""
+NO_ORDER = -1
+"""What DLPack's consumers say who see to the order themselves."""
 
 
 class DeviceArray:
@@ -140,10 +142,12 @@ class DeviceArray:
         device = self.session.device
         if device.kind != dlpack.CUDA:
             raise AttributeError(f"{device.name} has no CUDA memory")
+        if self.dtype.kind == "V":
+            raise AttributeError(f"this interface has no name for {self.dtype}; DLPack has")
         return {
             "shape": self.shape,
             "typestr": self.dtype.str,
-            "data": (self.address, False),
+            "data": (self.address if self.size else 0, False),
             "strides": None,
             "version": 3,
             "stream": LEGACY_STREAM,
@@ -159,12 +163,18 @@ class DeviceArray:
     ) -> Any:
         if copy or dl_device not in (None, self.__dlpack_device__()):
             raise BufferError("this array is handed over where it is; copy it on the other side")
-        if stream != LEGACY_STREAM:
-            with self.session.waiting():
-                self.session.device.synchronise()  # the consumer goes on in another order than ours
+        self._order(stream)
         kind, number = self.__dlpack_device__()
         shared = dlpack.Shared(self.address, kind, number, self.dtype, self.shape, None)
         return dlpack.capsule(shared, self)
+
+    def _order(self, stream: int | None) -> None:
+        """Let a consumer's stream come after our work; one that names none waits here."""
+        with self.session.lock, self.session.reporting():
+            if stream is None:
+                self.session.device.synchronise()
+            elif stream not in (LEGACY_STREAM, NO_ORDER):
+                self.session.device.let_wait(stream)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self.session.device.kind, self.session.device.number
@@ -188,7 +198,8 @@ def is_foreign(value: Any) -> bool:
     """Whether a value says of itself that it lies in the memory of a device."""
     if isinstance(value, (DeviceArray, np.ndarray, np.generic, type)):
         return False
-    return hasattr(value, "__cuda_array_interface__") or hasattr(value, "__dlpack_device__")
+    # In this order: torch's tensors that gradients are asked of raise at the other name.
+    return hasattr(value, "__dlpack_device__") or hasattr(value, "__cuda_array_interface__")
 
 
 def imported(value: Any, session: Session) -> DeviceArray | np.ndarray:
@@ -197,9 +208,13 @@ def imported(value: Any, session: Session) -> DeviceArray | np.ndarray:
     Raises `errors.ArgumentError` for memory of another device, or not in row-major order.
     """
     device = session.device
-    interface = getattr(value, "__cuda_array_interface__", None)
-    if interface is not None and device.kind == dlpack.CUDA:
-        return _by_interface(value, interface, session)
+    if not hasattr(value, "__dlpack_device__"):
+        if device.kind != dlpack.CUDA:
+            raise errors.ArgumentError(
+                f"an argument lies in the memory of a GPU, and the step runs on {device.name}"
+            )
+        return _by_interface(value, value.__cuda_array_interface__, session)
+    # DLPack where there is both: torch's other interface does not say which stream to wait for.
     kind, _ = value.__dlpack_device__()
     if kind == dlpack.CPU and device.kind != dlpack.CPU:
         return np.from_dlpack(value)
@@ -220,9 +235,14 @@ def imported(value: Any, session: Session) -> DeviceArray | np.ndarray:
 
 def _capsule(value: Any, stream: dict[str, int]) -> Any:
     try:
-        return value.__dlpack__(max_version=dlpack.VERSION, **stream)
-    except TypeError:  # an older library
-        return value.__dlpack__(**stream)
+        try:
+            return value.__dlpack__(max_version=dlpack.VERSION, **stream)
+        except TypeError:  # an older library
+            return value.__dlpack__(**stream)
+    except (BufferError, RuntimeError) as error:
+        raise errors.ArgumentError(
+            f"{type(value).__name__} does not hand over its memory: {error}"
+        ) from None
 
 
 def _by_interface(value: Any, interface: dict[str, Any], session: Session) -> DeviceArray:
@@ -234,10 +254,16 @@ def _by_interface(value: Any, interface: dict[str, Any], session: Session) -> De
     _expect_plain(shape, strides)
     if interface.get("mask") is not None:
         raise errors.ArgumentError("an argument has a mask, which graphc does not know; fill it in")
+    address, is_constant = interface["data"]
+    owner = session.device.owner_of(address) if address else None
+    if owner not in (None, session.device.number):
+        raise errors.ArgumentError(
+            f"an argument lies on device {owner}, and the step runs on device"
+            f" {session.device.number}, {session.device.name}; move it there"
+        )
     stream = interface.get("stream")
     if stream not in (None, LEGACY_STREAM):
         session.device.wait_for(stream)
-    address, is_constant = interface["data"]
     array = DeviceArray(session, address, shape, dtype, value, value)
     array.is_constant = bool(is_constant) or is_immutable(value)
     return array

@@ -27,6 +27,10 @@ class Fault(Exception):
     """The device failed at what it was told to do, now or before."""
 
 
+class CannotRecord(Fault):
+    """The device does not record this: it has to be told each time."""
+
+
 class Recording(Protocol):
     """Work that was recorded, to be done again and again."""
 
@@ -56,6 +60,12 @@ class Device(Protocol):
     def free(self, address: int) -> None:
         """Give back what `allocate` gave, once the work before is done."""
 
+    def room(self) -> tuple[int, int]:
+        """How many bytes nobody has taken, and how many there are."""
+
+    def owner_of(self, address: int) -> int | None:
+        """Which device of this kind the memory at an address is of, None where it is unknown."""
+
     def upload(self, address: int, array: np.ndarray) -> None:
         """Copy a contiguous array to the device; it may be changed once this returns."""
 
@@ -79,7 +89,8 @@ class Device(Protocol):
     def record(self) -> AbstractContextManager[list[Recording]]:
         """Record what is launched and copied in the block, without doing it.
 
-        The list holds the recording once the block has ended.
+        The list holds the recording once the block has ended.  Raises `CannotRecord`, `Fault` and
+        `OutOfMemory`.
         """
 
     def replay(self, recording: Any) -> None:
@@ -90,6 +101,9 @@ class Device(Protocol):
 
     def wait_for(self, stream: int) -> None:
         """Begin what follows after the work that a foreign stream holds now."""
+
+    def let_wait(self, stream: int) -> None:
+        """Let what comes next on a foreign stream begin after the work that was put here."""
 
     def reset(self) -> Device:
         """The device anew, in place of this one, which has stopped."""

@@ -7,6 +7,7 @@ that nobody took frees its tensor itself; one that was taken is renamed and free
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -145,6 +146,15 @@ def _drop(capsule: int) -> None:
 _destructor = _Destructor(_drop)
 
 
+def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """How many elements apart neighbours along each axis lie.
+
+    >>> row_major((2, 3, 4))
+    (12, 4, 1)
+    """
+    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
 def capsule(shared: Shared, owner: Any) -> Any:
     """A capsule of memory that `owner` keeps alive.  Raises `BufferError` for an unknown dtype."""
     is_bfloat = DTYPE_NAMES.get(shared.dtype) == "bf16"
@@ -152,7 +162,9 @@ def capsule(shared: Shared, owner: Any) -> Any:
     if code is None:
         raise BufferError(f"DLPack has no elements of dtype {shared.dtype}")
     rank = len(shared.shape)
-    shape = (ctypes.c_int64 * max(rank, 1))(*shared.shape)
+    numbers = ctypes.c_int64 * max(rank, 1)
+    shape = numbers(*shared.shape)
+    strides = numbers(*(shared.strides or row_major(shared.shape)))
     managed = _Managed()
     managed.tensor = _Tensor(
         shared.address or None,
@@ -163,10 +175,10 @@ def capsule(shared: Shared, owner: Any) -> Any:
         8 * shared.dtype.itemsize,
         1,
         ctypes.cast(shape, ctypes.POINTER(ctypes.c_int64)),
-        None,
+        ctypes.cast(strides, ctypes.POINTER(ctypes.c_int64)),
         0,
     )
     managed.deleter = _deleter
     address = ctypes.addressof(managed)
-    _kept[address] = (managed, shape, owner)
+    _kept[address] = (managed, shape, strides, owner)
     return _new(address, _NAME, _destructor)

@@ -3,12 +3,14 @@
 Nothing else in graphc knows that interface, and nothing imports it before a step is to run.  The
 device's primary context is used, which torch, CuPy, numba and JAX share, so that their arrays are
 ours as well.  Work goes to the default stream, in order with theirs; it is recorded on a stream of
-its own, because the default one cannot be recorded.
+its own, because the default one cannot be recorded.  Copies from and to this machine are never
+recorded: another thread may ask for an array while a step is.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,21 +19,25 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.runtime.cuda.device import Fault, OutOfMemory
+from graphc.runtime.cuda.device import CannotRecord, Fault, OutOfMemory
 from graphc.runtime.cuda.device_kernel import DeviceKernel
 from graphc.runtime.cuda.dlpack import CUDA
 from graphc.runtime.cuda.library import CublasLt, open_library
 from graphc.runtime.cuda.products import MatrixProduct
 from graphc.runtime.cuda.ptx_cache import ARCHITECTURES, architecture_for, cached_ptx
 
-DEFAULT_STREAM = 0
+DEFAULT_STREAM = 1
+"""CU_STREAM_LEGACY: 0 would be another one with CUDA_PYTHON_CUDA_PER_THREAD_DEFAULT_STREAM set."""
 LOG_BYTES = 4096
 DYNAMIC_SHARED_BYTES = 0
 """Functions declare what they need."""
 
 LOST = frozenset(
     {
+        "CUDA_ERROR_ASSERT",
+        "CUDA_ERROR_CONTAINED",
         "CUDA_ERROR_ECC_UNCORRECTABLE",
+        "CUDA_ERROR_EXTERNAL_DEVICE",
         "CUDA_ERROR_HARDWARE_STACK_ERROR",
         "CUDA_ERROR_ILLEGAL_ADDRESS",
         "CUDA_ERROR_ILLEGAL_INSTRUCTION",
@@ -40,9 +46,19 @@ LOST = frozenset(
         "CUDA_ERROR_LAUNCH_FAILED",
         "CUDA_ERROR_LAUNCH_TIMEOUT",
         "CUDA_ERROR_MISALIGNED_ADDRESS",
+        "CUDA_ERROR_MPS_CLIENT_TERMINATED",
+        "CUDA_ERROR_NVLINK_UNCORRECTABLE",
+        "CUDA_ERROR_TENSOR_MEMORY_LEAK",
+        "CUDA_ERROR_UNKNOWN",
     }
 )
 """The errors after which a context does nothing any more."""
+
+GONE = frozenset({"CUDA_ERROR_CONTEXT_IS_DESTROYED", "CUDA_ERROR_INVALID_CONTEXT"})
+"""The errors that say that somebody has reset the device: there is another context by now."""
+
+REFUSED = "CUDA_ERROR_STREAM_CAPTURE_"
+"""How the errors begin that say that something cannot be recorded."""
 
 
 def open_device(number: int = 0) -> CudaDevice:
@@ -70,6 +86,8 @@ class CudaDevice:
         self._driver = driver
         self.number = number
         self.is_lost = False
+        self._is_gone = False
+        self._process = os.getpid()
         self._start()
         device = self._do("cuDeviceGet", number)
         raw = self._do("cuDeviceGetName", 128, device)
@@ -97,14 +115,17 @@ class CudaDevice:
         """Initialise the driver, or say why there is none to initialise."""
         try:
             (status,) = self._driver.cuInit(0)
-        except (RuntimeError, ImportError, OSError):  # no library of that name
+        except (RuntimeError, ImportError, OSError) as error:  # no library, or one that is too old
             raise errors.NoDriverError(
-                'target="cuda": this machine has no NVIDIA driver (libcuda was not found); install'
-                ' the driver, or use target="cpu"'
+                f'target="cuda": this machine has no NVIDIA driver that can be used ({error});'
+                ' install the driver, or use target="cpu"'
             ) from None
-        if status == self._driver.CUresult.CUDA_ERROR_NO_DEVICE:
+        result = self._driver.CUresult
+        if status == result.CUDA_ERROR_NO_DEVICE:
             raise _no_device("the driver sees no GPU")
-        if status != self._driver.CUresult.CUDA_SUCCESS:
+        if status == result.CUDA_ERROR_NOT_INITIALIZED:
+            raise _forked()
+        if status != result.CUDA_SUCCESS:
             raise errors.NoDriverError(
                 f"the NVIDIA driver does not start ({self._described(status)}); see whether"
                 ' nvidia-smi works, or use target="cpu"'
@@ -119,14 +140,19 @@ class CudaDevice:
     # ---- calling the driver ----------------------------------------------------------------------
 
     def _do(self, name: str, *arguments: Any) -> Any:
-        """The result of one of the driver's functions.  Raises `Fault` and `OutOfMemory`."""
+        """The result of one of the driver's functions.
+
+        Raises `Fault`, `CannotRecord` and `OutOfMemory`.
+        """
         status, *results = getattr(self._driver, name)(*arguments)
         if status == self._driver.CUresult.CUDA_SUCCESS:
             return results[0] if len(results) == 1 else results
         if status == self._driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
             raise OutOfMemory
-        self.is_lost = self.is_lost or getattr(status, "name", "") in LOST
-        raise Fault(self._described(status))
+        error = getattr(status, "name", "")
+        self._is_gone = self._is_gone or error in GONE
+        self.is_lost = self.is_lost or self._is_gone or error in LOST
+        raise (CannotRecord if error.startswith(REFUSED) else Fault)(self._described(status))
 
     def _described(self, status: Any) -> str:
         failed, text = self._driver.cuGetErrorString(status)
@@ -135,6 +161,8 @@ class CudaDevice:
 
     def _enter(self) -> None:
         """Make the context that of this thread: whoever ran before may have chosen another."""
+        if os.getpid() != self._process:
+            raise _forked()
         self._do("cuCtxSetCurrent", self._context)
 
     # ---- memory ----------------------------------------------------------------------------------
@@ -147,15 +175,33 @@ class CudaDevice:
         self._enter()
         self._do("cuMemFree", address)
 
+    def room(self) -> tuple[int, int]:
+        self._enter()
+        free, total = self._do("cuMemGetInfo")
+        return int(free), int(total)
+
     def upload(self, address: int, array: np.ndarray) -> None:
         self._enter()
-        # From memory that is not pinned the driver copies before it returns.
-        self._do("cuMemcpyHtoDAsync", address, array.ctypes.data, array.nbytes, self._stream)
+        source = array.ctypes.data
+        self._do("cuMemcpyHtoDAsync", address, source, array.nbytes, DEFAULT_STREAM)
+        # From memory that is not pinned the driver has copied by now; from what is, it may not.
+        if self._asked(self._driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_MEMORY_TYPE, source):
+            self._do("cuStreamSynchronize", DEFAULT_STREAM)
+
+    def owner_of(self, address: int) -> int | None:
+        ordinal = self._driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+        return self._asked(ordinal, address)
+
+    def _asked(self, attribute: Any, address: int) -> int | None:
+        """What the driver knows of an address, None if it knows nothing of it."""
+        self._enter()
+        status, value = self._driver.cuPointerGetAttribute(attribute, address)
+        return int(value) if status == self._driver.CUresult.CUDA_SUCCESS else None
 
     def download(self, array: np.ndarray, address: int) -> None:
         self._enter()
-        self._do("cuMemcpyDtoHAsync", array.ctypes.data, address, array.nbytes, self._stream)
-        self._do("cuStreamSynchronize", self._stream)
+        self._do("cuMemcpyDtoHAsync", array.ctypes.data, address, array.nbytes, DEFAULT_STREAM)
+        self._do("cuStreamSynchronize", DEFAULT_STREAM)
 
     def copy(self, target: int, source: int, nbytes: int) -> None:
         self._enter()
@@ -205,8 +251,9 @@ class CudaDevice:
             return False
         try:
             self._library.multiply(product, pointers, int(self._stream))
-        except RuntimeError as error:  # the base of what the bindings raise
-            raise Fault(f"cuBLASLt: {error}") from None
+        except self._library.errors as error:
+            kind = Fault if self._stream == DEFAULT_STREAM else CannotRecord
+            raise kind(f"cuBLASLt: {error}") from None
         return True
 
     # ---- recording -------------------------------------------------------------------------------
@@ -214,18 +261,30 @@ class CudaDevice:
     @contextmanager
     def record(self) -> Iterator[list[Any]]:
         self._enter()
-        mode = self._driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        # Relaxed, because garbage may be collected in the block: a module that is unloaded then
+        # would put an end to the recording.
+        mode = self._driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
         recordings: list[Any] = []
         self._do("cuStreamBeginCapture", self._recorder, mode)
         self._stream = self._recorder
         try:
             yield recordings
+        except BaseException:
+            with suppress(Fault, OutOfMemory):  # the first error is the one to tell
+                self._do("cuGraphDestroy", self._recorded())
+            raise
+        graph = self._recorded()
+        try:
+            executable = self._do("cuGraphInstantiate", graph, 0)
         finally:
-            self._stream = DEFAULT_STREAM
-            graph = self._do("cuStreamEndCapture", self._recorder)
-        executable = self._do("cuGraphInstantiate", graph, 0)
-        self._do("cuGraphDestroy", graph)
+            self._do("cuGraphDestroy", graph)
         recordings.append(_Held(self, executable, "cuGraphExecDestroy"))
+
+    def _recorded(self) -> Any:
+        """The graph of what was put on the recorder, which ends it."""
+        self._stream = DEFAULT_STREAM
+        self._enter()
+        return self._do("cuStreamEndCapture", self._recorder)
 
     def replay(self, recording: Any) -> None:
         self._enter()
@@ -238,18 +297,30 @@ class CudaDevice:
         self._do("cuStreamSynchronize", DEFAULT_STREAM)
 
     def wait_for(self, stream: int) -> None:
+        self._let_wait(DEFAULT_STREAM, stream)
+
+    def let_wait(self, stream: int) -> None:
+        self._let_wait(stream, DEFAULT_STREAM)
+
+    def _let_wait(self, later: int, earlier: int) -> None:
         self._enter()
         flags = int(self._driver.CUevent_flags.CU_EVENT_DISABLE_TIMING)
         event = self._do("cuEventCreate", flags)
         try:
-            self._do("cuEventRecord", event, stream)
-            self._do("cuStreamWaitEvent", DEFAULT_STREAM, event, 0)
+            self._do("cuEventRecord", event, earlier)
+            self._do("cuStreamWaitEvent", later, event, 0)
         finally:
             self._do("cuEventDestroy", event)
 
     def reset(self) -> CudaDevice:
-        self._driver.cuDevicePrimaryCtxReset(self._device)
+        if not self._is_gone:
+            self._driver.cuDevicePrimaryCtxReset(self._device)
         return CudaDevice(self._driver, self.number)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether there is anything left that could be let go."""
+        return not self.is_lost and os.getpid() == self._process
 
 
 class _Held:
@@ -262,7 +333,7 @@ class _Held:
 
     def close(self) -> None:
         release, self._release = self._release, None
-        if release is not None and not self._device.is_lost:
+        if release is not None and self._device.is_here:
             self._device._enter()
             self._device._do(release, self.held)
 
@@ -281,4 +352,11 @@ class _Functions(dict[str, Any]):
 def _no_device(what: str) -> errors.NoDeviceError:
     return errors.NoDeviceError(
         f'target="cuda": {what}; see nvidia-smi and CUDA_VISIBLE_DEVICES, or use target="cpu"'
+    )
+
+
+def _forked() -> errors.NoDeviceError:
+    return errors.NoDeviceError(
+        'target="cuda": this process was forked from one that had used the GPU, and CUDA does not'
+        " outlive that; start processes by multiprocessing.get_context('spawn') instead"
     )

@@ -75,6 +75,12 @@ class HostDevice:
     def free(self, address: int) -> None:
         del self.blocks[address]
 
+    def room(self) -> tuple[int, int]:
+        return self.limit - sum(block.nbytes for block in self.blocks.values()), self.limit
+
+    def owner_of(self, address: int) -> int | None:
+        return None
+
     def upload(self, address: int, array: np.ndarray) -> None:
         self.uploads += 1
         ctypes.memmove(address, array.ctypes.data, array.nbytes)
@@ -144,6 +150,9 @@ class HostDevice:
         """Nothing is ever left to do."""
 
     def wait_for(self, stream: int) -> None:
+        """Nothing is ever left to do."""
+
+    def let_wait(self, stream: int) -> None:
         """Nothing is ever left to do."""
 
     def reset(self) -> HostDevice:

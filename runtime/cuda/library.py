@@ -43,6 +43,8 @@ class CublasLt:
 
     def __init__(self, bindings: Any):
         self._bindings = bindings
+        self.errors: tuple[type[Exception], ...] = (bindings.cuBLASLtError, RuntimeError)
+        """What the bindings raise: where the library fails, and where they do not find it."""
         self._handle = bindings.create()
         self._layouts = functools.cache(self._describe)
         self._operations = functools.cache(self._operation)
@@ -127,10 +129,12 @@ class CublasLt:
 
 
 def open_library() -> CublasLt | None:
-    """cuBLASLt, None where nvmath-python or the library is not installed."""
+    """cuBLASLt, None where nvmath-python or the library is not installed, or does not start."""
     try:
         from nvmath.bindings import cublasLt
-
+    except (ImportError, RuntimeError, OSError):
+        return None
+    try:
         return CublasLt(cublasLt)
-    except (ImportError, RuntimeError, OSError):  # no package, or no library that it finds
+    except (cublasLt.cuBLASLtError, RuntimeError, OSError):
         return None

@@ -11,10 +11,13 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from graphc import errors
-from graphc.runtime.cuda.device import Device, OutOfMemory
+from graphc.runtime.cuda.device import Device, Fault, OutOfMemory
+
+Made = TypeVar("Made")
 
 ALIGNMENT = 256
 """Bytes: what a device aligns its own blocks to."""
@@ -66,18 +69,34 @@ class Pool:
             return Block(self, address, size)
 
     def _allocate(self, size: int) -> int:
+        return self.with_room(lambda: self._device.allocate(size), f"no {size} bytes left")
+
+    def with_room(self, work: Callable[[], Made], lack: str) -> Made:
+        """What `work` gives, which is tried once more without idle blocks if there is no room.
+
+        Raises `errors.DeviceMemoryError`, which says that the device has what `lack` says.
+        """
         try:
-            return self._device.allocate(size)
+            return work()
         except OutOfMemory:
             self.release()
         try:
-            return self._device.allocate(size)
+            return work()
         except OutOfMemory:
-            raise errors.DeviceMemoryError(
-                f"{self._device.name} has no {size} bytes left ({self.bytes_used} bytes are held by"
-                " arrays and steps of this process); let go of results that are no longer needed,"
-                " donate arguments, or pass smaller batches"
-            ) from None
+            raise self.full(lack) from None
+
+    def full(self, lack: str) -> errors.DeviceMemoryError:
+        """The exception for a device that has no memory for something."""
+        try:
+            free, total = self._device.room()
+            room = f"{free} of its {total} are free; "
+        except Fault:
+            room = ""
+        return errors.DeviceMemoryError(
+            f"{self._device.name} has {lack} ({room}{self.bytes_used} are held by arrays and steps"
+            " of this process); let go of results that are no longer needed, donate arguments, or"
+            " pass smaller batches"
+        )
 
     def take_back(self, address: int, size: int) -> None:
         with self._lock:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import ctypes
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from graphc import errors
 from graphc.ops import external
 from graphc.runtime.cuda.call import NUMBER_BYTES, Memory
 from graphc.runtime.cuda.code import Code, Prepared, element_bytes
-from graphc.runtime.cuda.device import Recording
+from graphc.runtime.cuda.device import CannotRecord, OutOfMemory, Recording
 from graphc.runtime.cuda.pieces import Chosen, Piece, Repeated, Straight
 from graphc.runtime.cuda.session import Session
 from graphc.runtime.cuda.tape_memory import TapeMemory, WrongRecord
@@ -60,6 +62,8 @@ class Recordings:
     seen: dict[tuple[int, ...], None] = field(default_factory=dict)
     used: dict[tuple[int, ...], int] = field(default_factory=dict)
     runs: int = 0
+    is_refused: bool = False
+    """Whether the device does not record it."""
 
     def find(self, key: tuple[int, ...]) -> Recorded | None:
         self.runs += 1
@@ -70,6 +74,8 @@ class Recordings:
 
     def is_due(self, key: tuple[int, ...]) -> bool:
         """Whether it is time to record for these addresses: they come again, and there is room."""
+        if self.is_refused:
+            return False
         if key not in self.seen:
             self.seen[key] = None
             if len(self.seen) > PATIENCE:
@@ -160,8 +166,9 @@ class Runner:
         key = tuple([self.address(root) for root in piece.moving])
         found = known.find(key)
         if found is None and known.is_due(key):
-            found = self.record(piece)
-            known.keep(key, found)
+            found = self.record(piece, known)
+            if found is not None:
+                known.keep(key, found)
         if found is None:
             self.directly(piece.items)
             return
@@ -169,12 +176,34 @@ class Runner:
             self.device.replay(found.recording)
         self.addresses.update(found.sets)
 
-    def record(self, piece: Straight) -> Recorded:
-        with (
-            self.session.running(piece.items, self.code),
-            self.device.record() as recording,
-        ):
-            self.directly(piece.items)
+    def record(self, piece: Straight, known: Recordings) -> Recorded | None:
+        """The piece for these addresses; None where that cannot be recorded, now and later."""
+        try:
+            return self.session.pool.with_room(lambda: self._record(piece), "no memory to record")
+        except errors.DeviceMemoryError:
+            why = "the device has no memory for that"
+        except CannotRecord as refusal:
+            why = str(refusal)
+        known.is_refused = True
+        warnings.warn(
+            f"a step of {piece.calls} kernels is launched kernel by kernel: it cannot be recorded"
+            f" ({why})",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+
+    def _record(self, piece: Straight) -> Recorded:
+        before = dict(self.addresses)
+        try:
+            with (
+                self.session.running(piece.items, self.code),
+                self.device.record() as recording,
+            ):
+                self.directly(piece.items)
+        except (CannotRecord, OutOfMemory):
+            self.addresses = before
+            raise
         sets = {root: self.addresses[root] for root in piece.sets if root in self.addresses}
         return Recorded(recording[0], sets)
 

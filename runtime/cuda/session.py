@@ -15,7 +15,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.runtime.cuda.code import Code, lines_of
-from graphc.runtime.cuda.device import Device, Fault
+from graphc.runtime.cuda.device import CannotRecord, Device, Fault, OutOfMemory
 from graphc.runtime.cuda.memory import Block, Pool
 from graphc.runtime.program import Call, Item, parts
 
@@ -71,18 +71,26 @@ class Session:
 
     @contextmanager
     def running(self, items: Sequence[Item], code: Code) -> Iterator[None]:
-        """What the block puts on the queue are these items.  Raises `errors.DeviceFaultError`."""
+        """What the block puts on the queue are these items.
+
+        Raises `errors.DeviceFaultError`, and lets `CannotRecord` and `OutOfMemory` through.
+        """
         try:
             yield
+        except CannotRecord:
+            raise
         except Fault as fault:
             raise self._error(fault, [(items, code)]) from None
         self._running.append((items, code))
 
     @contextmanager
     def reporting(self) -> Iterator[None]:
-        """Whatever of the device fails in the block is an `errors.DeviceFaultError`."""
+        """Whatever of the device fails in the block is an `errors.DeviceFaultError`, or an
+        `errors.DeviceMemoryError`."""
         try:
             yield
+        except OutOfMemory:
+            raise self.pool.full("no memory for this") from None
         except Fault as fault:
             raise self._error(fault, self._running) from None
 
@@ -99,6 +107,8 @@ class Session:
         """The block waits for the queue."""
         try:
             yield
+        except OutOfMemory:
+            raise self.pool.full("no memory to wait for its work") from None
         except Fault as fault:
             raise self._error(fault, self._running) from None
         self._running.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Sequence
 
@@ -89,9 +90,11 @@ class CudaStep:
         with self._lock:
             if self._loaded is None or self._loaded.session is not session:
                 clock = Clock()
+                text, names = self.code.text, self.code.names()
+                load = functools.partial(session.device.load, text, names)
                 self._loaded = Loaded(
                     session,
-                    session.device.load(self.code.text, self.code.names()),
+                    session.pool.with_room(load, "no memory for the code of a step"),
                     Memory(session, self.program, self.code, self.arena.nbytes),
                     {},
                 )
