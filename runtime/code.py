@@ -18,6 +18,7 @@ from graphc.runtime.llvm.emit_step import ARENA_END, emit_step, work_bytes
 from graphc.runtime.llvm.jit import add_symbols, compile_text
 from graphc.runtime.llvm.routines import lapack
 from graphc.runtime.llvm.target import HostTarget, host_target
+from graphc.runtime.near_rows import with_near_rows
 from graphc.runtime.plan import Arena, lay_out, lifetimes
 from graphc.runtime.planner import make_program
 from graphc.runtime.program import Call, Program
@@ -96,7 +97,8 @@ class Code:
 
     def _plan(self, graph: Graph, options: Options, target: HostTarget) -> None:
         shares = min(options.threads, MOST) if has_pool() else 1
-        divided = divide(make_program(graph), shares, target.vector_bytes, options.thresholds)
+        program = with_near_rows(make_program(graph))
+        divided = divide(program, shares, target.vector_bytes, options.thresholds)
         self._spans = lifetimes(divided)
         self.arena: Arena = lay_out(self._spans, self.sizing.example)
         self.program: Program = divided

@@ -4,44 +4,40 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from row_kernels import COLUMNS, FAR_ROWS, OUT, ROW, X, rows
 
 import graphc as gc
-from graphc.runtime.kernel import Access, Accumulator, Buffer, Kernel, Load, Loop, Name, Store
-from graphc.runtime.llvm.prefetch import FAR, rows_ahead
-
-COLUMNS = 1024
-ROW, VECTOR, OUT = Access(0, 0, (COLUMNS, 1)), Access(1, 0, (0, 1)), Access(2, 0, (COLUMNS, 1))
-
-
-def rows(passes: int, rows: int = FAR // (4 * COLUMNS)) -> tuple[Kernel, list[Loop]]:
-    """A kernel that reads each of its rows in so many loops, the last of which writes it."""
-    x, weight = Name(0, "f32"), Name(1, "f32")
-    inner = [
-        Loop((1,), True, (Load(x, ROW),), (Accumulator(Name(2 + i, "f32"), "sum", x),))
-        for i in range(passes - 1)
-    ]
-    inner.append(Loop((1,), True, (Load(x, ROW), Load(weight, VECTOR), Store(OUT, x))))
-    buffers = (
-        Buffer("x", "f32", rows * COLUMNS, "in"),
-        Buffer("weight", "f32", COLUMNS, "in"),
-        Buffer("y", "f32", rows * COLUMNS, "out"),
-    )
-    outer = Loop((0,), False, tuple(inner))
-    return Kernel("kernel", (rows, COLUMNS), buffers, (outer,)), inner
+from graphc.runtime.kernel import Load, Loop, Store
+from graphc.runtime.llvm.prefetch import rows_ahead
 
 
 @pytest.mark.parametrize("passes", [2, 3])
-def test_the_next_row_is_fetched_in_the_last_loop_but_one(passes: int) -> None:
+def test_the_next_row_is_fetched_in_the_first_loop(passes: int) -> None:
     kernel, loops = rows(passes)
-    assert rows_ahead(kernel) == {id(loops[-2]): {ROW: COLUMNS}}
+    assert rows_ahead(kernel) == {id(loops[0]): {ROW: COLUMNS}}
 
 
 def test_one_loop_is_left_to_the_processor() -> None:
     assert rows_ahead(rows(1)[0]) == {}
 
 
+def test_a_row_that_is_read_where_results_are_written_is_not_fetched_there() -> None:
+    kernel, loops = rows(2)
+    reads_late = (loops[0]._replace(body=(), accumulators=()), loops[1])
+    late = kernel._replace(body=(Loop((0,), False, reads_late),))
+    assert rows_ahead(late) == {}
+
+
+def test_a_row_that_one_loop_reads_is_fetched_before_others_write() -> None:
+    kernel, loops = rows(2)
+    writes = Loop((1,), True, (Store(OUT, X),))
+    assert not any(isinstance(s, Load) for s in writes.body)
+    early = kernel._replace(body=(Loop((0,), False, (loops[0], writes)),))
+    assert rows_ahead(early) == {id(loops[0]): {ROW: COLUMNS}}
+
+
 def test_small_arrays_stay_in_the_cache() -> None:
-    assert rows_ahead(rows(3, rows=FAR // (4 * COLUMNS) - 1)[0]) == {}
+    assert rows_ahead(rows(3, rows=FAR_ROWS - 1)[0]) == {}
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])

@@ -233,7 +233,8 @@ def cross_entropy_gradient_pytensor(pytensor: Any) -> Any:
 SIZES = ((4096, 1024), (64, 1000))
 
 NORMS_TRIED = (
-    "fetching the next row while this one is worked on (taken; slower in the loop that writes),"
+    "fetching the next row while this one is first read (taken; slower in the loop that writes),"
+    " copying rows that three loops read (taken: input may begin within a cache line),"
     " four registers side by side (no faster without an elementary function)"
 )
 
