@@ -18,7 +18,6 @@ from graphc.passes import pipeline
 from graphc.runtime.calling import MISS
 from graphc.runtime.llvm.entry import prepare
 from graphc.runtime.step import Step
-from graphc.runtime.threads import expect_threads
 from graphc.signature import (
     Arguments,
     donated_leaves,
@@ -90,11 +89,12 @@ class Compiled:
             if returned is not MISS:
                 return returned
         leaves = None if entry is None else entry.leaves_of(args, kwargs)
-        if entry is None or leaves is None:
-            prepare(expect_threads)
-            leaves, structure = tree.flatten((args, kwargs))
-            entry = self._of(leaves, structure, args, kwargs)
-        return self._run(entry, leaves)
+        if entry is not None and leaves is not None:
+            return self._run(entry, leaves)
+        leaves, structure = tree.flatten((args, kwargs))
+        returned = self._run(self._of(leaves, structure, args, kwargs), leaves)
+        prepare()  # the next call wants it, and this one need not share the processors with it
+        return returned
 
     def _of(
         self,
@@ -123,7 +123,6 @@ class Compiled:
 
     def _call_donating(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         leaves, structure = tree.flatten((args, kwargs))
-        prepare(expect_threads)
         entry = self._of(leaves, structure, args, kwargs)
         returned = self._run(entry, leaves)
         for i in entry.donated:

@@ -24,7 +24,7 @@ from graphc.runtime.planner import make_program
 from graphc.runtime.program import Call, Program
 from graphc.runtime.shares import Thresholds, divide
 from graphc.runtime.sizes import Sizes, Sizing
-from graphc.runtime.threads import MOST, has_pool, start_pool
+from graphc.runtime.threads import MOST, expect_pool, has_pool, start_pool
 
 FAST_MATH = "reassoc nsz arcp contract"
 STEP = "step"
@@ -73,6 +73,8 @@ class Code:
         self.sizing = Sizing(dict(example))
         with self.sizing.open():
             self._plan(graph, options, target)
+            if self.program.shares > 1:
+                expect_pool()
             clock.end("plan")
             flags = FAST_MATH if options.fastmath else ""
             emitted = emit_step(self.program, self.arena, target, STEP, flags, self.sizing)

@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,13 @@ class _Starting:
     """One thread at a time makes the pool; a forked child does not wait for a thread it lacks."""
 
     lock = threading.Lock()
+    thread: threading.Thread | None = None
+
+    @classmethod
+    def wait(cls) -> None:
+        """A fork amid it would give the child locks of LLVM that nobody there gives back."""
+        if cls.thread is not None:
+            cls.thread.join(1.0)
 
     @classmethod
     def renew(cls) -> None:
@@ -118,7 +126,7 @@ class _Starting:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_Starting.renew)
+    os.register_at_fork(before=_Starting.wait, after_in_child=_Starting.renew)
 
 
 def start_pool() -> None:
@@ -128,10 +136,13 @@ def start_pool() -> None:
         _register_controller()
 
 
-def expect_threads() -> None:
-    """Make the pool, if steps may use more than one thread: most of them will."""
-    if has_pool() and allowed_threads() > 1:
-        start_pool()
+def expect_pool() -> None:
+    """Begin to make the pool beside whatever this thread does next, until it calls `start_pool`."""
+    if _Starting.thread is None:
+        thread = threading.Thread(target=start_pool, name="graphc pool")
+        with suppress(RuntimeError):  # no threads any more: the interpreter is shutting down
+            thread.start()
+            _Starting.thread = thread
 
 
 @functools.cache

@@ -321,3 +321,20 @@ def test_limits_that_are_none(limit):
     with pytest.raises(gc.errors.ArgumentError, match="a number of bytes from 0 upwards"):
         gc.kept_memory(limit)
     assert gc.kept_memory() == before
+
+
+def test_it_is_made_for_the_first_large_result():
+    program = (
+        "import numpy as np, graphc as gc\n"
+        "from numpy._core.multiarray import get_handler_name\n"
+        "from graphc.runtime.llvm.result_memory import LARGE, _Loading\n"
+        "step = gc.compile(lambda x: x + 1.0)\n"
+        "for size in (2, 2, 3, 3, 4, 4):\n"
+        "    step(np.zeros(size))\n"
+        "assert _Loading.done is None\n"
+        "for size in 2 * [LARGE // 8] + 2 * [LARGE // 4]:\n"
+        "    x = step(np.zeros(size))\n"
+        "assert _Loading.done is not None and x.ctypes.data % 64 == 0\n"
+        "assert get_handler_name(x) == 'graphc_results'\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -100,10 +100,13 @@ def test_straight_code_is_linked_with_the_rest() -> None:
 
 
 def test_a_step_without_loops_is_straight_and_one_with_them_is_not() -> None:
-    def text_of(fn: Any) -> str:
+    def text_of(fn: Any, *more: Any) -> str:
         step = gc.compile(fn)
-        step(np.ones(3))
+        step(np.ones(3), *more)
         return step._latest.step.text
+
+    def updating(x: Any, y: Any) -> None:
+        x += y
 
     def growing(x: Any) -> Any:
         n = x[0]
@@ -112,6 +115,7 @@ def test_a_step_without_loops_is_straight_and_one_with_them_is_not() -> None:
         return n
 
     assert re.search(r"@step\(.*\) #1 {", text_of(lambda x: np.sort(np.exp(x))))
+    assert re.search(r"@step\(.*\) #1 {", text_of(updating, np.ones(3)))
     assert re.search(r"@step\(.*\) #0 {", text_of(growing))
 
 

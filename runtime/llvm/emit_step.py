@@ -10,7 +10,7 @@ A program for several threads becomes two functions: see `emit_parallel.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from graphc.dims import Size
 from graphc.ir import Graph, Var
@@ -25,6 +25,7 @@ from graphc.runtime.llvm.emit_tapes import emit_around, emit_pop, emit_push
 from graphc.runtime.llvm.emulated import emulations
 from graphc.runtime.llvm.interleaved import with_shared_buffers
 from graphc.runtime.llvm.module import Module
+from graphc.runtime.llvm.overlaps import emit_overlap_check
 from graphc.runtime.llvm.registers import Reg, constant
 from graphc.runtime.llvm.target import HostTarget
 from graphc.runtime.plan import Arena
@@ -169,56 +170,31 @@ class StepEmitter:
             self.pointers[root] = self._slot(self.slots[root])
 
     def refuse_overlap(self) -> None:
-        """Return at once if an updated argument shares memory with another that the step uses.
-
-        Two loops over tables, so that the code does not grow with the number of arguments.
-        """
+        """Return at once if an updated argument shares memory with another that the step uses."""
         program, f = self.program, self.f
         used = used_variables(program.graph)
-        roots = [root for root in program.arguments if root.nbytes]
-        updated = [root.number for root in roots if root.number in program.updated]
-        others = [
-            root.number
-            for root in roots
-            if root.number in program.updated or program.graph.params[root.number] in used
+        roots = [
+            root
+            for root in program.arguments
+            if root.nbytes
+            and (root.number in program.updated or program.graph.params[root.number] in used)
         ]
-        if not updated or len(others) < 2:
+        updated = [i for i, root in enumerate(roots) if root.number in program.updated]
+        if not updated or len(roots) < 2:
             return
-        sizes = self._sizes_of([root.nbytes for root in program.arguments])
-        first = f.module.table("updated_arguments", "i64", updated)
-        second = f.module.table("used_arguments", "i64", others)
-        zero, no = constant(0, "i64"), constant(0, "i1")
-        with f.loop(zero, constant(len(updated), "i64"), 1, [no]) as outer:
-            a, start_a, end_a = self._extent(first, outer.index, sizes)
-            with f.loop(zero, constant(len(others), "i64"), 1, outer.carried) as inner:
-                b, start_b, end_b = self._extent(second, inner.index, sizes)
-                meet = f.and_(f.icmp("ult", start_a, end_b), f.icmp("ult", start_b, end_a))
-                meet = f.and_(meet, f.icmp("ne", a, b))
-                inner.next = [f.or_(inner.carried[0], meet)]
-            outer.next = inner.results
+        arguments = self.frame.arguments
+        check = Function(f.module, "has_overlap", [arguments], "i1")
+        if is_sized(f.module):
+            read_table(check, arguments, self.first_constant + len(program.constants))
+        numbers, nbytes = [root.number for root in roots], [root.nbytes for root in roots]
+        vector = self.target.vector_bytes
+        emit_overlap_check(check, arguments, numbers, nbytes, updated, vector)
+        f.module.add(check)
         overlap, apart = f.name_of("overlap"), f.name_of("apart")
-        f.branch_if(outer.results[0], overlap, apart)
+        f.branch_if(f.call("has_overlap", [arguments], "i1"), overlap, apart)
         f.label(overlap)
         f.line(f"ret i64 {OVERLAP}")
         f.label(apart)
-
-    def _sizes_of(self, nbytes: Sequence[Size]) -> Reg:
-        """The bytes of each argument in memory, one after the other."""
-        f = self.f
-        if all(isinstance(n, int) for n in nbytes):
-            return f.module.table("argument_bytes", "i64", cast(list[int], nbytes))
-        table = f.let(f"alloca [{len(nbytes)} x i64], align 8", "ptr")
-        for i, n in enumerate(nbytes):
-            f.store(f.number(n), f.offset(table, "i64", constant(i, "i64")))
-        return table
-
-    def _extent(self, table: Reg, index: Reg, sizes: Reg) -> tuple[Reg, Reg, Reg]:
-        """The argument that a table names at `index`, where its memory begins and where it ends."""
-        f = self.f
-        number = f.load(f.offset(table, "i64", index), "i64")
-        slot = f.offset(self.frame.arguments, "ptr", number)
-        start = f.let(f"load ptr, ptr {slot.text}, align 8", "ptr")
-        return number, start, f.offset(start, "i8", f.load(f.offset(sizes, "i64", number), "i64"))
 
     def _slot(self, number: int) -> Reg:
         address = self.f.offset(self.frame.arguments, "ptr", constant(number, "i64"))

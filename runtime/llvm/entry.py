@@ -29,7 +29,7 @@ import numpy as np
 
 from graphc.ir import Type
 from graphc.runtime.calling import Calling
-from graphc.runtime.llvm import numpy_api, result_memory
+from graphc.runtime.llvm import numpy_api
 from graphc.runtime.llvm.entry_layout import (
     CLASS,
     DATA,
@@ -152,15 +152,10 @@ class _Loading:
     thread: threading.Thread | None = None
 
 
-def prepare(first: Callable[[], None]) -> None:
-    """Begin to run `first` and to load the entry point beside whatever this thread does next."""
-
-    def load() -> None:
-        first()
-        _load()
-
+def prepare() -> None:
+    """Begin to load the entry point beside whatever this thread does next."""
     if _Loading.done is None and _Loading.thread is None:
-        thread = threading.Thread(target=load, name="graphc entry point")
+        thread = threading.Thread(target=_load, name="graphc entry point")
         with suppress(RuntimeError):  # no threads any more: the interpreter is shutting down
             thread.start()
             _Loading.thread = thread
@@ -192,7 +187,6 @@ if hasattr(os, "register_at_fork"):
 
 def _load() -> None:
     if is_supported():
-        result_memory.load()
         _Loading.done = _make_entry_point()
 
 

@@ -11,7 +11,6 @@ from graphc.dims import Dim
 from graphc.ir import Type
 from graphc.runtime.arenas import new_arena
 from graphc.runtime.calling import Calling, Fixed, Leaf, Pattern
-from graphc.runtime.llvm import result_memory
 from graphc.runtime.llvm.entry import built_in, is_supported
 from graphc.runtime.llvm.entry_layout import FIELD, RESERVED
 from graphc.runtime.llvm.entry_plan import Plan, memory_words, plan_words
@@ -32,7 +31,7 @@ class SizedFunction:
         self._rows = Rows(len(names))
         none = [nothing] * constants
         self._words, self._objects = plan_words(calling, calling.results, none, 0, nothing, names)
-        self._show({"usual_handler": id(result_memory.load().usual), **self._rows.words()})
+        self._show(self._rows.words())
         self._learnt: set[tuple[int, ...]] = set()
         self.function = built_in(self._words, (self._objects, self._rows, self._arenas))
 
@@ -62,7 +61,8 @@ class SizedFunction:
                 "step": step.address,
             },
         )
-        self._show(self._rows.words())
+        usual = {key: word for key, word in memory.items() if key == "usual_handler"}
+        self._show({**usual, **self._rows.words()})
         self._learnt.add(sizes)
         return True
 
