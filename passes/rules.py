@@ -98,6 +98,8 @@ IDENTITIES: tuple[tuple[Term, Pattern], ...] = (
     (power(x, 2.0), square(x)),
     # Two roundings, so within 2 ULP; x * x underflows or overflows only where the cube does.
     (power(x, 3.0), x * x * x),
+    # Within 3 ULP: squaring doubles the error of the first rounding.
+    (power(x, 4.0), square(square(x))),
     # One correct rounding; signed zeros and infinities agree.
     (power(x, -1.0), reciprocal(x)),
     # For integers these are products of the ring.
@@ -105,6 +107,7 @@ IDENTITIES: tuple[tuple[Term, Pattern], ...] = (
     (power(i, 1), i),
     (power(i, 2), square(i)),
     (power(i, 3), i * i * i),
+    (power(i, 4), square(square(i))),
     # Choices.  No arithmetic, only which value is read.
     (maximum(x, x), x),
     (minimum(x, x), x),

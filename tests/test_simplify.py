@@ -101,14 +101,15 @@ def test_algebra(before: Any, after: Any, types: list[str]) -> None:
 POWERS = [
     (lambda x: e.power(x, 2.0), lambda x: e.square(x)),
     (lambda x: e.power(x, 3.0), lambda x: e.square(x) * x),
+    (lambda x: e.power(x, 4.0), lambda x: e.square(e.square(x))),
     (lambda x: e.power(x, -1.0), lambda x: e.reciprocal(x)),
 ]
 
 
 @pytest.mark.parametrize("before, after", POWERS)
 @pytest.mark.parametrize("type", ["f32[]", "f64[]"])
-def test_powers_within_two_ulps(before: Any, after: Any, type: str) -> None:
-    rewrites(simplify, before, after, type, ulps=2)
+def test_powers_within_three_ulps(before: Any, after: Any, type: str) -> None:
+    rewrites(simplify, before, after, type, ulps=3)
 
 
 UNSOUND = [

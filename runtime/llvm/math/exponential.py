@@ -33,6 +33,7 @@ from graphc.runtime.llvm.math._steps import (
     with_sign,
     word,
 )
+from graphc.runtime.llvm.math.half_powers import half_power
 from graphc.runtime.llvm.registers import Reg
 
 # ---- exponentials --------------------------------------------------------------------------------
@@ -179,8 +180,11 @@ def power(f: Function, x: Reg, y: Reg) -> Reg:
     """x**y = 2**(y log2|x|), with a sign where x < 0 and y is odd.  Error 0.6 / 1.5 ULP.
 
     The exponent needs about 12 bits more than the result.  f32 takes them from f64 arithmetic,
-    f64 from a logarithm in double-double.
+    f64 from a logarithm in double-double.  Exponents that are known halves take square roots.
     """
+    known = half_power(f, x, y)
+    if known is not None:
+        return known
     if x.lanes > 1:
         return _power(f, x, y)
     if is_constant(x):  # and so is its logarithm
