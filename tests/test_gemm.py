@@ -325,6 +325,38 @@ def test_scattered_left(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     check_products([(40, 99, 130), (67, 33, 200)], ["TN", "TT", "RT"], dtype, host_target(), True)
 
 
+@pytest.mark.parametrize("stored", [("", ""), ("bf16", "bf16")])
+def test_tiles_of_left_packed_together(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole groups, groups that lack a tile or a few rows, and fewer rows than one group."""
+    monkeypatch.setattr(gemm_tiling, "SCATTERED_BYTES", 1024)
+    monkeypatch.setattr(gemm_tiling, "RUN_BYTES", 128)
+    monkeypatch.setattr(gemm_tiling, "LEFT_BLOCK_BYTES", 16 * 99 * 4 * 5)
+    sizes = [(rows, 99, 130) for rows in (1, 17, 27, 28, 31, 56, 57, 65, 211)]
+    check_products(sizes, ["TN", "TT"], "f32", host_target(), True, stored)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_panels_asked_for_ahead(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Far beyond both matrices too, where nothing is."""
+    monkeypatch.setattr(gemm_tiling, "AHEAD_BYTES", 1)
+    monkeypatch.setattr(gemm_tiling, "AHEAD_TILES", 1)
+    monkeypatch.setattr(gemm_tiling, "PACK_BYTES", 0)
+    sizes = [(200, 33, 70), (500, 9, 40), (67, 100, 200)]
+    shape = MatmulShape(200, 33, 70, dtype, (33, 1), (70, 1))
+    assert gemm_tiling.choose_tiling(shape, host_target()).asks_ahead
+    check_products(sizes, [*PLAIN, "RR", "SS", "NB"], dtype, host_target(), at_end=True)
+
+
+def test_blocks_of_left_are_alike() -> None:
+    """Right is packed once for each block of left: a small block at the end would cost as much."""
+    target = host_target()._replace(vector_bytes=64)
+    shape = MatmulShape(2048, 2048, 2048, "f32", (2048, 1), (2048, 1))
+    tiling = gemm_tiling.choose_tiling(shape, target)
+    blocks = -(-shape.rows // tiling.row_block)
+    assert 2 <= blocks <= 3
+    assert tiling.row_block * blocks < 1.05 * shape.rows
+
+
 @pytest.mark.parametrize("vectors", [1, 2])
 def test_tile_keeps_its_row_pointers(vectors: int) -> None:
     """One pointer for three rows, none of them moved between the multiplications."""

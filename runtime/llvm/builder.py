@@ -94,10 +94,14 @@ class Function(Instructions):
             f"load {kind}, ptr {address.text}, align {max(BITS[elem] // 8, 1)}", elem, lanes
         )
 
-    def prefetch(self, address: Reg) -> None:
-        """Ask for the cache line of an address, to be read soon; any address will do."""
+    def prefetch(self, address: Reg, write: bool = False, level: int = 1) -> None:
+        """Ask for the cache line of an address, to be read or written soon; any address will do.
+
+        It is brought into the cache of that level.
+        """
         self.module.declare("llvm.prefetch.p0", "void", ["ptr", "i32", "i32", "i32"])
-        self.line(f"call void @llvm.prefetch.p0(ptr {address.text}, i32 0, i32 3, i32 1)")
+        how = f"i32 {int(write)}, i32 {4 - level}, i32 1"
+        self.line(f"call void @llvm.prefetch.p0(ptr {address.text}, {how})")
 
     def store(self, value: Reg, address: Reg) -> None:
         align = max(BITS[value.elem] // 8, 1)

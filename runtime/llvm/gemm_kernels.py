@@ -170,18 +170,24 @@ def multiply_add(f: Function, a: Reg, b: Reg, c: Reg) -> Reg:
 ROWS_PER_POINTER = 3  # base, base + stride and base + 2*stride are each one x86 address
 
 
-def tile_kernel(module: Module, shape: MatmulShape, height: int, vectors: int, lanes: int) -> Reg:
-    """height x vectors sums in registers: one broadcast of `left` meets one vector of `right`."""
+def tile_kernel(
+    module: Module, shape: MatmulShape, height: int, vectors: int, lanes: int, ahead: bool = False
+) -> Reg:
+    """height x vectors sums in registers: one broadcast of `left` meets one vector of `right`.
+
+    With `ahead` it also asks, in each turn, for a cache line that another call will need.
+    """
     elem, left_elem, right_elem = shape.elem, shape.left_elem, shape.right_elem
 
     def body(f: Function) -> None:
-        left, row_stride, left_step, right, right_step, inner, out, out_stride = f.parameters
+        left, row_stride, left_step, right, right_step, inner, out, out_stride = f.parameters[:8]
         zeros = [constant(0, elem, lanes)] * (height * vectors)
         pointers = row_pointers(f, left, row_stride, height)
         twice = f.shl(row_stride, index(1))
-        with f.loop(index(0), inner, 1, [right, *pointers, *zeros]) as loop:
+        coming = f.parameters[8:9] if ahead else []
+        with f.loop(index(0), inner, 1, [right, *pointers, *zeros, *coming]) as loop:
             source, *lefts = loop.carried[: 1 + len(pointers)]
-            sums = loop.carried[1 + len(pointers) :]
+            sums = loop.carried[1 + len(pointers) : 1 + len(pointers) + len(zeros)]
             places = [f.offset(source, right_elem, index(v * lanes)) for v in range(vectors)]
             values = [load_wide(f, place, right_elem, lanes) for place in places]
             for r in range(height):
@@ -192,9 +198,17 @@ def tile_kernel(module: Module, shape: MatmulShape, height: int, vectors: int, l
                     sums[i] = multiply_add(f, factor, value, sums[i])
             following = [at(f, f.opaque(p), left_step) for p in lefts]
             loop.next = [at(f, f.opaque(source), right_step), *following, *sums]
-        store_tile(f, out, out_stride, loop.results[1 + len(pointers) :], vectors)
+            if ahead:
+                f.prefetch(loop.carried[-1], level=2)
+                loop.next.append(at(f, f.opaque(loop.carried[-1]), f.parameters[9]))
+        sums = loop.results[1 + len(pointers) : 1 + len(pointers) + len(zeros)]
+        store_tile(f, out, out_stride, sums, vectors)
 
-    return shared(module, f"matmul_tile_{shape.name}_{height}x{vectors}", KERNEL_NAMES, body)
+    name = f"matmul_tile_{shape.name}_{height}x{vectors}" + "_ahead" * ahead
+    return shared(module, name, KERNEL_NAMES + AHEAD_NAMES * ahead, body)
+
+
+AHEAD_NAMES = ["p_ahead", "ahead_step"]
 
 
 KERNEL_NAMES = "p_left row_stride left_step p_right right_step inner p_out out_stride".split()

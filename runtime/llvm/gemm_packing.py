@@ -64,6 +64,32 @@ def pack_rows(module: Module, shape: MatmulShape, lanes: int, stored: str) -> Re
     return shared(module, f"matmul_pack_rows_{_name(shape, stored)}", PACK_NAMES, body)
 
 
+PIECE_NAMES = "p_source k_stride inner p_out width count step each_bytes".split()
+
+
+def pack_pieces(module: Module, shape: MatmulShape, lanes: int, stored: str) -> Reg:
+    """`pack_rows` for `count` panels at once: memory likes the longer run of each row.
+
+    They begin `step` columns apart, and are packed `each_bytes` apart; all `width` columns exist.
+    """
+    elem = shape.elem
+
+    def body(f: Function) -> None:
+        source, k_stride, inner, out, width, count, step, each_bytes = f.parameters
+        row_bytes = f.mul(width, index(shape.size))
+        with f.loop(index(0), inner, 1, [source, out]) as down:
+            with f.loop(index(0), count, 1, down.carried) as piece:
+                here, there = piece.carried
+                with f.loop(index(0), width, lanes) as across:
+                    value = load_wide(f, f.offset(here, stored, across.index), stored, lanes)
+                    f.store(value, f.offset(there, elem, across.index))
+                piece.next = [f.offset(f.opaque(here), stored, step), at(f, there, each_bytes)]
+            here, there = down.carried
+            down.next = [at(f, f.opaque(here), k_stride), at(f, f.opaque(there), row_bytes)]
+
+    return shared(module, f"matmul_pack_pieces_{_name(shape, stored)}", PIECE_NAMES, body)
+
+
 def pack_any(module: Module, shape: MatmulShape, lanes: int, stored: str) -> Reg:
     """Any strides: element by element, in rows cleared before."""
     elem = shape.elem

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from graphc.dims import Dim, Size, hint
 from graphc.runtime.llvm.gemm_kernels import MatmulShape
 from graphc.runtime.llvm.target import HostTarget
-from graphc.runtime.sizes import applied, large
+from graphc.runtime.sizes import applied, large, same
 
 HIGHEST = {32: 14, 16: 6}
 """By number of vector registers, the most rows in a tile two vectors wide."""
@@ -27,8 +27,11 @@ TILE_CALL_ROWS = 0.5  # what calling a kernel costs, in rows of work: decides be
 PACK_USES = 4  # an operand used this often repays its copying ...
 PACK_BYTES = 64 * 1024  # ... when its rows or columns span more than this
 LINE_BYTES = 64
+AHEAD_BYTES = 1024 * 1024  # a smaller right matrix is near enough not to be asked for ...
+AHEAD_TILES = 4  # ... as are panels with fewer tiles
+RUN_BYTES = 512  # of each row of left are read together where its tiles lie side by side
 SCATTERED_BYTES = 200 * 1024  # lines of left for one tile that L2 does not keep beside a panel
-LEFT_BLOCK_BYTES = 4 * 1024 * 1024  # bounds the packed part of left
+LEFT_BLOCK_BYTES = 8 * 1024 * 1024  # bounds the packed part of left
 PANEL_BYTES = (
     128 * 1024
 )  # a longer panel is taken in blocks of this size along k: L2 keeps them ...
@@ -56,6 +59,10 @@ class Tiling(NamedTuple):
     pack_left: bool = False
     dot: int = 0
     is_blocked: bool = False
+    left_group: int = 1
+    """Tiles of left that are packed together."""
+    asks_ahead: bool = False
+    """Whether kernels ask for the next panel of right, which memory is slow to hand out."""
     highest: int = 0
     """What the height is at most: it may depend on a named number of rows."""
 
@@ -90,6 +97,9 @@ def choose_tiling(shape: MatmulShape, target: HostTarget, shares: int = 1) -> Ti
     panels = -(-hint(shape.columns) // tiling.width)
     packed = worth_packing_left(shape, panels, tiling.left_width)
     tiling = in_inner_blocks(shape, tiling._replace(pack_left=packed), share)
+    if packed and same(shape.left_strides[0], 1):
+        tiling = tiling._replace(left_group=max(RUN_BYTES // (tiling.left_width * shape.size), 1))
+    tiling = tiling._replace(asks_ahead=worth_asking_ahead(shape, tiling, share))
     return tiling._replace(row_block=choose_row_block(shape, tiling, shares))
 
 
@@ -133,6 +143,14 @@ def tile_height(rows: Size, shares: int, highest: int) -> tuple[Size, int]:
     return height, height
 
 
+def worth_asking_ahead(shape: MatmulShape, tiling: Tiling, share: int) -> bool:
+    """Where right is packed panel by panel, each used by some tiles, with the time to fetch it."""
+    if not tiling.pack_right or tiling.is_blocked or isinstance(shape.inner, Dim):
+        return False
+    nbytes = shape.inner * large(shape.columns) * shape.size
+    return nbytes >= AHEAD_BYTES and share >= AHEAD_TILES * tiling.highest
+
+
 def in_inner_blocks(shape: MatmulShape, tiling: Tiling, share: int) -> Tiling:
     """Equal blocks of k, unless one or two would do, or nothing is used twice."""
     most = PANEL_BYTES // (tiling.width * shape.size)
@@ -156,12 +174,13 @@ def choose_row_block(shape: MatmulShape, tiling: Tiling, shares: int) -> Size:
 
 def rows_in_block(rows: int, shares: int, height: int, packed: int, kept: int) -> int:
     """Of a share; `packed` bytes of left and `kept` bytes of sums belong to each tile."""
-    tiles = ceil_divide(ceil_divide(rows, shares), height)
+    tiles = most = ceil_divide(ceil_divide(rows, shares), height)
     if packed:
-        tiles = min(tiles, LEFT_BLOCK_BYTES // packed)
+        most = min(most, LEFT_BLOCK_BYTES // packed)
     if kept:
-        tiles = min(tiles, SUMS_BYTES // kept)
-    return max(tiles, 1) * height
+        most = min(most, SUMS_BYTES // kept)
+    blocks = ceil_divide(tiles, max(most, 1))
+    return ceil_divide(tiles, max(blocks, 1)) * height
 
 
 def choose_height(rows: int, highest: int) -> int:
