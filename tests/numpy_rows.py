@@ -1281,7 +1281,157 @@ ARGUMENTS: dict[str, Row] = {
     ),
 }
 
+
+LEVELS = np.array([0.0, 0.1, 0.25, 1 / 3, 0.5, 0.6, 2 / 3, 0.75, 0.9, 1.0])
+WIDE_OUT = np.zeros(3)
+PAIRS = rng.standard_normal((4, 2))
+
+
+def _put_everywhere(x, places):
+    x = x * 1.0
+    np.put_along_axis(x, places, -9.0, axis=None)
+    return x
+
+
+LIFTED: dict[str, Row] = {
+    "quantiles that are elements": (
+        lambda x, n, b: [
+            np.quantile(v, LEVELS, method=method)
+            for v in (x[:2], x[:3], x[:4], x[:5], n[0], b[0])
+            for method in ("inverted_cdf", "closest_observation", "lower", "nearest")
+        ],
+        (V, N, B),
+    ),
+    "averaged_inverted_cdf~": (
+        lambda x: [np.quantile(x[:n], LEVELS, method="averaged_inverted_cdf") for n in (1, 4, 7)],
+        (V,),
+    ),
+    "quantile methods of traced levels": (
+        lambda x, q: [
+            np.quantile(x, q, method=method)
+            for method in ("inverted_cdf", "averaged_inverted_cdf", "closest_observation")
+        ],
+        (V, LEVELS),
+    ),
+    "weighted quantiles": (
+        lambda x, w, m: [
+            np.quantile(x, LEVELS, weights=w, method="inverted_cdf"),
+            np.percentile(m, [0, 40], axis=1, weights=w[:4], method="inverted_cdf"),
+            np.nanquantile(m, 0.6, axis=(0, 1), weights=np.abs(m), method="inverted_cdf"),
+        ],
+        (V, W, M),
+    ),
+    "weighted quantiles of NaN": (
+        lambda x, w: [
+            np.nanquantile(x, 0.3, axis=1, weights=w, method="inverted_cdf"),
+            np.quantile(x, 0.3, axis=1, weights=w, method="inverted_cdf"),
+        ],
+        (NAN, np.outer(W[:3], W[:6])),
+    ),
+    "partition at traced places": (
+        lambda x, k: [np.partition(x, k)[2], x[np.argpartition(x, k)[-2]]],
+        (V, np.array([2, -2])),
+    ),
+    "bitwise_count": (
+        lambda n, b, u: [
+            np.bitwise_count(n),
+            np.bitwise_count(b),
+            np.bitwise_count(u),
+        ],
+        (N, np.array([-128, 3], np.int8), np.array([2**64 - 1, 5], np.uint64)),
+    ),
+    "round into a wider array": (
+        lambda f, o: [np.round(f, 1, out=o), f.round(-1, o * 1.0)],
+        (F[0, :3], WIDE_OUT),
+    ),
+    "can_cast": (lambda x: [np.can_cast(x, "f4"), np.can_cast(x, "c16")], (V,)),
+    "shares_memory": (
+        lambda x, y: [
+            np.shares_memory(x, y),
+            np.may_share_memory(x, x[1:]),
+            np.shares_memory(x[1:], x[1:]),
+        ],
+        (V, W),
+    ),
+    "require~": (lambda x: np.require(x[0], np.float64, ["C", "W", "O"]), (M,)),
+    "asarray_chkfinite~": (lambda x: np.asarray_chkfinite(x) * 2.0, (M,)),
+    "cov and corrcoef in a dtype": (
+        lambda x: [np.cov(x, dtype=np.float32), np.corrcoef(x, dtype=np.float32)],
+        (M,),
+    ),
+    "nanvar around a mean": (
+        lambda x, m: [
+            np.nanvar(x, axis=1, keepdims=True, mean=np.nanmean(x, axis=1, keepdims=True)),
+            np.nanstd(m, axis=0, mean=np.mean(m, axis=0, keepdims=True)),
+        ],
+        (NAN, M),
+    ),
+    "cross of two~": (
+        lambda x, y: [np.cross(x, x[::-1]), np.cross(x, y), np.cross(x.T, y.T, 0, 0, 0)],
+        (PAIRS, PAIRS[:, [0, 1, 1]]),
+    ),
+    "tensordot of nothing": (lambda x: np.tensordot(x[:, :0], x[:0], (1, 0)), (M,)),
+    "put_along_axis everywhere": (_put_everywhere, (M, np.array([1, 4]))),
+    "choose by truth values": (lambda b: np.choose(b, (b, ~b)), (B,)),
+    "isclose of Python numbers": (
+        lambda x: [
+            np.isclose(x, 0.9999999999999998, rtol=0, atol=0),
+            np.isclose(x, 2, rtol=0.4999999999999999, atol=0),
+        ],
+        (np.float32(1.0),),
+    ),
+    "insert at places": (
+        lambda x, k: [
+            np.insert(x, [2, 2, -1], 9.0),
+            np.insert(x, np.array([True, False, True, False, False, False, False]), 9.0),
+            np.insert(x, [3], [7.0, 8.0]),
+            np.insert(x, slice(0, 4, 2), x[:2]),
+            np.insert(x, k, 9.0),
+            np.insert(x, k[0], 9.0),
+            np.insert(x, [], []),
+        ],
+        (V, np.array([4, -7, 4])),
+    ),
+    "insert columns": (
+        lambda x: [
+            np.insert(x, [1], [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], axis=1),
+            np.insert(x, 1, [1.0, 2.0, 3.0], axis=1),
+            np.insert(x, [0, 2], [[1.0], [2.0], [3.0]], axis=1),
+        ],
+        (M,),
+    ),
+    "convolve by number": (lambda x: [np.convolve(x, x[:3], mode=k) for k in range(3)], (V,)),
+    "reduce from the left": (
+        lambda n, x: [
+            np.floor_divide.reduce(n),
+            np.subtract.reduce(x, axis=1),
+            np.true_divide.reduce(x, axis=0, keepdims=True),
+        ],
+        (np.array([1000, 3, 7], np.int32), M),
+    ),
+    "cumulative_sum into out": (
+        lambda n, o: np.cumulative_sum(n, axis=1, out=o, include_initial=True),
+        (N, np.zeros((3, 5))),
+    ),
+    "multi_dot into out": (lambda x, o: np.linalg.multi_dot([x, x.T, x], out=o), (M, M + 1.0)),
+    "linalg of nothing": (
+        lambda x: [
+            *np.linalg.svd(x[:, :0]),
+            *np.linalg.qr(x[:, :0], "complete"),
+            np.linalg.pinv(x[:0]),
+            np.linalg.matrix_rank(x[:0]),
+            np.linalg.norm(x[:0], "nuc"),
+            *np.linalg.eigh(x[:0, :0]),
+            np.linalg.eigvals(x[:0, :0]),
+            np.linalg.lstsq(x[:0], x[:0, 0])[0],
+        ],
+        (M,),
+    ),
+}
+
+
 ALL = {
+    "once refused": LIFTED,
     "padding": PADDING,
     "positions": POSITIONS,
     "reducing": REDUCING,

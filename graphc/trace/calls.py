@@ -328,6 +328,8 @@ _ON_TRACED: tuple[tuple[Any, Callable[..., Any]], ...] = (
     (np.asanyarray, numpy_making.asarray),
     (np.ascontiguousarray, numpy_making.asarray),
     (np.asfortranarray, numpy_making.asarray),
+    (np.asarray_chkfinite, numpy_making.asarray_chkfinite),
+    (np.require, numpy_making.require),
     *((window, _of_size(window)) for window in (np.hanning, np.hamming, np.blackman, np.bartlett)),
     (np.arange, _arange),
     (np.isscalar, lambda element: lift(element).is_scalar),

@@ -156,7 +156,7 @@ METHODS: dict[str, Callable[..., Any]] = {
 """ndarray method -> its traced form; the first argument is the array."""
 
 _PLACE_OF_OUT = {
-    **dict.fromkeys("max min any all argmax argmin round ptp choose".split(), 1),
+    **dict.fromkeys("max min any all argmax argmin ptp choose".split(), 1),
     **dict.fromkeys("sum prod mean var std cumsum cumprod clip take compress".split(), 2),
     "dot": 1,
     "trace": 4,

@@ -18,7 +18,7 @@ from graphc.trace.numpy_making import eye, iota
 from graphc.trace.numpy_padding import pad
 from graphc.trace.numpy_reductions import all, any, normalise_axis, sum
 from graphc.trace.numpy_shapes import moveaxis, ravel, reshape
-from graphc.trace.promotion import cast_to, promoted_dtype
+from graphc.trace.promotion import cast_to, is_python_scalar, promoted_dtype
 from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, holds_tracer, lift, wrap
 from graphc.trace.ufuncs import broadcast_shapes, broadcast_to
@@ -144,6 +144,7 @@ def into_range(positions: Any, size: int, mode: str) -> Any:
 def choose(a: Any, choices: Any, mode: str = "raise") -> Any:
     """For each element of `a` the element at its place of the choice that it names."""
     positions = lift(a)
+    positions = positions.astype(np.int64) if positions.dtype_name == "bool" else positions
     parts = [lift(c) for c in (choices if isinstance(choices, (list, tuple)) else lift(choices))]
     dtype = promoted_dtype(parts)
     shape = broadcast_shapes("choose", [positions, *parts])
@@ -156,9 +157,8 @@ def choose(a: Any, choices: Any, mode: str = "raise") -> Any:
 def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> None:
     x = lift(arr)
     if axis is None:
-        raise errors.UnsupportedFunctionError(
-            "put_along_axis with axis=None cannot be traced; use x.ravel() and axis=0", user_loc()
-        )
+        x.flat[lift(indices)] = values
+        return
     x[_along(x, lift(indices), axis)] = values
 
 
@@ -271,9 +271,11 @@ def _below(shape: tuple[Any, ...], k: int) -> Any:
 
 
 def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
-    b = np.multiply(b, 1.0)  # of integers, whose differences and sizes may not fit
+    if not is_python_scalar(b):
+        b = np.multiply(b, 1.0)  # of integers, whose differences and sizes may not fit
     finite = np.isfinite(b)
-    near = np.less_equal(np.absolute(np.subtract(a, b)), atol + rtol * np.absolute(b))
+    size = builtins.abs(b) if is_python_scalar(b) else np.absolute(b)  # a number stays Python's
+    near = np.less_equal(np.absolute(np.subtract(a, b)), atol + rtol * size)
     result = np.where(finite, near, np.equal(a, b))
     if equal_nan:
         result = np.logical_or(result, np.logical_and(np.isnan(a), np.isnan(b)))

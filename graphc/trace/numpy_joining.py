@@ -11,7 +11,9 @@ import numpy as np
 from graphc import errors
 from graphc.build import Value
 from graphc.ir import NUMPY_DTYPES
+from graphc.ops import index as index_ops
 from graphc.ops import shape as shape_ops
+from graphc.ops import sorting
 from graphc.trace.numpy_reductions import normalise_axis
 from graphc.trace.numpy_shapes import (
     atleast_1d,
@@ -24,7 +26,7 @@ from graphc.trace.numpy_shapes import (
 )
 from graphc.trace.promotion import cast_to, known_dtype, promoted_dtype
 from graphc.trace.scope import current, user_loc
-from graphc.trace.tracer import Tracer, lift, strong, wrap
+from graphc.trace.tracer import Tracer, holds_tracer, lift, strong, wrap
 
 
 def concatenate(
@@ -263,16 +265,42 @@ def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Tracer:
     along = normalise_axis(axis, x.ndim)
     new = reshape(new, (1,) * (x.ndim - new.ndim) + new.shape)
     size = operator.index(x.shape[along])
-    places = np.arange(size)[obj] if isinstance(obj, slice) else np.asarray(obj)
-    places = places if places.size else places.astype(int)
-    if places.ndim == 0:
-        new = np.moveaxis(new, 0, along)
-        places = np.full(new.shape[along], places)
+    places = _places(obj, size)
+    if places.size == 1:
+        new = new if places.ndim else np.moveaxis(new, 0, along)
+        places = np.broadcast_to(np.reshape(places, ()), (new.shape[along],))
     shape = (*x.shape[:along], places.size, *x.shape[along + 1 :])
     new = np.broadcast_to(new.astype(x.dtype), shape)
-    order = np.insert(np.arange(size), places, size + np.arange(places.size))
+    # Each new value goes before the element at its place, in the order given among equals.
+    keys = concatenate([2 * np.arange(size) + 1, lift(2 * places)])
+    order = sorting.argsort(keys.value())
     joined = concatenate([x, new], along)
-    return wrap(joined[(slice(None),) * along + (order,)].value())
+    return wrap(joined[(slice(None),) * along + (wrap(order),)].value())
+
+
+def _places(obj: Any, size: int) -> Any:
+    """Before which elements of an axis of `size` new ones are put, counted from its start."""
+    if not holds_tracer((obj,)):
+        places = np.arange(size)[obj] if isinstance(obj, slice) else np.asarray(obj)
+        if places.dtype == np.bool_:
+            places = np.flatnonzero(places)
+        places = places if places.size else places.astype(int)
+        np.insert(np.arange(size), places, 0)  # which says what is wrong with them
+        return np.where(places < 0, places + size, places)
+    traced: Any = lift(obj)
+    if traced.dtype_name == "bool" or traced.ndim > 1:
+        raise errors.DataDependentShapeError(
+            f"np.insert at {traced.type}: as many elements as are true; give their positions",
+            user_loc(),
+        )
+    inside = np.logical_and(np.greater_equal(traced, -size), np.less_equal(traced, size))
+    index_ops.check(
+        lift(inside).value(),
+        cast_to(traced.value(), "i64"),
+        error="IndexError",
+        message=f"index {{value}} is out of bounds for axis 0 with size {size}",
+    )
+    return np.where(np.less(traced, 0), traced + size, traced)
 
 
 def apply_along_axis(func1d: Any, axis: Any, arr: Any, *args: Any, **kwargs: Any) -> Any:

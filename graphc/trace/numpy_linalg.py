@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
+from graphc.dims import Dim
 from graphc.ir import INEXACT, NUMPY_DTYPES
 from graphc.ops import decompositions, matrices
 from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
 from graphc.trace import numpy_products as products
 from graphc.trace import numpy_reductions as reductions
-from graphc.trace import sizes
+from graphc.trace import sizes, tree
 from graphc.trace.numpy_choosing import diagonal, trace
 from graphc.trace.numpy_making import eye
 from graphc.trace.numpy_shapes import matrix_transpose
@@ -323,6 +325,21 @@ def tensorinv(a: Any, ind: Any = 2) -> Any:
     return np.reshape(inv(np.reshape(x, (count, -1))), shape)
 
 
+def _also_empty(function: Any, entry: Callable[..., Any]) -> Callable[..., Any]:
+    """`entry`; of arrays without elements, whose results no data decides, NumPy's own result."""
+
+    @functools.wraps(entry)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        arrays = [x for x in (*args, *kwargs.values()) if isinstance(x, Tracer)]
+        if not arrays or builtins.any(isinstance(x.size, Dim) or x.size for x in arrays):
+            return entry(*args, **kwargs)
+        known = [np.empty(x.shape, x.dtype) if isinstance(x, Tracer) else x for x in args]
+        result = function(*known, **kwargs)
+        return tree.map_leaves(lift, result)
+
+    return call
+
+
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.linalg.norm: norm,
     np.linalg.solve: solve,
@@ -363,3 +380,11 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     },
 }
 """`np.linalg`'s functions."""
+
+_WITHOUT_ELEMENTS = (
+    "svd svdvals qr pinv lstsq matrix_rank norm matrix_norm vector_norm cond"
+    " eig eigvals eigh eigvalsh tensorsolve"
+)
+for _name in _WITHOUT_ELEMENTS.split():
+    if (_function := getattr(np.linalg, _name, None)) in FUNCTIONS:
+        FUNCTIONS[_function] = _also_empty(_function, FUNCTIONS[_function])

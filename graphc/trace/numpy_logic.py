@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.ir import COMPLEXES, INEXACT
+from graphc.ir import COMPLEXES, INEXACT, INTS
 from graphc.ops import bits as bit_ops
 from graphc.trace import sizes
 from graphc.trace.numpy_reductions import all
@@ -127,3 +127,16 @@ def frexp(x: Any) -> tuple[Any, Any]:
     finite = np.logical_and(np.isfinite(number), number != 0)
     halved = wrap(bit_ops.ldexp(value, cast_to(-exponent.value(), value.dtype)))
     return np.where(finite, halved, number), exponent.astype(np.int32)
+
+
+def bitwise_count(x: Any) -> Any:
+    """The ones among the bits of |x|: counted in pairs of bits, in fours, in eights, and added."""
+    given: Any = lift(x)
+    if given.dtype_name not in INTS:
+        raise errors.DTypeError(f"bitwise_count: integers, not {given.type}", user_loc())
+    bits = np.absolute(given.astype(np.int64)) if given.dtype_name != "u64" else given
+    bits = bits.astype(np.uint64)
+    bits = bits - ((bits >> 1) & 0x5555555555555555)
+    bits = (bits & 0x3333333333333333) + ((bits >> 2) & 0x3333333333333333)
+    bits = (bits + (bits >> 4)) & 0x0F0F0F0F0F0F0F0F
+    return ((bits * 0x0101010101010101) >> 56).astype(np.uint8)

@@ -11,8 +11,9 @@ import numpy as np
 from graphc import errors
 from graphc.build import Value
 from graphc.dims import Dim
-from graphc.ir import COMPLEXES, FLOATS, OPS
+from graphc.ir import COMPLEXES, FLOATS, INEXACT, OPS
 from graphc.ops import elementwise as ew
+from graphc.ops import index as index_ops
 from graphc.trace.complex_parts import joined
 from graphc.trace.promotion import cast_to, known_dtype
 from graphc.trace.scope import current, user_loc
@@ -152,6 +153,38 @@ def result_type(*arrays_and_dtypes: Any) -> np.dtype:
     return np.result_type(*given)
 
 
+def can_cast(from_: Any, to: Any, casting: Any = "safe") -> bool:
+    return np.can_cast(from_.dtype if isinstance(from_, Tracer) else from_, to, casting)
+
+
+def shares_memory(a: Any, b: Any, max_work: Any = None) -> bool:
+    """Known of whole arrays; of two views of one array, it depends on which elements they have."""
+    x, y = lift(a), lift(b)
+    if x.storage is not y.storage:
+        return False
+    if x.views and y.views and x.views != y.views:
+        raise errors.UnsupportedFunctionError(
+            "whether two views of a traced array share elements is not looked at", user_loc()
+        )
+    return bool(x.size and y.size)
+
+
+def require(a: Any, dtype: Any = None, requirements: Any = None, *, like: Any = None) -> Tracer:
+    """`np.require`; how a traced array lies in memory is nobody's to see."""
+    x = asarray(a, dtype)
+    wanted = {str(name).upper() for name in requirements or ()}
+    return copy(x) if wanted & {"O", "OWNDATA"} and x.views else x
+
+
+def asarray_chkfinite(a: Any, dtype: Any = None, order: Any = None) -> Tracer:
+    x = asarray(a, dtype)
+    if x.dtype_name in INEXACT:
+        ok = lift(np.isfinite(x)).value()
+        message = "array must not contain infs or NaNs"
+        index_ops.check(ok, cast_to(ok, "i64"), error="ValueError", message=message)
+    return x
+
+
 # ---- computed ------------------------------------------------------------------------------------
 
 
@@ -242,8 +275,13 @@ def vander(x: Any, N: Any = None, increasing: bool = False) -> Any:  # noqa: N80
     return np.stack(columns, 1) if columns else np.zeros((values.shape[0], 0), values.dtype)
 
 
-def np_round(a: Any, decimals: Any = 0) -> Any:
+def np_round(a: Any, decimals: Any = 0, out: Any = None) -> Any:
+    """`np.round`; with a wider `out`, all but the scaling happens in its dtype."""
     x = lift(a)
+    if out is not None:
+        from graphc.trace.numpy_ufuncs import store_into
+
+        return store_into(out, _rounded_into(x, operator.index(decimals), out))
     digits = operator.index(decimals)
     if x.dtype_name in COMPLEXES:
         return joined(np_round(x.real, digits), np_round(x.imag, digits))
@@ -257,3 +295,15 @@ def np_round(a: Any, decimals: Any = 0) -> Any:
     if digits > 0:
         return wrap(ew.round(x.value() * scale) / scale)
     return wrap(ew.round(x.value() / scale) * scale)
+
+
+def _rounded_into(x: Any, digits: int, out: Any) -> Any:
+    """The digits of `x` as `np.round` computes them in the memory of `out`."""
+    (target,) = out if isinstance(out, tuple) else (out,)
+    is_wider = isinstance(target, Tracer) and target.dtype_name in FLOATS
+    if not is_wider or not digits or x.dtype_name not in FLOATS:
+        return np_round(x, digits)
+    scale = 10.0 ** abs(digits)
+    scaled: Any = x * scale if digits > 0 else x / scale
+    whole = np_round(scaled.astype(target.dtype))
+    return whole / scale if digits > 0 else whole * scale

@@ -88,8 +88,9 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Tracer:
     free_a = [i for i in range(a.ndim) if i not in first]
     free_b = [i for i in range(b.ndim) if i not in second]
     inner_size = math.prod(a.shape[i] for i in first)
-    left = reshape(transpose(a, free_a + first), (-1 if a.size else 0, inner_size))
-    right = reshape(transpose(b, second + free_b), (inner_size, -1 if b.size else 0))
+    rows, columns = (math.prod(x.shape[i] for i in k) for x, k in ((a, free_a), (b, free_b)))
+    left = reshape(transpose(a, free_a + first), (rows, inner_size))
+    right = reshape(transpose(b, second + free_b), (inner_size, columns))
     shape = tuple(a.shape[i] for i in free_a) + tuple(b.shape[i] for i in free_b)
     return wrap(shape_ops.reshape(matmul(left, right).value(), shape=shape))
 
@@ -125,14 +126,27 @@ def cross(
 ) -> Any:
     if axis is not None:
         axisa = axisb = axisc = axis
-    x, y = moveaxis(lift(a), axisa, -1), moveaxis(lift(b), axisb, -1)
-    if (x.shape[-1], y.shape[-1]) != (3, 3):
+    x: Any = moveaxis(lift(a), axisa, -1)
+    y: Any = moveaxis(lift(b), axisb, -1)
+    sizes = (x.shape[-1], y.shape[-1])
+    if not {2, 3}.issuperset(sizes):
         raise errors.ShapeError(
-            f"cross: vectors of 3 elements, not {lift(a).type} and {lift(b).type}", user_loc()
+            f"cross: vectors of 2 or 3 elements, not {lift(a).type} and {lift(b).type}", user_loc()
         )
-    (x0, x1, x2), (y0, y1, y2) = ([v[..., i] for i in range(3)] for v in (x, y))
-    parts = [x1 * y2 - x2 * y1, x2 * y0 - x0 * y2, x0 * y1 - x1 * y0]
-    return np.stack(parts, normalise_axis(axisc, parts[0].ndim + 1))
+    last = x[..., 0] * y[..., 1] - x[..., 1] * y[..., 0]
+    if sizes == (2, 2):
+        return last
+    parts = [_minor(x, y, 1, 2), _minor(x, y, 2, 0), last]
+    return np.stack(np.broadcast_arrays(*parts), normalise_axis(axisc, last.ndim + 1))
+
+
+def _minor(x: Any, y: Any, i: int, j: int) -> Any:
+    """x_i y_j - x_j y_i, where one of the vectors may lack its third element, which is 0."""
+    first: Any = x[..., i] * y[..., j] if i < x.shape[-1] and j < y.shape[-1] else None
+    second: Any = x[..., j] * y[..., i] if j < x.shape[-1] and i < y.shape[-1] else None
+    if first is None:
+        return -second
+    return first if second is None else first - second
 
 
 def vecdot(x1: Any, x2: Any, dtype: Any = None, axis: int = -1) -> Any:

@@ -52,8 +52,10 @@ def reshape(a: Any, shape: Any, order: str = "C", *, copy: Any = None) -> Tracer
     new = _as_shape(shape, x.size)
     if order == "F":  # the first axis runs fastest: the order of the transposed array
         return transpose(reshape(wrap(transpose(x).value()), new[::-1]))
-    if order not in ("C", "A", "K"):
-        raise errors.AttributeValueError(f"order is 'C' or 'F', not {order!r}", user_loc())
+    if order != "C" and (order not in ("A", "K") or x.ndim > 1):
+        raise errors.AttributeValueError(
+            f"order is 'C' or 'F', not {order!r}, which depends on where elements lie", user_loc()
+        )
     if x.is_scalar or not reshape_is_view(x.storage.type.shape, x.views, new):
         return wrap(shape_ops.reshape(x.value(), shape=new))
     return x.through(ReshapeView(x.shape, new), new)
@@ -97,14 +99,14 @@ def ravel(a: Any, order: str = "C") -> Tracer:
     x = lift(a)
     if order == "F":
         return reshape(wrap(transpose(x).value()), -1)
-    if x.is_scalar or is_contiguous(x.storage.type.shape, x.views):
-        return reshape(x, -1, order)
-    if order in ("A", "K"):
+    if order in ("A", "K") and x.ndim > 1:
         raise errors.AttributeValueError(
-            f"order={order!r} of a view depends on where its elements lie in memory; use order='C'"
-            " or 'F'",
+            f"order={order!r} depends on where the elements lie in memory, which a traced array"
+            " does not say; use order='C' or 'F'",
             user_loc(),
         )
+    if x.is_scalar or is_contiguous(x.storage.type.shape, x.views):
+        return reshape(x, -1, order)
     return reshape(wrap(x.value()), -1, order)
 
 

@@ -1,25 +1,24 @@
-"""NumPy's sorting and searching, and what is read off sorted values: quantiles, histograms."""
+"""NumPy's sorting and searching."""
 
 from __future__ import annotations
 
-import math
 import operator
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import COMPLEXES, DTYPE_NAMES, FLOATS, INEXACT
+from graphc.ir import COMPLEXES
+from graphc.ops import index as index_ops
 from graphc.ops import sorting
+from graphc.trace import sizes
 from graphc.trace.numpy_joining import concatenate
-from graphc.trace.numpy_reductions import normalise_axes, normalise_axis, sum
-from graphc.trace.numpy_shapes import moveaxis, ravel, reshape
+from graphc.trace.numpy_reductions import normalise_axis
+from graphc.trace.numpy_shapes import moveaxis, ravel
 from graphc.trace.promotion import cast_to, promoted_dtype
 from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, lift, wrap
-from graphc.trace.ufuncs import broadcast_to
 
 # ---- sorting -------------------------------------------------------------------------------------
 
@@ -83,6 +82,15 @@ def argpartition(a: Any, kth: Any, axis: Any = -1, kind: str = "introselect") ->
 
 def _expect_kth(x: Tracer, kth: Any, axis: Any) -> None:
     size = x.size if axis is None else x.shape[normalise_axis(axis, x.ndim)]
+    if isinstance(kth, Tracer) and (kth.ndim or kth.argument is None):
+        inside = np.logical_and(np.greater_equal(kth, -size), np.less(kth, size))
+        index_ops.check(
+            lift(inside).value(),
+            cast_to(kth.value(), "i64"),
+            error="ValueError",
+            message=f"kth(={{value}}) out of bounds ({sizes.message_text(size)})",
+        )
+        return
     for k in kth if isinstance(kth, (tuple, list, np.ndarray)) else (kth,):
         if x.size and not -size <= operator.index(k) < size:
             raise errors.AttributeValueError(f"kth(={k}) out of bounds ({size})", user_loc())
@@ -104,192 +112,6 @@ def lexsort(keys: Any, axis: Any = -1) -> Tracer:
         again: Value = sorting.argsort(sorting.take_along_rows(row, order))
         order = sorting.take_along_rows(order, again)
     return wrap(moveaxis(wrap(order), -1, along).value())
-
-
-# ---- quantiles -----------------------------------------------------------------------------------
-
-Position = Callable[[Any, Any], Any]
-"""Where the quantile q of n sorted elements stands: a position from 0 to n-1, with a fraction."""
-
-
-def _from_offsets(a: float, b: float) -> Position:
-    """n q + a + q (1 - a - b) - 1, the family of Hyndman and Fan (1996)."""
-    return lambda n, q: n * q + (a + q * (1 - a - b)) - 1
-
-
-_POSITIONS: dict[str, Position] = {
-    "linear": lambda n, q: (n - 1) * q,
-    "weibull": _from_offsets(0, 0),
-    "hazen": _from_offsets(0.5, 0.5),
-    "median_unbiased": _from_offsets(1 / 3, 1 / 3),
-    "normal_unbiased": _from_offsets(3 / 8, 3 / 8),
-    "interpolated_inverted_cdf": _from_offsets(0, 1),
-    "lower": lambda n, q: np.floor((n - 1) * q),
-    "higher": lambda n, q: np.ceil((n - 1) * q),
-    "nearest": lambda n, q: np.round((n - 1) * q),
-    "midpoint": lambda n, q: (np.floor((n - 1) * q) + np.ceil((n - 1) * q)) / 2,
-}
-
-
-def quantile(
-    a: Any,
-    q: Any,
-    axis: Any = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: bool = False,
-) -> Any:
-    return _quantile(a, q, axis, method, keepdims, skips_nan=False)
-
-
-def nanquantile(
-    a: Any,
-    q: Any,
-    axis: Any = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: bool = False,
-) -> Any:
-    return _quantile(a, q, axis, method, keepdims, skips_nan=True)
-
-
-def percentile(
-    a: Any,
-    q: Any,
-    axis: Any = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: bool = False,
-) -> Any:
-    return _quantile(a, np.true_divide(q, 100), axis, method, keepdims, skips_nan=False)
-
-
-def nanpercentile(
-    a: Any,
-    q: Any,
-    axis: Any = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: bool = False,
-) -> Any:
-    return _quantile(a, np.true_divide(q, 100), axis, method, keepdims, skips_nan=True)
-
-
-def median(a: Any, axis: Any = None, overwrite_input: bool = False, keepdims: bool = False) -> Any:
-    """The mean of the two elements in the middle; NaN where there is one."""
-    x = lift(a)
-    rows, shape = _rows(x, axis, keepdims)
-    if not rows.shape[-1]:
-        return reshape(lift(np.full(rows.shape[:-1], np.nan)), shape)
-    ordered = sort(rows)
-    size = rows.shape[-1]
-    middle = np.mean(ordered[..., (size - 1) // 2 : size // 2 + 1], -1)
-    if x.dtype_name in INEXACT:
-        middle = np.where(np.isnan(ordered[..., -1]), ordered[..., -1], middle)
-    return reshape(middle, shape)
-
-
-def nanmedian(
-    a: Any, axis: Any = None, overwrite_input: bool = False, keepdims: bool = False
-) -> Any:
-    return _quantile(a, 0.5, axis, "linear", keepdims, skips_nan=True)
-
-
-def _rows(x: Tracer, axis: Any, keepdims: bool) -> tuple[Tracer, tuple[int, ...]]:
-    """The axes that are reduced merged into a last one, and the shape of the result."""
-    axes = normalise_axes(axis, x.ndim)
-    kept = [i for i in range(x.ndim) if i not in axes]
-    order = np.transpose(x, (*kept, *axes))
-    count = math.prod(x.shape[i] for i in axes)
-    rows = reshape(order, (*(x.shape[i] for i in kept), count))
-    shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape) if keepdims or i not in axes)
-    return rows, shape
-
-
-def _quantile(a: Any, q: Any, axis: Any, method: str, keepdims: bool, skips_nan: bool) -> Any:
-    if method not in _POSITIONS:
-        raise errors.UnsupportedFunctionError(
-            f"quantile with method={method!r} cannot be traced; choose from"
-            f" {', '.join(_POSITIONS)}",
-            user_loc(),
-        )
-    x = _in_dtype_of(lift(a), q, method)
-    rows, shape = _rows(x, axis, keepdims)
-    if not rows.shape[-1]:
-        raise errors.ShapeError("a quantile of no elements", user_loc())
-    ordered = sort(rows)
-    levels = _levels(q, x)
-    has_nan = np.isnan(ordered[..., -1]) if x.dtype_name in INEXACT else False
-    count: Any = rows.shape[-1]
-    if skips_nan:
-        count = sum(np.logical_not(np.isnan(rows)), -1).astype(x.dtype)
-    parts = [_at_level(ordered, level, count, method) for level in levels]
-    if not skips_nan and has_nan is not False:
-        parts = [np.where(has_nan, ordered[..., -1], part) for part in parts]
-    results = [reshape(part, shape) for part in parts]
-    return results[0] if np.ndim(q) == 0 else reshape(np.stack(results), (*np.shape(q), *shape))
-
-
-_DISCRETE = ("lower", "higher", "nearest")
-"""Methods that give one of the elements."""
-
-
-def _in_dtype_of(x: Tracer, q: Any, method: str) -> Tracer:
-    """The values in the dtype of the result: a level that is an array promotes them."""
-    if x.dtype_name not in FLOATS:
-        keeps = method in _DISCRETE and x.dtype_name != "bool"
-        return x if keeps else x.astype(np.float64)
-    if isinstance(q, (int, float)) or (isinstance(q, Tracer) and q.weak):
-        return x
-    levels = q.dtype if isinstance(q, Tracer) else np.asarray(q).dtype
-    levels = levels if DTYPE_NAMES.get(levels) in FLOATS else np.dtype(np.float64)
-    return x.astype(np.result_type(x.dtype, levels))  # type: ignore[no-any-return]
-
-
-def _levels(q: Any, x: Tracer) -> list[Any]:
-    if isinstance(q, Tracer):
-        levels = [ravel(q)[i] for i in range(q.size)] if q.ndim else [q]
-        dtype = x.dtype if x.dtype_name in FLOATS else np.float64
-        return [level.astype(dtype) for level in levels]
-    given = np.asarray(q, dtype=float).ravel()
-    if given.size and not (given.min() >= 0 and given.max() <= 1):
-        raise errors.AttributeValueError(
-            "quantiles are in the range [0, 1], percentiles in [0, 100]", user_loc()
-        )
-    return [float(level) for level in given]
-
-
-def _at_level(ordered: Tracer, level: Any, count: Any, method: str) -> Any:
-    """Between the two neighbours of the position of `level`, among the first `count` elements."""
-    if isinstance(count, int) and not isinstance(level, Tracer):
-        place = float(np.clip(_POSITIONS[method](count, level), 0, count - 1))
-        low = math.floor(place)
-        below, above = ordered[..., low], ordered[..., min(low + 1, count - 1)]
-        return _between(below, above, place - low)
-    last = max(count - 1, 0) if isinstance(count, int) else np.maximum(count - 1, 0)
-    place = np.clip(_POSITIONS[method](count, level), 0, last)
-    low = np.floor(place)
-    below = _element(ordered, low)
-    above = _element(ordered, np.minimum(low + 1, last))
-    return _between(below, above, place - low)
-
-
-def _element(rows: Tracer, position: Any) -> Any:
-    wanted = broadcast_to(cast_to(lift(position).value(), "i64"), rows.shape[:-1])
-    at = reshape(wrap(wanted), (*rows.shape[:-1], 1))
-    taken = sorting.take_along_rows(rows.value(), at.value())
-    return reshape(wrap(taken), rows.shape[:-1])
-
-
-def _between(below: Any, above: Any, fraction: Any) -> Any:
-    """Interpolated from the nearer side, as NumPy does; equal infinities stay what they are."""
-    if isinstance(fraction, float):
-        if fraction == 0:
-            return below
-        gap = above - below
-        return below + gap * fraction if fraction < 0.5 else above - gap * (1 - fraction)
-    gap = np.where(fraction == 0, 0, above - below)
-    return np.where(fraction < 0.5, below + gap * fraction, above - gap * (1 - fraction))
 
 
 # ---- searching -----------------------------------------------------------------------------------

@@ -59,24 +59,37 @@ def nanargmin(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
 
 
 def nanvar(
-    a: Any, axis: Any = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+    *,
+    mean: Any = None,
 ) -> Any:
     x, is_nan = _replaced(a, 0)
     if is_nan is None:
-        return reductions.var(x, axis, dtype, ddof, keepdims)
+        return reductions.var(x, axis, dtype, ddof, keepdims, mean=mean)
     x = x if dtype is None else x.astype(dtype)
     counted = np.logical_not(is_nan)
     count = reductions.sum(counted, axis, None, True).astype(x.dtype)
-    centred = np.where(is_nan, 0, x - reductions.sum(x, axis, None, True) / count)
+    centre = reductions.sum(x, axis, None, True) / count if mean is None else mean
+    centred = np.where(is_nan, 0, x - centre)
     total = reductions.sum(reductions.squared_size(centred), axis, None, keepdims)
     free = reductions.sum(counted, axis, None, keepdims).astype(total.dtype) - ddof
     return np.where(free <= 0, np.nan, total / free)
 
 
 def nanstd(
-    a: Any, axis: Any = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+    *,
+    mean: Any = None,
 ) -> Any:
-    return np.sqrt(nanvar(a, axis, dtype, ddof, keepdims))
+    return np.sqrt(nanvar(a, axis, dtype, ddof, keepdims, mean=mean))
 
 
 # ---- covariances ---------------------------------------------------------------------------------
@@ -90,10 +103,13 @@ def cov(
     ddof: Any = None,
     fweights: Any = None,
     aweights: Any = None,
+    *,
+    dtype: Any = None,
 ) -> Any:
     x = _variables(m, rowvar)
     if y is not None:
         x = concatenate([x, _variables(y, rowvar)])
+    x = x if dtype is None else x.astype(dtype)
     ddof = (0 if bias else 1) if ddof is None else ddof
     weights = _weights(fweights, aweights)
     if weights is None:
@@ -130,8 +146,8 @@ def _weights(fweights: Any, aweights: Any) -> Any:
     return fweights if aweights is None else np.multiply(fweights, aweights)
 
 
-def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Any:
-    c = cov(x, y, rowvar)
+def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Any:
+    c = cov(x, y, rowvar, dtype=dtype)
     if not c.ndim:
         return c / c
     deviation = np.sqrt(np.diagonal(c))
@@ -141,8 +157,13 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Any:
 # ---- convolutions --------------------------------------------------------------------------------
 
 
-def convolve(a: Any, v: Any, mode: str = "full") -> Any:
+_MODES = {0: "valid", 1: "same", 2: "full"}
+"""The old names of modes."""
+
+
+def convolve(a: Any, v: Any, mode: Any = "full") -> Any:
     """Sums of products of shifted windows: one matrix product over a window for each result."""
+    mode = _MODES.get(mode, mode)
     x, kernel = lift(a), lift(v)
     if x.ndim > 1 or kernel.ndim > 1 or not x.size or not kernel.size:
         raise errors.ShapeError(

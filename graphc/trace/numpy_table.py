@@ -26,6 +26,7 @@ from graphc.trace import numpy_making as making
 from graphc.trace import numpy_padding as padding
 from graphc.trace import numpy_polynomials as polynomials
 from graphc.trace import numpy_products as products
+from graphc.trace import numpy_quantiles as quantiles
 from graphc.trace import numpy_reductions as reductions
 from graphc.trace import numpy_running as running
 from graphc.trace import numpy_shapes as shapes
@@ -95,9 +96,9 @@ _CHOOSING = _named(
 _RUNNING = _named(running, "cumsum cumprod nancumsum nancumprod ediff1d gradient trapezoid")
 _SORTING = _named(
     sorting,
-    "sort sort_complex argsort partition argpartition lexsort median nanmedian quantile nanquantile"
-    " percentile nanpercentile searchsorted digitize interp",
+    "sort sort_complex argsort partition argpartition lexsort searchsorted digitize interp",
 )
+_QUANTILES = _named(quantiles, "median nanmedian quantile nanquantile percentile nanpercentile")
 _COUNTING = _named(counting, "bincount histogram histogram_bin_edges histogram2d histogramdd")
 _INDICES = _named(
     indices,
@@ -124,10 +125,30 @@ _MAKING: dict[Any, Entry] = {
     np.round: making.np_round,
     np.around: making.np_round,
     np.result_type: making.result_type,
+    np.can_cast: making.can_cast,
+    np.shares_memory: making.shares_memory,
+    np.may_share_memory: making.shares_memory,
     np.i0: special.np_i0,
     np.pad: padding.pad,
 }
+
+
+def _in_memory(name: str, instead: str) -> Entry:
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise errors.UnsupportedFunctionError(
+            f"{name} depends on how an array lies in memory, which a traced one does not say;"
+            f" {instead}",
+            user_loc(),
+        )
+
+    return refuse
+
+
 _REFUSED: dict[Any, Entry] = {
+    np.lib.stride_tricks.as_strided: _in_memory(
+        "np.lib.stride_tricks.as_strided", "use sliding_window_view, reshape or an index array"
+    ),
+    np.frombuffer: _in_memory("np.frombuffer", "use x.view(dtype)"),
     np.nonzero: _no_static_shape(
         "np.nonzero", "use np.where(condition, x, y), or gc.nonzero(x, size)"
     ),
@@ -158,6 +179,7 @@ FUNCTIONS: dict[Any, Entry] = {
     **_CHOOSING,
     **_RUNNING,
     **_SORTING,
+    **_QUANTILES,
     **_COUNTING,
     **_INDICES,
     **_STATISTICS,
@@ -181,11 +203,13 @@ for _name, _entry in (  # of NumPy 2.1 and later
         FUNCTIONS[getattr(np, _name)] = _entry
 
 TAKES_OUT = frozenset(
-    {np.sum, np.prod, np.max, np.min, np.amax, np.amin, np.any, np.all, np.mean, np.var, np.std}
-    | {np.argmax, np.argmin, np.concatenate, np.stack, np.clip, np.dot, np.take, np.round, np.ptp}
+    {getattr(np, name) for name in ("cumulative_sum", "cumulative_prod") if hasattr(np, name)}
+    | {np.linalg.multi_dot}
+    | {np.sum, np.prod, np.max, np.min, np.amax, np.amin, np.any, np.all, np.mean, np.var, np.std}
+    | {np.argmax, np.argmin, np.concatenate, np.stack, np.clip, np.dot, np.take, np.ptp}
     | {np.cumsum, np.cumprod, np.median, np.quantile, np.percentile, np.einsum, np.trace}
     | {np.nansum, np.nanprod, np.nanmean, np.nanvar, np.nanstd, np.nanmax, np.nanmin, np.choose}
-    | {np.outer, np.compress, np.nanmedian, np.nan_to_num, np.around, np.fix}
+    | {np.outer, np.compress, np.nanmedian, np.nan_to_num, np.fix}
     | {np.nanquantile, np.nanpercentile, np.isposinf, np.isneginf, np.choose, np.nanargmax}
     | {np.nanargmin, np.nancumsum, np.nancumprod, np.vstack, np.hstack}
 )

@@ -42,6 +42,9 @@ OF_MATRICES: dict[Any, Entry] = {
 }
 """Ufuncs that act on vectors and matrices."""
 
+COMPOSED: dict[Any, Entry] = {np.bitwise_count: logic.bitwise_count}
+"""Elementwise ufuncs that are written with others."""
+
 
 def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`ufunc(*inputs, **kwargs)`, or a method of it such as `np.add.reduce`."""
@@ -59,7 +62,7 @@ def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[st
         results = call(name, SEVERAL_RESULTS[ufunc], inputs, kwargs)
         return results if out is None else _store_each(out, results, casting)
     where = kwargs.pop("where", True)
-    entry = OF_MATRICES.get(ufunc) or _elementwise(ufunc, casting)
+    entry = OF_MATRICES.get(ufunc) or COMPOSED.get(ufunc) or _elementwise(ufunc, casting)
     result = call(name, entry, inputs, kwargs)
     if where is not True:
         result = _where(where, result, out)
@@ -154,6 +157,31 @@ def _by_halves(ufunc: Any, identity: Any = None) -> Entry:
     return reduce
 
 
+_MOST_STEPS = 64
+
+
+def _one_after_the_other(ufunc: Any) -> Entry:
+    """The reduction by an operation whose operands may not be grouped at will, from the left."""
+
+    def reduce(array: Any, axis: Any = 0, keepdims: bool = False, initial: Any = None) -> Any:
+        x: Any = lift(array)
+        axes = reductions.normalise_axes(axis, x.ndim)
+        if len(axes) != 1 or x.shape[axes[0]] > _MOST_STEPS:
+            raise unsupported(f"np.{ufunc.__name__}.reduce")
+        rows = list(np.moveaxis(x, axes[0], 0))
+        rows = rows if initial is None else [np.asarray(initial), *rows]
+        if not rows:
+            raise errors.ShapeError(
+                f"np.{ufunc.__name__}.reduce of no elements has no result", user_loc()
+            )
+        result = rows[0] if len(rows) > 1 else np.copy(rows[0])
+        for row in rows[1:]:
+            result = ufunc(result, row)
+        return np.expand_dims(result, axes[0]) if keepdims else result
+
+    return reduce
+
+
 REDUCE: dict[Any, Entry] = {
     np.add: _reduction(reductions.sum),
     np.multiply: _reduction(reductions.prod),
@@ -169,6 +197,10 @@ REDUCE: dict[Any, Entry] = {
     **{ufunc: _by_halves(ufunc, 0) for ufunc in (np.bitwise_or, np.bitwise_xor, np.gcd)},
     np.bitwise_and: _by_halves(np.bitwise_and, -1),
     np.logaddexp2: _by_halves(np.logaddexp2, -np.inf),
+    **{
+        ufunc: _one_after_the_other(ufunc)
+        for ufunc in (np.subtract, np.true_divide, np.floor_divide, np.remainder, np.fmod)
+    },
 }
 ACCUMULATE: dict[Any, Entry] = {
     np.add: lambda array, axis=0, dtype=None: running.cumsum(array, axis, dtype),
