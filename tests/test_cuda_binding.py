@@ -162,3 +162,8 @@ def test_the_rules_are_kept(gpu: CudaDevice) -> None:
         gpu.allocate(8)
     with pytest.raises(Fault, match="CAPTURE_INVALIDATED"):
         gpu._do("cuStreamEndCapture", gpu._recorder)
+
+
+def test_whose_memory_an_address_is(gpu: CudaDevice) -> None:
+    assert gpu.owner_of(gpu.allocate(8)) == 0
+    assert gpu.owner_of(np.zeros(1).ctypes.data) is None

@@ -243,13 +243,15 @@ class CudaDevice:
 
     @functools.cached_property
     def _library(self) -> CublasLt | None:
-        return open_library()
+        return open_library(self.allocate)
 
     def multiply(self, product: MatrixProduct, pointers: Sequence[int]) -> bool:
         self._enter()
         if self._library is None:
             return False
         try:
+            if not self._library.has_way(product, pointers):
+                return False
             self._library.multiply(product, pointers, int(self._stream))
         except self._library.errors as error:
             kind = Fault if self._stream == DEFAULT_STREAM else CannotRecord

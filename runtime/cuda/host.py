@@ -115,7 +115,7 @@ class HostDevice:
             raise Fault(str(error)) from None
 
     def multiply(self, product: MatrixProduct, pointers: Sequence[int]) -> bool:
-        if self.library is None:
+        if self.library is None or not self.library.has_way(product, pointers):
             return False
         self._do(partial(self._multiply, self.library, product, tuple(pointers)))
         return True

@@ -19,14 +19,18 @@ from graphc.runtime.kernel import (
     Kernel,
     Load,
     Loop,
+    Operand,
     Product,
     Statement,
     Store,
 )
 from graphc.runtime.program import Root
 
-ITEMSIZES = {"f32": 4, "f64": 8}
+ITEMSIZES = {"f32": 4, "f64": 8, "f16": 2, "bf16": 2}
 """The dtypes that a library is asked for, and the bytes of an element."""
+
+RESULTS = {"f32": ("f32",), "f64": ("f64",), "f16": ("f16", "f32"), "bf16": ("bf16", "f32")}
+"""What it makes of operands of each of them."""
 
 LEAST_WORK = 1 << 20
 """Multiply-adds below which a call is not worth it: a generated kernel has less to decide."""
@@ -45,9 +49,11 @@ class Matrix(NamedTuple):
 
 
 class MatrixProduct(NamedTuple):
-    """out = left @ right + bias, for each batch."""
+    """out = left @ right + bias, for each batch; `dtype` is that of the operands, and the bias is
+    of `out_dtype`."""
 
     dtype: str
+    out_dtype: str
     rows: int
     inner: int
     columns: int
@@ -107,28 +113,61 @@ def _product(kernel: Kernel) -> tuple[tuple[int, ...], Product] | None:
 
 def _plain(kernel: Kernel, product: Product, axes: tuple[int, ...]) -> MatrixProduct | None:
     """The product whose epilogue is a store, or a store after adding a bias to each column, which
-    the library does in single precision."""
-    match product.epilogue:
-        case (Store(access=access, value=value),) if value == product.out:
-            return _as_whole(kernel, product, axes, access, None)
-        case (
-            Load(out=bias, access=added, position=None, guard=None),
-            Compute(out=total, op="add", ins=ins),
-            Store(access=access, value=value),
-        ) if value == total and set(ins) == {product.out, bias} and total.dtype == "f32":
-            ones = [1 if axis == product.column_axis else 0 for axis in range(len(kernel.domain))]
-            if list(added.strides) == ones:
-                return _as_whole(kernel, product, axes, access, added)
+    the library does in single precision; what is narrowed for the store is narrowed by it."""
+    *before, last = product.epilogue
+    if not isinstance(last, Store):
+        return None
+    stored = last.value
+    match before[-1:]:
+        case [Compute(out=narrow, op="narrow", ins=(wide,))] if narrow == stored:
+            before, stored = before[:-1], wide
+    out_dtype = kernel.buffers[last.access.buffer].dtype
+    if not before and stored == product.out:
+        return _as_whole(kernel, product, axes, last.access, out_dtype, None)
+    bias = _bias(kernel, product, before, stored)
+    if bias is None or kernel.buffers[bias.buffer].dtype != out_dtype:
+        return None
+    return _as_whole(kernel, product, axes, last.access, out_dtype, bias)
+
+
+def _bias(
+    kernel: Kernel, product: Product, statements: Sequence[Statement], stored: Operand
+) -> Access | None:
+    """What is added to each column of a product by these statements, if that is all they do."""
+    added: Operand
+    match statements:
+        case [Load(out=read, access=access, position=None, guard=None), *rest]:
+            added = read
+        case _:
+            return None
+    match rest[:1]:
+        case [Compute(out=wide, op="widen", ins=(operand,))] if operand == added:
+            added, rest = wide, rest[1:]
+    ones = [1 if axis == product.column_axis else 0 for axis in range(len(kernel.domain))]
+    match rest:
+        case [Compute(out=total, op="add", ins=ins)] if (
+            total == stored and set(ins) == {product.out, added} and total.dtype == "f32"
+        ):
+            return access if [*access.strides] == ones else None
     return None
 
 
 def _as_whole(
-    kernel: Kernel, product: Product, axes: tuple[int, ...], access: Access, bias: Access | None
+    kernel: Kernel,
+    product: Product,
+    axes: tuple[int, ...],
+    access: Access,
+    out_dtype: str,
+    bias: Access | None,
 ) -> MatrixProduct | None:
     dtype = kernel.buffers[product.left.buffer].dtype
     row, column = product.row_axis, product.column_axis
     assert row is not None
     assert column is not None
+    if kernel.buffers[product.right.buffer].dtype != dtype or out_dtype not in RESULTS.get(
+        dtype, ()
+    ):
+        return None
     out_strides = (access.strides[row], access.strides[column])
     matrices = [
         _matrix(at, strides, sizes, axes)
@@ -139,11 +178,11 @@ def _as_whole(
         )
     ]
     left, right, out = matrices
-    if dtype not in ITEMSIZES or left is None or right is None or out is None or out.is_transposed:
+    if left is None or right is None or out is None or out.is_transposed:
         return None
     batch = int(kernel.domain[axes[0]]) if axes else 1
     sizes = int(product.rows), int(product.inner), int(product.columns)
-    return MatrixProduct(dtype, *sizes, batch, left, right, out, bias)
+    return MatrixProduct(dtype, out_dtype, *sizes, batch, left, right, out, bias)
 
 
 def _matrix(
@@ -164,7 +203,7 @@ def _with_rest(
     """The product in the workspace, and a kernel for the epilogue."""
     if not all(_is_element_by_element(statement) for statement in product.epilogue):
         return None
-    dtype = kernel.buffers[product.left.buffer].dtype
+    dtype = product.out.dtype
     rows, columns = int(product.rows), int(product.columns)
     batch = int(kernel.domain[axes[0]]) if axes else 1
     strides = [0] * len(kernel.domain)
@@ -175,7 +214,7 @@ def _with_rest(
         strides[axis] = rows * columns
     size = batch * rows * columns
     access = Access(len(kernel.buffers), 0, tuple(strides))
-    found = _as_whole(kernel, product, axes, access, None)
+    found = _as_whole(kernel, product, axes, access, dtype, None)
     if found is None:
         return None
     order = (*axes, product.row_axis, product.column_axis)
