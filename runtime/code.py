@@ -24,6 +24,7 @@ from graphc.runtime.planner import make_program
 from graphc.runtime.program import Call, Program
 from graphc.runtime.shares import Thresholds, divide
 from graphc.runtime.sizes import Sizes, Sizing
+from graphc.runtime.streams import with_streams
 from graphc.runtime.threads import MOST, expect_pool, has_pool, start_pool
 
 FAST_MATH = "reassoc nsz arcp contract"
@@ -99,7 +100,7 @@ class Code:
 
     def _plan(self, graph: Graph, options: Options, target: HostTarget) -> None:
         shares = min(options.threads, MOST) if has_pool() else 1
-        program = with_near_rows(make_program(graph))
+        program = with_near_rows(with_streams(make_program(graph), target.last_cache))
         divided = divide(program, shares, target.vector_bytes, options.thresholds)
         self._spans = lifetimes(divided)
         self.arena: Arena = lay_out(self._spans, self.sizing.example)

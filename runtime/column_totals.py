@@ -43,7 +43,7 @@ def column_halves(kernel: Kernel, shares: int) -> Halves | None:
     rank, buffers = len(kernel.domain), list(kernel.buffers)
     parts: dict[int, int] = {}
     for sum in sorted(sums):
-        _, dtype, size, _ = kernel.buffers[sum]
+        dtype, size = kernel.buffers[sum].dtype, kernel.buffers[sum].size
         parts[sum] = len(buffers)
         buffers.append(Buffer(f"part{len(buffers)}", dtype, size, "partial"))
 

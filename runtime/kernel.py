@@ -25,6 +25,8 @@ class Buffer(NamedTuple):
     """How many elements the kernel may touch, counted from the pointer."""
     role: str
     """"in", "out" or "scratch" (contents last for one run of the kernel)."""
+    streams: bool = False
+    """Whether what is written here is better written past the caches."""
 
 
 class Access(NamedTuple):

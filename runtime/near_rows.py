@@ -20,8 +20,8 @@ from graphc.runtime.sizes import large
 FAR = 1 << 20
 """A buffer of fewer bytes stays in the second cache."""
 
-WORTH_LOOPS = 3
-"""Loops over a row from which on the copy pays; for two it costs what it saves."""
+WORTH_LOOPS = 2
+"""Loops over a row from which on the copy pays."""
 
 NEAR = 32 << 10
 """Bytes that stay in the nearest cache, with room for what else is on its way."""

@@ -36,8 +36,8 @@ def test_the_next_row_is_still_fetched_ahead() -> None:
     assert rows_ahead(kernel) == {id(outer.body[0]): {ROW: COLUMNS}}
 
 
-def test_two_loops_read_the_row_where_it_is() -> None:
-    kernel, _ = rows(2)
+def test_one_loop_reads_the_row_where_it_is() -> None:
+    kernel, _ = rows(1)
     assert copied_rows(kernel) == kernel
 
 

@@ -234,7 +234,8 @@ SIZES = ((4096, 1024), (64, 1000))
 
 NORMS_TRIED = (
     "fetching the next row while this one is first read (taken; slower in the loop that writes),"
-    " copying rows that three loops read (taken: input may begin within a cache line),"
+    " copying rows that several loops read (taken: input may begin within a cache line),"
+    " writing results past the caches (taken where a kernel's arrays fill the last one),"
     " four registers side by side (no faster without an elementary function)"
 )
 

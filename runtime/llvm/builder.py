@@ -107,6 +107,17 @@ class Function(Instructions):
         align = max(BITS[value.elem] // 8, 1)
         self.line(f"store {value.typed}, ptr {address.text}, align {align}")
 
+    def stream(self, value: Reg, address: Reg, align: int) -> None:
+        """Store past the caches, at an address that is a multiple of `align`; see `fence`."""
+        self.line(
+            f"store {value.typed}, ptr {address.text}, align {align}, !nontemporal !{{i32 1}}"
+        )
+
+    def fence(self) -> None:
+        """Have what was stored past the caches be there for other threads from here on."""
+        self.module.declare("llvm.x86.sse.sfence", "void", [])
+        self.line("call void @llvm.x86.sse.sfence()")
+
     def masked_load(self, address: Reg, elem: str, lanes: int, mask: Reg) -> Reg:
         """The lanes under `mask`, zero elsewhere; touches no memory outside the mask."""
         kind, name = type_name(elem, lanes), self._masked_name("load", elem, lanes)

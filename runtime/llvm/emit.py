@@ -101,6 +101,8 @@ def emit_kernel(module: Module, kernel: Kernel, target: HostTarget, flags: str =
     f = Function(module, kernel.name, parameters, flags=flags)
     f.sizes = SIZES
     _Emitter(f, kernel, target).emit()
+    if any(buffer.streams for buffer in kernel.buffers):
+        f.fence()
     f.line("ret void")
     module.add(f)
 

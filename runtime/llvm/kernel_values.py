@@ -205,8 +205,25 @@ class ValueEmitter:
             self.f.scatter(raw, addresses, self._all_lanes())
         elif self.mask is not None:
             self.f.masked_store(raw, pointer, self.mask)
+        elif self.kernel.buffers[access.buffer].streams:
+            self._stream(raw, pointer)
         else:
             self.f.store(raw, pointer)
+
+    def _stream(self, raw: Reg, pointer: Reg) -> None:
+        """Write a vector past the caches where it begins with a register's worth of memory."""
+        f, align = self.f, min(raw.lanes * BITS[raw.elem] // 8, self.target.vector_bytes)
+        address = f.let(f"ptrtoint ptr {pointer.text} to i64", "i64")
+        beyond = f.and_(address, constant(align - 1, "i64"))
+        aligned, across, after = (f.name_of(n) for n in ("aligned", "across", "stored"))
+        f.branch_if(f.icmp("eq", beyond, constant(0, "i64")), aligned, across)
+        f.label(aligned)
+        f.stream(raw, pointer, align)
+        f.branch(after)
+        f.label(across)
+        f.store(raw, pointer)
+        f.branch(after)
+        f.label(after)
 
     def _store_paired(self, access: Access, raw: Reg) -> None:
         """Write two vectors, element by element in turn, when the second of them is there."""

@@ -9,7 +9,9 @@ instructions (`builder.py`): no generated code calls the C library for an elemen
 from __future__ import annotations
 
 import functools
+import re
 import threading
+from pathlib import Path
 from typing import NamedTuple
 
 import llvmlite.binding as llvm
@@ -30,6 +32,8 @@ class HostTarget(NamedTuple):
     """Rounding a float to a whole one is an instruction."""
     has_half: bool = True
     """So is the conversion between f16 and f32."""
+    last_cache: int = 0
+    """The bytes of the last cache, if vectors can be written past it."""
 
     @property
     def is_arm(self) -> bool:
@@ -77,4 +81,22 @@ def _host_target() -> HostTarget:
         return HostTarget(triple, cpu, text, 16)
     has = {name for name, on in features.items() if on}
     vector_bytes = 64 if "avx512f" in has else 32 if "avx2" in has else 16
-    return HostTarget(triple, cpu, text, vector_bytes, "fma" in has, "sse4.1" in has, "f16c" in has)
+    units = "fma" in has, "sse4.1" in has, "f16c" in has
+    return HostTarget(triple, cpu, text, vector_bytes, *units, last_cache_bytes())
+
+
+USUAL_LAST_CACHE = 32 << 20
+"""Where the system does not say how large the last cache is."""
+
+
+def last_cache_bytes(folder: str = "/sys/devices/system/cpu/cpu0/cache") -> int:
+    """The size of the largest cache that Linux lists in a folder: "size" is "32768K"."""
+    sizes = [_bytes(path.read_text()) for path in Path(folder).glob("index*/size")]
+    return max(sizes, default=USUAL_LAST_CACHE)
+
+
+def _bytes(text: str) -> int:
+    match = re.fullmatch(r"(\d+)([KMG]?)\s*", text)
+    if match is None:
+        return USUAL_LAST_CACHE
+    return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2]]
