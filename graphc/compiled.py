@@ -15,8 +15,10 @@ from graphc.collector import paused
 from graphc.donation import DONATED, donated, mark, refuse_donated
 from graphc.ir import Eqn, Graph
 from graphc.passes import pipeline
+from graphc.recall import LaterGraphs, key_of_step
 from graphc.runtime.calling import MISS
 from graphc.runtime.llvm.entry import prepare
+from graphc.runtime.recalled import find
 from graphc.runtime.step import Step
 from graphc.signature import (
     Arguments,
@@ -330,12 +332,19 @@ class Compiled:
     def _fixed(self, given: Arguments, reasons: tuple[str, ...]) -> Specialised:
         """Traced for these sizes alone."""
         traced, trace_ms = self._traced(given, given.leaves)
+        key = key_of_step(traced.graph, self._options)
+        record = None if key is None else find(key)
+        if record is not None:
+            spent = {"trace": trace_ms}
+            later = LaterGraphs(traced.graph, self._options.kernels, spent)
+            found = {"reasons": reasons, "key": key, "record": record}
+            return self._specialised(given, traced, later, spent, **found)
         checked: set[Eqn] = set()
         optimized, optimize_ms = pipeline.run(traced.graph, pipeline.OPTIMIZE, checked=checked)
         fused, fuse_ms = pipeline.run(optimized, self._options.kernels, checked=checked)
         graphs = {"traced": traced.graph, "optimized": optimized, "fused": fused}
         pass_ms = {"trace": trace_ms} | optimize_ms | fuse_ms
-        return self._specialised(given, traced, graphs, pass_ms, reasons=reasons)
+        return self._specialised(given, traced, graphs, pass_ms, reasons=reasons, key=key)
 
     def _specialised(
         self,

@@ -31,7 +31,7 @@ def run_slowly(entry: Specialised, leaves: Sequence[Any]) -> Any:
         else as_array(leaf, param.type.numpy_dtype, name)
         for leaf, param, name in zip(leaves, entry.traced.graph.params, entry.names, strict=True)
     ]
-    for i in step.program.updated:
+    for i in step.updated:
         expect_writable(leaves[i], entry.names[i])
         if any(a is not b for a, b in zip(arrays, leaves, strict=True)):
             # The step sees the copies, which never overlap.
@@ -39,8 +39,8 @@ def run_slowly(entry: Specialised, leaves: Sequence[Any]) -> Any:
     try:
         results = step(arrays, entry.result_types)
     except errors.OverlapError as error:
-        raise _named(error, entry, leaves) from None
-    for i in step.program.updated.difference(entry.donated):
+        raise _named(error, step, entry, leaves) from None
+    for i in step.updated.difference(entry.donated):
         if arrays[i] is not leaves[i]:
             leaves[i][...] = arrays[i]
     returned = [
@@ -83,11 +83,11 @@ def expect_writable(target: np.ndarray, name: str) -> None:
 
 
 def _named(
-    error: errors.OverlapError, entry: Specialised, leaves: Sequence[Any]
+    error: errors.OverlapError, step: Step, entry: Specialised, leaves: Sequence[Any]
 ) -> errors.OverlapError:
     """The error with the names of the arguments that overlap."""
     try:
-        for i in entry.ready().program.updated:
+        for i in step.updated:
             expect_apart(i, leaves, entry.names)
     except errors.OverlapError as named:
         return named

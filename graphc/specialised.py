@@ -19,7 +19,11 @@ from graphc.ops.control import while_
 from graphc.ops.linalg import matmul
 from graphc.passes import pipeline
 from graphc.runtime.calling import MISS, Calling
+from graphc.runtime.code import Code
+from graphc.runtime.code import Options as StepOptions
 from graphc.runtime.listing import log_kernels
+from graphc.runtime.recalled import Record, keep, recall
+from graphc.runtime.shares import USUAL as DIVIDED
 from graphc.runtime.step import Step, Steps
 from graphc.runtime.threads import allowed_threads
 from graphc.signature import kind_of, sharing_of
@@ -80,6 +84,11 @@ def make_step(graph: Graph, options: Options) -> Step | CudaStep:
     return Step(graph, options.fastmath, options.threads or allowed_threads())
 
 
+def step_options(options: Options) -> StepOptions:
+    """How `make_step` makes a step for this machine."""
+    return StepOptions(options.fastmath, options.threads or allowed_threads(), DIVIDED, None)
+
+
 def make_steps(graph: Graph, options: Options) -> Steps:
     """The executables of a fused graph for all of its sizes, which share machine code."""
     return Steps(graph, options.fastmath, options.threads or allowed_threads())
@@ -104,6 +113,10 @@ class Specialised:
     sizes: Mapping[str, int] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
     """Why sizes that vary from call to call are fixed here."""
+    key: str | None = None
+    """Under which a record of the step is kept on disk; None where none is."""
+    record: Record | None = None
+    """The record that was found there: then `graphs` are made when they are asked for."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     compile_ms: float = 0.0
     step: Step | CudaStep | None = None
@@ -119,10 +132,23 @@ class Specialised:
             if self.step is None:
                 start = time.perf_counter()
                 with paused():
-                    self.step = self._shared_step() or make_step(self.graphs["fused"], self.options)
+                    self.step = self._shared_step() or self._recalled_step() or self._made_step()
                 self.compile_ms = (time.perf_counter() - start) * 1e3
                 log_kernels(self.step)
             return self.step
+
+    def _recalled_step(self) -> Step | None:
+        """The step whose record was found; None if its code is not there any more."""
+        if self.record is None:
+            return None
+        code = recall(self.record, lambda: self.graphs["fused"], step_options(self.options))
+        return None if code is None else Step.of(code, {})
+
+    def _made_step(self) -> Step | CudaStep:
+        step = make_step(self.graphs["fused"], self.options)
+        if self.key is not None and isinstance(step, Step) and isinstance(step.code, Code):
+            keep(self.key, step.code, work_of(self.graphs["fused"]) < SHORT_STEP)
+        return step
 
     @property
     def shares_code(self) -> bool:
@@ -173,6 +199,9 @@ class Specialised:
             return None  # what is donated has to be marked
         if self.options.check_nan:
             return None
+        if self.record is not None:
+            parts = self.structure, self.kinds, self.sharing, self.traced
+            return native_call(*parts, self.record.is_short)
         if self.symbolic is None or not self.shares_code:
             return self._native_of(self.known, self.graphs["fused"])
         shared = self.symbolic

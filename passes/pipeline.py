@@ -94,6 +94,11 @@ class EachPass:
     is_verified = False
 
 
+def is_watched() -> bool:
+    """Whether somebody wants to see each pass run."""
+    return EachPass.is_verified or _debug_level() > 0
+
+
 def run(
     graph: Graph,
     passes: Sequence[Pass] = PIPELINE,

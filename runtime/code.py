@@ -108,6 +108,11 @@ class Code:
         if divided.shares > 1:
             self.program = place_barriers(divided, self.arena)
 
+    @property
+    def updated(self) -> frozenset[int]:
+        """The arguments that it writes."""
+        return self.program.updated
+
     def kernel_names(self) -> list[tuple[str, Eqn | None, Call]]:
         """Each kernel that the step calls: its function's name, its equation, the call."""
         return [(name, call.eqn, call) for name, call in self._calls]

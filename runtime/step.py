@@ -26,6 +26,7 @@ from graphc.runtime.sizes import Guard, Sizes
 
 if TYPE_CHECKING:
     from graphc.runtime.native_function import NativeFunction
+    from graphc.runtime.recalled import RecalledCode
 
 _Native = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
@@ -50,16 +51,26 @@ class Step:
         self._use(Code(graph, {}, Options(fastmath, threads, thresholds, target)), {})
 
     @classmethod
-    def of(cls, code: Code, sizes: Sizes) -> Step:
+    def of(cls, code: Code | RecalledCode, sizes: Sizes) -> Step:
         """The step of code that is there, for these sizes."""
         step = cls.__new__(cls)
         step._use(code, sizes)
         return step
 
-    def _use(self, code: Code, sizes: Sizes) -> None:
+    def _use(self, code: Code | RecalledCode, sizes: Sizes) -> None:
         self._code, self._sizes = code, sizes
         self._types, self.nbytes, self._constants = code.needs(sizes)
         self._native = _Native(code.address)
+
+    @property
+    def code(self) -> Code | RecalledCode:
+        """Its code."""
+        return self._code
+
+    @property
+    def updated(self) -> frozenset[int]:
+        """The arguments that it writes."""
+        return self._code.updated
 
     @property
     def program(self) -> Program:

@@ -40,11 +40,11 @@ def make_target_machine(effort: int = FULL, target: HostTarget | None = None) ->
 class Machine:
     """Linked object code: addresses by name, good for as long as this object lives.
 
-    `from_disk` says whether the code was found in the disk cache.
+    `from_disk` says whether the code was found in the disk cache, and `key` where it is in it.
     """
 
-    def __init__(self, code: bytes, from_disk: bool = False):
-        self.from_disk = from_disk
+    def __init__(self, code: bytes, from_disk: bool = False, key: str | None = None):
+        self.from_disk, self.key = from_disk, key
         self._context = llvm.create_context()
         empty = llvm.parse_assembly("", self._context)
         empty.triple = host_target().triple
@@ -97,12 +97,18 @@ def compile_text(text: str, effort: int = FULL, target: HostTarget | None = None
     if cache is None:
         return Machine(object_code(text, effort, target))
     key = _key(text, effort, target)
-    code = cache.load(key)
-    if code is not None:
-        return Machine(code, from_disk=True)
+    found = load_code(key)
+    if found is not None:
+        return found
     code = object_code(text, effort, target)
-    cache.store(key, code)
-    return Machine(code)
+    return Machine(code, key=key if cache.store(key, code) else None)
+
+
+def load_code(key: str) -> Machine | None:
+    """The code that the disk cache has under a key."""
+    cache = current_cache()
+    code = None if cache is None else cache.load(key)
+    return None if code is None else Machine(code, from_disk=True, key=key)
 
 
 def _key(text: str, effort: int, target: HostTarget) -> str:
