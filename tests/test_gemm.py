@@ -2,6 +2,7 @@
 
 import ctypes
 import itertools
+import math
 from collections.abc import Callable
 
 import llvmlite.binding as llvm
@@ -341,10 +342,24 @@ def test_panels_asked_for_ahead(dtype: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(gemm_tiling, "AHEAD_BYTES", 1)
     monkeypatch.setattr(gemm_tiling, "AHEAD_TILES", 1)
     monkeypatch.setattr(gemm_tiling, "PACK_BYTES", 0)
+    monkeypatch.setattr(gemm_tiling, "PACK_USES", ((math.inf, 4),))
     sizes = [(200, 33, 70), (500, 9, 40), (67, 100, 200)]
     shape = MatmulShape(200, 33, 70, dtype, (33, 1), (70, 1))
     assert gemm_tiling.choose_tiling(shape, host_target()).asks_ahead
     check_products(sizes, [*PLAIN, "RR", "SS", "NB"], dtype, host_target(), at_end=True)
+
+
+@pytest.mark.parametrize(
+    ("size", "packed"),
+    [((64, 1000, 100), False), ((256, 256, 256), False), ((256, 1024, 1024), True)],
+)
+def test_right_is_packed_where_it_does_not_stay_in_cache(
+    size: tuple[int, int, int], packed: bool
+) -> None:
+    """Rows a power of two apart share few sets of it."""
+    rows, inner, columns = size
+    shape = MatmulShape(rows, inner, columns, "f32", (inner, 1), (columns, 1))
+    assert gemm_tiling.choose_tiling(shape, host_target()).pack_right is packed
 
 
 def test_blocks_of_left_are_alike() -> None:

@@ -10,6 +10,7 @@ and one with a named number of columns always packed, so that its last panel may
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from graphc.dims import Dim, Size, hint
@@ -24,8 +25,15 @@ WIDEST = 8  # vectors in a tile; a single row may be wider, but is not held in r
 ROW_BYTES = 16384  # the most of a single row computed together: longer runs of right, yet in L1
 DOT_HEIGHTS = {1: 8, 2: 6, 3: 4, 4: 4}  # by columns: few enough that dot products along k pay
 TILE_CALL_ROWS = 0.5  # what calling a kernel costs, in rows of work: decides between tile heights
-PACK_USES = 4  # an operand used this often repays its copying ...
-PACK_BYTES = 64 * 1024  # ... when its rows or columns span more than this
+PACK_USES = ((1, 24), (4, 6), (math.inf, 4))
+"""By how many times the lines of a panel of right, as it lies, are those that the second cache has
+for it at most: how many tiles have to use it to repay its copying."""
+
+PACK_BYTES = 64 * 1024  # the rows of right span more than this where it is copied
+CACHE_WAY_BYTES, CACHE_WAYS = 64 * 1024, 16
+"""Of the second cache: so far apart, lines share a set, which has room for so many of them."""
+
+PACK_PANELS = 4  # left is copied only where so many panels use it
 LINE_BYTES = 64
 AHEAD_BYTES = 1024 * 1024  # a smaller right matrix is near enough not to be asked for ...
 AHEAD_TILES = 4  # ... as are panels with fewer tiles
@@ -218,11 +226,19 @@ def must_pack_right(shape: MatmulShape, lanes: int) -> bool:
 
 
 def worth_packing_right(shape: MatmulShape, share: Size, height: int) -> bool:
-    """Rows of the right matrix far apart share cache sets and need many page translations."""
+    """Rows of the right matrix far apart need many page translations, and may share cache sets.
+
+    Where a panel stays in the second cache as it lies, it has to be used often before a copy, in
+    which its rows are side by side, is worth its time.
+    """
     if shape.stored[1] and large(share) > height:  # widened once, not for each tile
         return True
-    spread = abs(large(shape.right_strides[0])) * shape.size * large(shape.inner)
-    return large(share) >= PACK_USES * height and spread > PACK_BYTES
+    stride, inner = abs(large(shape.right_strides[0])) * shape.size, large(shape.inner)
+    if stride * inner <= PACK_BYTES:
+        return False
+    room = CACHE_WAYS * CACHE_WAY_BYTES // math.gcd(stride, CACHE_WAY_BYTES)
+    uses = next(uses for most, uses in PACK_USES if inner <= most * room)
+    return large(share) >= uses * height
 
 
 def worth_packing_left(shape: MatmulShape, panels: int, width: int) -> bool:
@@ -240,7 +256,7 @@ def worth_packing_left(shape: MatmulShape, panels: int, width: int) -> bool:
     lines = inner * (width * shape.size + LINE_BYTES)
     scattered = along_k > shape.size and lines > SCATTERED_BYTES
     enough = isinstance(shape.rows, Dim) or shape.rows >= width
-    return panels >= PACK_USES and enough and (far or deep or scattered)
+    return panels >= PACK_PANELS and enough and (far or deep or scattered)
 
 
 def seen_from(shape: MatmulShape) -> tuple[MatmulShape, bool]:
