@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from graphc.trace import distributions, numpy_api, special
+from graphc.ops.scipy_calls import ALWAYS_COMPLEX, COMPLEX, SEVERAL
+from graphc.trace import distributions, numpy_api, special_functions
 from graphc.trace.numpy_ufuncs import ACCUMULATE, AT, OF_MATRICES, REDUCE, SEVERAL_RESULTS
 from graphc.trace.ufuncs import NAMED_UFUNCS, UFUNCS
 
@@ -123,8 +124,13 @@ def _lines() -> Iterator[str]:
     yield "With broadcasting, `out=`, `where=` (with `out=`) and `dtype=`:\n"
     ufuncs = [*UFUNCS, *OF_MATRICES, *SEVERAL_RESULTS]
     yield _listed(f"np.{ufunc.__name__}" for ufunc in ufuncs)
-    names = (name.strip("_") for name in (*NAMED_UFUNCS, *special.FUNCTIONS))
-    yield f"Of scipy.special: {_listed(set(names))}"
+    named = (*NAMED_UFUNCS, *SEVERAL, *ALWAYS_COMPLEX, *special_functions.FUNCTIONS)
+    yield f"Of scipy.special: {_listed({name.strip('_') for name in named})}"
+    yield (
+        "Other functions of scipy.special work for Python ints, which fix the graph"
+        " (`roots_legendre(n)`, `jn_zeros(n, 4)`): what they give is a constant.\n"
+    )
+    yield f"Of complex numbers, without gradients: {_listed(COMPLEX)}"
     yield (
         f"Of scipy.stats {_listed(distributions.METHODS).rstrip()[:-1]} of the distributions"
         f" {_listed(distributions.DISTRIBUTIONS)}"

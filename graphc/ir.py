@@ -257,7 +257,9 @@ class Op:
     reference  `reference(*arrays, **attrs)` -> the value, in NumPy: the living definition.
                An op with several outputs returns a tuple; one without outputs returns `()`.
     vjp        `vjp(g, out, *ins, **attrs)` on `graphc.build.Value`s -> one cotangent (or None)
-               for each input.  None where the op has no gradient (integers, booleans).
+               for each input.  None where the op has no gradient (integers, booleans); an
+               `errors.GradientError` where there is one that nobody knows, raised where it is
+               wanted.
                For an op with several outputs, `g` and `out` are tuples.
     elementwise  inputs and output have one shape, and element i of the output needs only
                elements i of the inputs.

@@ -137,10 +137,11 @@ def _copy_forward(graph: Graph, effects: bool = True) -> tuple[Builder, dict[Var
 
 
 def depending(eqns: Sequence[Eqn], sources: set[Var]) -> set[Var]:
-    """The floating-point values that depend on `sources`."""
+    """The floating-point values that depend on `sources` other than by steps (`floor`)."""
     active = set(sources)
     for eqn in eqns:
-        if not active.isdisjoint(_variables(eqn)):
+        is_constant = eqn.op.elementwise and eqn.op.vjp is None
+        if not is_constant and not active.isdisjoint(_variables(eqn)):
             active.update(out for out in eqn.outs if out.type.dtype in DIFFERENTIABLE)
     return active
 
@@ -172,6 +173,8 @@ def carry_backward(
         for atom, cotangent, mask in zip(eqn.ins, grads, masks, strict=True):
             if cotangent is None or atom not in active:
                 continue
+            if isinstance(cotangent, errors.GradientError):
+                raise cotangent
             if mask is not None and eqn.op.name not in FINITE_SLOPE:
                 cotangent = elementwise.where(mask, cotangent, 0.0)
             cotangents.add(atom, cotangent, mask)
@@ -215,7 +218,7 @@ def _vjp(
     active: set[Var],
     cotangents: Cotangents,
     forward: list[Eqn],
-) -> Sequence[Value | None]:
+) -> Sequence[Value | errors.GradientError | None]:
     ins = [builder.value(rename(atom, names)) for atom in eqn.ins]
     if eqn.op in control.HOLDING:
         known = {
@@ -230,7 +233,7 @@ def _vjp(
     outs = tuple(builder.value(rename(out, names)) for out in eqn.outs)
     given = tuple(cotangents[out] if out in cotangents else _zero(builder, out) for out in eqn.outs)
     single = len(outs) == 1
-    grads: Sequence[Value | None] = eqn.op.vjp(
+    grads: Sequence[Value | errors.GradientError | None] = eqn.op.vjp(
         given[0] if single else given, outs[0] if single else outs, *ins, **eqn.attrs
     )
     return grads

@@ -106,7 +106,9 @@ class Forward:
         )
         self.through(linear, pulled, eqn)
 
-    def through(self, linear: Builder, pulled: Sequence[Value | None], eqn: Eqn) -> None:
+    def through(
+        self, linear: Builder, pulled: Sequence[Value | errors.GradientError | None], eqn: Eqn
+    ) -> None:
         # What `vjp` emitted is evaluated at cotangent zero: as the transpose of something linear
         # does not depend on it, nothing of it stays but factors such as cos(x).
         names: dict[Var, Atom] = {p: literal(0.0, p.type) for p in linear.params}
@@ -114,7 +116,9 @@ class Forward:
             self.builder.copy(inner, names)
         found = Cotangents()
         for atom, value in zip(eqn.ins, pulled, strict=True):
-            if value is not None and self.is_active(atom):
+            if isinstance(value, errors.GradientError) and self.is_active(atom):
+                raise value
+            if isinstance(value, Value) and self.is_active(atom):
                 tangent = self.builder.value(self.tangent(atom))
                 found.add(value.atom, tangent)
         active = depending(linear.eqns, set(linear.params))

@@ -30,6 +30,11 @@ class External:
     checked    whether that code returns a status (i64, 0 for success), or nothing
     vjp        as that of an op, if the function has a gradient
     keep       what must live as long as the machine code may be called
+    form       of a `scalar_call` in C that is no plain function of numbers: a letter for each
+               operand, `>`, one for each result; d is a double, l an integer given as a double, z
+               a complex number, given by its parts.  Several results are written to pointers
+    part       which real number of the results is wanted
+    shown      what messages call it
     """
 
     name: str
@@ -38,6 +43,9 @@ class External:
     checked: bool = False
     vjp: Callable[..., tuple[Any, ...]] | None = None
     keep: Any = None
+    form: str = ""
+    part: int = 0
+    shown: str = ""
 
 
 FUNCTIONS: dict[str, External] = {}
@@ -126,13 +134,15 @@ def _scalar_call_reference(*operands: np.ndarray, function: str, result: str) ->
 def _scalar_call_vjp(
     g: Value, out: Value, *ins: Value, function: str, result: str
 ) -> tuple[Any, ...]:
-    vjp = known(function).vjp
-    if vjp is None:
+    found = known(function)
+    if found.vjp is None:
+        repair = "give gc.elementwise one (derivative=...)"
+        if found.shown:
+            repair = f"make it part of a gc.custom_vjp, or of {repair.removeprefix('give ')}"
         raise errors.GradientError(
-            f"{function} has no derivative that is known: give gc.elementwise one (derivative=...)",
-            None,
+            f"{found.shown or function} has no derivative that is known: {repair}", None
         )
-    return vjp(g, out, *ins)
+    return found.vjp(g, out, *ins)
 
 
 scalar_call = register(

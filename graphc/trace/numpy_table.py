@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.trace import fourier, special
+from graphc.trace import fourier, special_functions
 from graphc.trace import numpy_choosing as choosing
 from graphc.trace import numpy_counting as counting
 from graphc.trace import numpy_einsum as einsums
@@ -128,7 +128,7 @@ _MAKING: dict[Any, Entry] = {
     np.can_cast: making.can_cast,
     np.shares_memory: making.shares_memory,
     np.may_share_memory: making.shares_memory,
-    np.i0: special.np_i0,
+    np.i0: special_functions.np_i0,
     np.pad: padding.pad,
 }
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.ir import INEXACT
-from graphc.trace import indexing, sizes
+from graphc.trace import indexing, scipy_ufuncs, sizes
 from graphc.trace import numpy_logic as logic
 from graphc.trace import numpy_products as products
 from graphc.trace import numpy_reductions as reductions
@@ -51,18 +51,21 @@ def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[st
     selected = next((x for x in inputs if isinstance(x, Selection)), None)
     if selected is not None:
         return selected.__array_ufunc__(ufunc, method, *inputs, **kwargs)
-    name = f"np.{ufunc.__name__}"
+    name = _shown(ufunc)
     if method != "__call__":
         return _call_method(ufunc, method, inputs, kwargs)
     for name_of_layout in ("subok", "order"):  # of classes and of memory, which nobody sees here
         kwargs.pop(name_of_layout, None)
     out = kwargs.pop("out", None)
     casting = kwargs.pop("casting", "same_kind")
-    if ufunc in SEVERAL_RESULTS:
-        results = call(name, SEVERAL_RESULTS[ufunc], inputs, kwargs)
+    entry = SEVERAL_RESULTS.get(ufunc) or scipy_ufuncs.entry(ufunc, inputs)
+    if entry is not None and ufunc.nout > 1:
+        results = call(name, entry, inputs, kwargs)
         return results if out is None else _store_each(out, results, casting)
     where = kwargs.pop("where", True)
-    entry = OF_MATRICES.get(ufunc) or COMPOSED.get(ufunc) or _elementwise(ufunc, casting)
+    entry = (
+        entry or OF_MATRICES.get(ufunc) or COMPOSED.get(ufunc) or _elementwise(ufunc, casting)
+    )
     result = call(name, entry, inputs, kwargs)
     if where is not True:
         result = _where(where, result, out)
@@ -74,10 +77,16 @@ def _elementwise(ufunc: Any, casting: str) -> Entry:
         chosen = None if dtype is None else known_dtype(dtype)
         result = emit_ufunc(ufunc, [lift(x) for x in inputs], chosen, casting)
         if result is None:
-            raise unsupported(f"np.{ufunc.__name__}")
+            raise unsupported(_shown(ufunc))
         return result
 
     return apply
+
+
+def _shown(ufunc: Any) -> str:
+    """How a user writes it: as NumPy's, or else as scipy's."""
+    module = "np" if getattr(np, ufunc.__name__, None) is ufunc else "scipy.special"
+    return f"{module}.{ufunc.__name__}"
 
 
 def _where(mask: Any, result: Any, out: Any) -> Any:

@@ -1,4 +1,4 @@
-"""scipy.special on traced arrays: its ufuncs by name, and its functions.
+"""The ufuncs of scipy.special on traced arrays, by name.
 
 By name, so that scipy need not be imported to recognise them.  What is composed of others here
 follows the definitions in scipy's documentation.
@@ -7,23 +7,14 @@ follows the definitions in scipy's documentation.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from graphc import errors
 from graphc.build import Value
-from graphc.ir import FLOATS, NUMPY_DTYPES
-from graphc.ops import bits, scipy_functions
+from graphc.ops import bits, scipy_calls, scipy_functions
 from graphc.ops import elementwise as ew
 from graphc.ops import special as ops
-from graphc.trace import numpy_reductions as reductions
-from graphc.trace import numpy_shapes as shapes
-from graphc.trace.promotion import cast_to, promoted_dtype
-from graphc.trace.scope import user_loc
-from graphc.trace.tracer import lift, wrap
+from graphc.trace.promotion import cast_to
 
 ROOT_HALF = math.sqrt(0.5)
 
@@ -87,7 +78,7 @@ def _beta(a: Value, b: Value) -> Any:
     return ew.where(positive, ew.exp(_betaln(a, b)), direct)
 
 
-def _i0(x: Value) -> Any:
+def i0(x: Value) -> Any:
     return ops.i0e(x) * ew.exp(ew.abs(x))
 
 
@@ -95,7 +86,7 @@ def _i1(x: Value) -> Any:
     return ops.i1e(x) * ew.exp(ew.abs(x))
 
 
-def _riemann_zeta(s: Value) -> Any:
+def riemann_zeta(s: Value) -> Any:
     return ops.zeta(s, s.literal(1.0))
 
 
@@ -136,13 +127,13 @@ def _of_scipy(name: str) -> Callable[..., Any]:
 
     def emit(*operands: Value) -> Any:
         wide = [cast_to(x, "f64") for x in operands]
-        return cast_to(scipy_functions.call(name, *wide), operands[0].dtype)
+        return cast_to(scipy_calls.call(name, *wide), operands[0].dtype)
 
     return emit
 
 
 UFUNCS: dict[str, Callable[..., Any]] = {
-    **{name: _of_scipy(name) for name in scipy_functions.DERIVATIVES},
+    **{name: _of_scipy(name) for name in scipy_functions.ONE_RESULT},
     "erf": ew.erf,
     "erfc": ops.erfc,
     "erfcx": ops.erfcx,
@@ -166,179 +157,18 @@ UFUNCS: dict[str, Callable[..., Any]] = {
     "ndtr": _ndtr,
     "ndtri": _ndtri,
     "log_ndtr": ops.log_ndtr,
-    "i0": _i0,
+    "i0": i0,
     "i0e": ops.i0e,
     "i1": _i1,
     "i1e": ops.i1e,
     "_zeta": ops.zeta,
-    "_riemann_zeta": _riemann_zeta,
+    "_riemann_zeta": riemann_zeta,
     "boxcox": _boxcox,
     "huber": _huber,
+    "exp2": ew.exp2,
     "exp10": lambda x: ew.exp(x * math.log(10.0)),
     "expm1": ew.expm1,
     "log1p": ew.log1p,
     "cbrt": ew.cbrt,
 }
 """Ufuncs of scipy.special: what they emit on floats."""
-
-
-# ---- functions -----------------------------------------------------------------------------------
-
-
-def logsumexp(
-    a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, return_sign: bool = False
-) -> Any:
-    """log(sum(b exp(a))); the largest element is taken out of the sum, where it is finite."""
-    x = _floats(a)
-    if b is not None:
-        x, factors = np.broadcast_arrays(x, _floats(b))
-        x = np.where(factors == 0, -np.inf, x)
-    largest = reductions.max(x, axis, True)
-    shift = np.where(np.isfinite(largest), largest, 0)
-    terms = np.exp(x - shift)
-    total = reductions.sum(terms if b is None else factors * terms, axis, None, True)
-    sign = np.sign(total)
-    result = np.log(np.absolute(total) if return_sign else total) + shift
-    if not keepdims:
-        axes = reductions.normalise_axes(axis, x.ndim)
-        result, sign = np.squeeze(result, axes), np.squeeze(sign, axes)
-    return (result, sign) if return_sign else result
-
-
-def softmax(x: Any, axis: Any = None) -> Any:
-    values = _floats(x)
-    terms = np.exp(values - reductions.max(values, axis, True))
-    return terms / reductions.sum(terms, axis, None, True)
-
-
-def log_softmax(x: Any, axis: Any = None) -> Any:
-    values = _floats(x)
-    shifted = values - reductions.max(values, axis, True)
-    return shifted - np.log(reductions.sum(np.exp(shifted), axis, None, True))
-
-
-def polygamma(n: Any, x: Any) -> Any:
-    """(-1)**(n+1) n! zeta(n+1, x), for a number n that is known while tracing."""
-    order = operator.index(n)
-    if order < 0:
-        raise errors.AttributeValueError("polygamma: n is 0 or more", user_loc())
-    value = lift(x).astype(np.float64).value()
-    if order == 0:
-        return wrap(ops.digamma(value))
-    scale = float((-1) ** (order + 1) * math.factorial(order))
-    return wrap(ops.zeta(value.literal(order + 1.0), value) * scale)
-
-
-def zeta(x: Any, q: Any = None) -> Any:
-    if q is None:
-        return wrap(_riemann_zeta(_floats(x).value()))
-    parts = [lift(x), lift(q)]
-    promoted = promoted_dtype(parts)
-    dtype = NUMPY_DTYPES[promoted if promoted in FLOATS else "f64"]
-    s, start = shapes.broadcast_arrays(*(part.astype(dtype) for part in parts))
-    return wrap(ops.zeta(s.value(), start.value()))
-
-
-def multigammaln(a: Any, d: Any) -> Any:
-    count = operator.index(d)
-    result: Any = count * (count - 1) * 0.25 * math.log(math.pi)
-    for j in range(count):
-        result = result + wrap(ops.gammaln((_floats(a) - j * 0.5).value()))
-    return result
-
-
-def comb(N: Any, k: Any, *, exact: bool = False, repetition: bool = False) -> Any:  # noqa: N803
-    """How many ways there are to choose k of N things; none for less than 0 or more than N."""
-    _expect_inexact("comb", exact)
-    total, chosen = _floats(N), _floats(k)
-    if repetition:
-        total = total + chosen - 1.0
-    inside = np.logical_and(chosen <= total, np.logical_and(total >= 0, chosen >= 0))
-    a, b = shapes.broadcast_arrays(total, chosen)
-    ways = wrap(UFUNCS["binom"](a.value(), b.value()))
-    return np.where(inside, ways, 0.0)
-
-
-def perm(N: Any, k: Any, exact: bool = False) -> Any:  # noqa: N803 - scipy's name
-    """In how many orders k of N things may come."""
-    _expect_inexact("perm", exact)
-    total, chosen = _floats(N), _floats(k)
-    inside = np.logical_and(chosen <= total, np.logical_and(total >= 0, chosen >= 0))
-    a, b = shapes.broadcast_arrays(total - chosen + 1.0, chosen)
-    return np.where(inside, wrap(UFUNCS["poch"](a.value(), b.value())), 0.0)
-
-
-def factorial(n: Any, exact: bool = False, extend: str = "zero") -> Any:
-    _expect_inexact("factorial", exact)
-    if extend != "zero":
-        raise errors.UnsupportedFunctionError(
-            "factorial can be traced with extend='zero'; use scipy.special.gamma", user_loc()
-        )
-    x = _floats(n)
-    return np.where(x < 0, 0.0, wrap(ops.gamma((x + 1.0).value())))
-
-
-def _expect_inexact(name: str, exact: bool) -> None:
-    if exact:
-        raise errors.UnsupportedFunctionError(
-            f"{name} can be traced with exact=False: Python's integers have any length", user_loc()
-        )
-
-
-def np_i0(x: Any) -> Any:
-    return wrap(_i0(_floats(x).value()))
-
-
-def _floats(a: Any) -> Any:
-    x = lift(a)
-    return x if x.dtype_name in FLOATS else x.astype(np.float64)
-
-
-def _spherical(bessel: str, at_zero: float, below: float) -> Callable[..., Any]:
-    """sqrt(pi / (2 z)) times the function of the order n + 1/2, for n known while tracing.
-
-    at_zero  its limit at 0 where n is 0; that of other orders is 0
-    below    the sign of the order above in the derivative where n is 0 (DLMF 10.51)
-    """
-
-    def function(n: Any, z: Any, derivative: bool = False) -> Any:
-        order = operator.index(n)
-        x = _floats(z)
-        if derivative and not order:
-            return np.multiply(function(1, x), below)
-        if derivative:
-            return function(order - 1, x) - (order + 1) / x * function(order, x)
-        zero = np.equal(x, 0)
-        away: Any = np.where(zero, 1.0, x)
-        root = np.sqrt(0.5 * np.pi / np.absolute(away))
-        parity = np.where(np.less(x, 0), (-1.0) ** order, 1.0)
-        value = np.absolute(away).value()
-        half = wrap(UFUNCS[bessel](value.literal(order + 0.5), value))
-        limit = 0.0 if order else at_zero
-        return np.where(zero, limit, root * half * parity)
-
-    return function
-
-
-FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "comb": comb,
-    "perm": perm,
-    "factorial": factorial,
-    "spherical_jn": _spherical("jv", 1.0, -1.0),
-    "spherical_in": _spherical("iv", 1.0, 1.0),
-    "logsumexp": logsumexp,
-    "softmax": softmax,
-    "log_softmax": log_softmax,
-    "polygamma": polygamma,
-    "zeta": zeta,
-    "multigammaln": multigammaln,
-}
-"""Functions of scipy.special that are no ufuncs."""
-
-
-def function_of_scipy(function: Any) -> Callable[..., Any] | None:
-    """What stands for a function of scipy.special, None for any other."""
-    module = getattr(function, "__module__", None) or ""
-    if not module.startswith("scipy.special"):
-        return None
-    return FUNCTIONS.get(getattr(function, "__name__", ""))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -403,6 +403,24 @@ NAMED_UFUNCS: dict[str, tuple[Rule, Emit]] = {
 """scipy.special's ufuncs, by name, so that scipy need not be imported to recognise them."""
 
 
+def scipy_dtypes(ufunc: Any, operands: Sequence[Tracer]) -> list[str]:
+    """The dtypes that a ufunc of scipy.special gives.
+
+    Raises `errors.DTypeError` for operands that it does not take.
+    """
+    if any(x.dtype_name == "bf16" for x in operands):  # of which scipy knows nothing
+        return [_as_floats(ufunc.__name__, list(operands))] * ufunc.nout
+    given = (*(x.stand_in(type) for x in operands), *(None,) * ufunc.nout)
+    try:
+        found = ufunc.resolve_dtypes(given)
+    except TypeError as error:
+        raise errors.DTypeError(
+            f"scipy.special.{ufunc.__name__}: {error}; convert with .astype, or use .real",
+            user_loc(),
+        ) from None
+    return [known_dtype(dtype) for dtype in found[ufunc.nin :]]
+
+
 def emit_ufunc(
     ufunc: Any, operands: list[Tracer], dtype: str | None = None, casting: str = "same_kind"
 ) -> Tracer | None:
@@ -419,7 +437,8 @@ def emit_ufunc(
     name = ufunc.__name__
     if ufunc in COMPARISONS and _is_mixed(*operands):
         return wrap(_compare_mixed(name, emit, operands))
-    chosen = rule(name, operands)
+    of_numpy = getattr(np, name, None) is ufunc
+    chosen = rule(name, operands) if of_numpy else scipy_dtypes(ufunc, operands)[0]
     if dtype is not None and dtype != chosen:
         _expect_dtype(ufunc, operands, dtype, casting)
         chosen = dtype

@@ -78,7 +78,7 @@ class Function(Instructions):
     def on_stack(self, nbytes: int) -> Reg:
         """Memory for as long as the function runs, at a multiple of 16 bytes."""
         reg = Reg(f"%{self.name_of('stack')}", "ptr")
-        self._lines.insert(1, f"  {reg.text} = alloca [{nbytes} x i8], align 16")
+        self._first.append(f"  {reg.text} = alloca [{nbytes} x i8], align 16")
         return reg
 
     def offset(self, base: Reg, elem: str, index: Reg) -> Reg:
