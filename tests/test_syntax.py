@@ -37,6 +37,9 @@ class Undefined:
 class Hooks:
     """Plain Python, and a record of the hooks that were called."""
 
+    def caught(self):
+        pass
+
     UNDEFINED = Undefined
 
     def __init__(self) -> None:

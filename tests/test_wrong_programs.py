@@ -136,9 +136,9 @@ def f(x):
     return pair
 ===
 def f(x):
-    names = [1.0, 2.0, 3.0]
+    names = ["a", "b", "c"]
     k = x.astype(int)[0]
-    return x * names[k]  #! pass the number as a Python int argument of its own
+    return x * len(names[k])  #! pass the number as a Python int argument of its own
 ---
 def f(x):
     names = np.array([1.0, 2.0, 3.0])
@@ -339,7 +339,7 @@ def f(x):
     return x.mean()
 ===
 def f(x):
-    return np.require(x, requirements="C")  #! build arrays with np.array or np.stack
+    return np.ma.masked_array(x)  #! build arrays with np.array or np.stack
 ---
 def f(x):
     return np.stack([v * 2 for v in x])

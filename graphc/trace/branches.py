@@ -164,6 +164,9 @@ def _failing_branch(label: str, loc: Loc | None, scope: Scope, error: Exception)
     names = (cls.__name__ for cls in type(error).__mro__ if cls.__module__ == "builtins")
     kind = next(names)
     where = raised_at(error)
+    message = _message(error).removeprefix(f"{where}: ")
+    if kind == "Exception" and not isinstance(error, errors.GraphcError):
+        kind, message = "RuntimeError", f"{type(error).__name__}: {message}"
     if kind not in index_ops.CHECK_ERRORS:
         raise errors.UnsupportedSyntaxError(
             f"the {label} branch ({loc}) of a traced conditional raises {type(error).__name__}:"
@@ -172,7 +175,6 @@ def _failing_branch(label: str, loc: Loc | None, scope: Scope, error: Exception)
         ) from error
     builder = scope.builder
     builder.loc = where
-    message = _message(error).removeprefix(f"{where}: ")
     index_ops.check(
         builder.literal(False, Type("bool")),
         builder.literal(0, Type("i64")),

@@ -6,22 +6,20 @@ import functools
 import types
 from typing import Any
 
-import numpy as np
-
 from graphc.ir import Loc
 from graphc.trace import (
     branches,
     conditionals,
+    handlers,
     loops,
     masks,
     packages,
     quantifiers,
     syntax,
+    tables,
     texts,
 )
-from graphc.trace.joiners import Grid, Joiner
 from graphc.trace.scope import is_tracing
-from graphc.trace.tracer import holds_tracer, lift
 from graphc.trace.user_code import is_package_code, is_user_code
 
 
@@ -79,27 +77,6 @@ def _is_read(code: types.CodeType) -> bool:
     return is_user_code(code) or is_package_code(code)
 
 
-def indexed(value: Any) -> Any:
-    """What to index in place of `value`: an ordinary array may meet a traced index."""
-    if type(value) is np.ndarray:
-        return _Table(value) if is_tracing() else value
-    if (value is np.r_ or value is np.c_) and is_tracing():
-        return Joiner(value)
-    if (value is np.mgrid or value is np.ogrid) and is_tracing():
-        return Grid(value)
-    return value
-
-
-class _Table:
-    """An ordinary array for the time of one subscript."""
-
-    def __init__(self, array: np.ndarray):
-        self.array = array
-
-    def __getitem__(self, index: Any) -> Any:
-        return (lift(self.array) if holds_tracer((index,)) else self.array)[index]
-
-
 class _Hooks:
     """The functions that converted source calls."""
 
@@ -114,12 +91,13 @@ class _Hooks:
     for_statement = staticmethod(loops.for_statement)
     test = staticmethod(branches.test)
     call = staticmethod(call)
-    indexed = staticmethod(indexed)
+    indexed = staticmethod(tables.indexed)
     assigned = staticmethod(masks.assigned)
     contains = staticmethod(quantifiers.contains)
     joined = staticmethod(texts.joined)
     modulo = staticmethod(texts.modulo)
     asserted = staticmethod(texts.asserted)
+    caught = staticmethod(handlers.caught)
 
 
 _HOOKS = _Hooks()

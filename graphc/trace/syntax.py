@@ -14,6 +14,7 @@ The hooks, with `loc` a `Loc`, and `BranchLocs` where there are branches (all bu
     and_(first, *rest, loc)      or_(first, *rest, loc)
     not_(value, loc)             test(value, loc, why)       call(fn, loc)
     joined(pieces)               modulo(template, values)    asserted(test, message, loc, source)
+    caught()
 
 and a value `UNDEFINED`, which stands for a variable that is not bound.
 """

@@ -137,6 +137,10 @@ class Runtime:
         site = self.sites[number]
         return self.hooks.asserted(value, message, site.loc, site.why)
 
+    def caught(self) -> None:
+        """What an `except` clause does first."""
+        self.hooks.caught()
+
     def call(self, fn: Any, number: int) -> Any:
         return self.hooks.call(fn, self.sites[number].loc)
 

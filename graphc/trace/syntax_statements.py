@@ -149,6 +149,12 @@ class FunctionRewriter(ExpressionRewriter):
 
     visit_TryStar = visit_Try
 
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> ast.ExceptHandler:
+        """A handler first hands on what says that something cannot be traced."""
+        self.generic_visit(node)
+        node.body.insert(0, at(ast.Expr(self.runtime("caught", node)), node))
+        return node
+
     def visit_Assert(self, node: ast.Assert) -> ast.stmt:
         why = self.why_kept(*([] if node.msg is None else [node.msg])) or self.scope.why_not_here()
         source, loc = ast.unparse(node.test), self.loc(node)

@@ -271,9 +271,11 @@ class Tracer(Operators):
         known = (*numpy_api.METHODS, "T", "shape", "dtype", "mT", "ndim", "size")
         near = difflib.get_close_matches(name, known, 1, 0.7)
         hint = f"the nearest that works is .{near[0]}" if near else "use a function of NumPy"
-        raise errors.UnsupportedAttributeError(
+        error = errors.UnsupportedAttributeError(
             f"a traced array has no attribute .{name}; {hint}", user_loc()
         )
+        error.name = name
+        raise error
 
     @property
     def T(self) -> Tracer:
