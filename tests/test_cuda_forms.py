@@ -54,7 +54,7 @@ def total(*axes: int) -> Callable[..., Any]:
         ((5000, 100), total(1), "teams", WARP, 1),
         ((50, 2000), total(1), "teams", 128, 1),
         ((5000, 3), total(1), "threads", 1, 1),
-        ((100, 40000), total(0), "threads", 1, 1),
+        ((100, 70000), total(0), "threads", 1, 1),
         ((30000, 50), total(0), "threads", 1, 910),
         ((2000, 2000), total(0, 1), "teams", 1024, 122),
         ((40, 40), total(0, 1), "together", 128, 1),
@@ -225,6 +225,23 @@ def test_totals_over_rows_are_halved() -> None:
     call = only_call([Type("f32", (64, 48))], exp)
     plan = phases_of(call.kernel, call.roots)
     assert row_halves(call.kernel, call.roots, plan, LIMITS) is None
+
+
+def test_blocks_of_rows_are_enough_for_a_device() -> None:
+    """A block has eight warps: with a row each, 100 000 short rows were added up by 32 blocks."""
+
+    def loss(x, gain):  # type: ignore[no-untyped-def]
+        return (x / np.sqrt((x * x).mean(axis=1, keepdims=True)) * gain).sum()
+
+    for shape, team, blocks in (((100_000, 256), WARP, 500), ((8192, 1024), 2 * WARP, 512)):
+        x = np.ones(shape, np.float32)
+        graph = gc.compile(gc.grad(loss, argnums=(0, 1))).graph(x, x[0], stage="fused")
+        (call,) = calls(rejoined(make_program(graph)))
+        halves = row_halves(call.kernel, call.roots, phases_of(call.kernel, call.roots), LIMITS)
+        assert halves is not None
+        assert halves.team == team
+        per_block = LIMITS.threads // WARP if team == WARP else 1
+        assert -(-halves.shares // per_block) == blocks
 
 
 def test_sizes_have_to_be_numbers() -> None:

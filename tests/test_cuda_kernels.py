@@ -64,6 +64,23 @@ def test_a_function_says_how_many_threads_a_block_has() -> None:
     assert ".maxntid 1024" in ptx(module.text)
 
 
+@pytest.mark.parametrize(
+    "shape, teams",
+    [((2048, 1024), 1), ((9000, 40), 32), ((40_000, 5), 256)],
+    ids=["few parts", "many parts", "more"],
+)
+def test_parts_of_columns_are_put_together_by_as_many_as_that_takes(shape, teams) -> None:  # type: ignore[no-untyped-def]
+    """A million rows of 32 numbers had 2048 parts, which a single thread read one by one."""
+    graph = build([Type("f32", shape)], lambda x: op("sum")(x, axes=(0,)))
+    emulated = Emulated(fused(graph))
+    ((_, last),) = (launches.kernels for launches in emulated.launches)
+    assert last.grid * last.block >= teams * shape[1]
+    arrays = draw(graph)
+    (expected,) = interpret(graph, arrays)
+    (got,) = emulated(arrays)
+    assert_within(got, expected, 1e-3)
+
+
 # ---- the status ----------------------------------------------------------------------------------
 
 

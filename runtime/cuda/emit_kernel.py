@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from graphc.runtime.cuda.branches import digits, in_turns, only_if
+from graphc.runtime.cuda.columns_apart import columns_apart
 from graphc.runtime.cuda.device_kernel import (
     VECTOR_BYTES,
     WARP,
@@ -48,7 +49,7 @@ from graphc.runtime.cuda.placement import (
 from graphc.runtime.cuda.row_totals import RowHalves, part_root, row_halves
 from graphc.runtime.cuda.simt import place_in, shared_array
 from graphc.runtime.cuda.whole import whole
-from graphc.runtime.kernel import Statement
+from graphc.runtime.kernel import Kernel, Statement
 from graphc.runtime.llvm.elements import memory_elem
 from graphc.runtime.llvm.registers import Reg, constant
 
@@ -72,6 +73,9 @@ class KernelEmitter(TilesEmitter):
             return self.finished()
         if (halves := row_halves(self.kernel, self.roots, self.plan, self.limits)) is not None:
             self.in_halves(halves)
+            return self.finished()
+        if (divided := columns_apart(self.kernel, self.roots, self.limits)) is not None:
+            self.in_nests(divided)
             return self.finished()
         atomics = self.settings.atomics
         chosen = [
@@ -218,6 +222,25 @@ class KernelEmitter(TilesEmitter):
         emitter, _ = self.team_emitter(f, form, placed)
         emitter.block(body)
         self.add(f, 1, placed.block)
+
+    # ---- more nests than there were --------------------------------------------------------------
+
+    def in_nests(self, divided: Kernel) -> None:
+        """The kernel in another form, with buffers in the workspace for what its nests keep."""
+        parts, place = dict(self.parts), self.extra
+        numbers = range(len(self.kernel.buffers), len(divided.buffers))
+        for number in numbers:
+            parts[number] = place
+            place += rounded(nbytes_of(divided, number))
+        emitter = KernelEmitter(
+            self.module,
+            divided,
+            [*self.roots, *(part_root(divided, number) for number in numbers)],
+            [*self.alignments, *(VECTOR_BYTES for _ in numbers)],
+            self.settings,
+            Inherited(self.launches, self.pointers, parts, place),
+        )
+        self.workspace_bytes = emitter.emit().workspace_bytes
 
     # ---- rows that are added up ------------------------------------------------------------------
 

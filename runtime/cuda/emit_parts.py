@@ -30,6 +30,11 @@ from graphc.runtime.llvm.math import SCALARS
 from graphc.runtime.llvm.reductions import COMBINE
 from graphc.runtime.llvm.registers import Reg, constant
 
+MOST_PARTS = 64
+"""Of one column, that a thread reads: as many as are under way at once."""
+MANY_TURNS = 16
+"""So many parts does a thread of a warp read where there are several units; a block for more."""
+
 
 class PartsEmitter(LaunchEmitter):
     """Writes the launches of reductions in parts."""
@@ -84,7 +89,13 @@ class PartsEmitter(LaunchEmitter):
             emitter.f.store(raw, self.part_at(emitter.f, form, i, unit, part))
 
     def columns_together(self, phase: Phase, form: Form) -> None:
-        """A thread for each unit adds up its parts, and does what comes after."""
+        """A thread for each unit adds up its parts, and does what comes after.
+
+        A warp where they are many: one thread would wait for one after the other.
+        """
+        if form.parts > MOST_PARTS:
+            self.rows_together(phase, form)
+            return
         nest, f, loop = form.nest, self.function(), single_reduction(form.nest)
         assert loop is not None
         grid, threads = self.grid_of_threads(nest.size)
@@ -143,7 +154,8 @@ class PartsEmitter(LaunchEmitter):
         """A team for each unit adds up its parts, and does what comes after."""
         nest, f, loop = form.nest, self.function(), single_reduction(form.nest)
         assert loop is not None
-        team = WARP if nest.units or form.parts <= 2 * WARP else self.limits.threads
+        turns = MANY_TURNS if nest.units else 2
+        team = WARP if form.parts <= turns * WARP else self.limits.threads
         small = form._replace(team=team, parts=1)
         placed = place_for_teams(self.kernel, self.roots, small, nest.size, self.limits, 0, f)
         emitter, number = self.team_emitter(f, small, placed)

@@ -18,7 +18,7 @@ from graphc.runtime.cuda.mapping import (
     peeled,
     peeled_adding,
 )
-from graphc.runtime.cuda.phases import PLAIN, Phase, written_memory
+from graphc.runtime.cuda.phases import PLAIN, Phase
 from graphc.runtime.cuda.spreading import MOST_TURNS, lanes_of_access, merged, spread_of, touches_of
 from graphc.runtime.cuda.whole import whole, wholes
 from graphc.runtime.kernel import (
@@ -217,7 +217,7 @@ def _in_parts(kernel: Kernel, roots: Sequence[Root], form: Form, limits: Limits)
     if form.kind == "threads":
         axis = loop.axes[0]
         if is_apart(by_itself(inside, loop), roots, axis, reduces=True):
-            room = limits.threads * limits.most_blocks // 8 // max(form.nest.size, 1)
+            room = limits.threads * limits.most_blocks // 4 // max(form.nest.size, 1)
             long = sizes[axis]
             parts = min(long // LEAST_PART, room)
     elif is_spreadable(inside, roots, loop):
@@ -239,8 +239,17 @@ def single_reduction(nest: Nest) -> Loop | None:
 
 
 def is_repeatable(kernel: Kernel, roots: Sequence[Root], nest: Nest) -> bool:
-    """Whether each part may run for itself what comes before the reduction."""
-    written = written_memory(kernel, roots)
+    """Whether each part may run for itself what comes before the reduction.
+
+    What an earlier launch has written does not change any more.
+    """
+    own = kernel._replace(body=(*nest.before, *nest.body))
+    written = {
+        memory
+        for touch in touches_of(own, own.body, None)
+        if touch.writes
+        for memory in roots[touch.access.buffer].memories()
+    }
     for statement in (*nest.before, *_until_loop(nest.body)):
         if isinstance(statement, Store):
             return False

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from graphc.runtime.column_totals import column_halves
-from graphc.runtime.cuda.device_kernel import Limits
+from graphc.runtime.cuda.device_kernel import WARP, Limits
 from graphc.runtime.cuda.forms import lanes_of_rows, team_size
 from graphc.runtime.cuda.mapping import Nest, Unit, is_apart
 from graphc.runtime.cuda.phases import Phases
@@ -23,6 +23,8 @@ from graphc.runtime.program import Root
 
 LEAST_ROWS = 4
 """A team has at least so many rows: the second kernel reads the totals of each."""
+ENOUGH = 4
+"""This share of the most blocks is enough: what more of them leave takes longer to add up."""
 
 
 class RowHalves(NamedTuple):
@@ -46,20 +48,32 @@ def row_halves(
     if halves is None:
         return None
     rows = whole(kernel.domain[halves.axis])
-    each = max(LEAST_ROWS, -(-rows // max(limits.most_blocks // 8, 2)))
+    each = max(LEAST_ROWS, -(-rows // _most_teams(kernel, halves, limits)))
     shares = -(-rows // each)
     halves = column_halves(rest, shares) if shares > 1 else None
     if halves is None or not _has_apart_rows(halves, roots):
         return None
-    nest = halves.first.body[-1]
-    assert isinstance(nest, Loop)
-    units = Nest((Unit(halves.axis, shares),), (), nest.body)
-    lanes = lanes_of_rows(kernel, units)
-    team = team_size(units, wholes(kernel.domain), lanes, limits)
+    nest, lanes, team = _team(kernel, halves, shares, limits)
     second = halves.second
     before = widened(again, len(second.domain))
     second = second._replace(body=(*before, *second.body))
     return RowHalves(halves.first, second, nest, shares, team, lanes)
+
+
+def _most_teams(kernel: Kernel, halves: Halves, limits: Limits) -> int:
+    """How many teams are enough for a device: of warps, a block has several."""
+    blocks = max(limits.most_blocks // ENOUGH, 2)
+    _, _, team = _team(kernel, halves, blocks, limits)
+    return blocks * (limits.threads // WARP if team == WARP else 1)
+
+
+def _team(kernel: Kernel, halves: Halves, shares: int, limits: Limits) -> tuple[Loop, int, int]:
+    """The nest over rows, and the lanes and the size of the teams that have so many shares."""
+    nest = halves.first.body[-1]
+    assert isinstance(nest, Loop)
+    units = Nest((Unit(halves.axis, shares),), (), nest.body)
+    lanes = lanes_of_rows(kernel, units)
+    return nest, lanes, team_size(units, wholes(kernel.domain), lanes, limits)
 
 
 def _has_apart_rows(halves: Halves, roots: Sequence[Root]) -> bool:
