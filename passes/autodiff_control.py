@@ -403,8 +403,7 @@ def _checkpoint(at: Backward) -> list[Value | None]:
     found = sorted(joint.grads)
     builder = Builder("backward")
     names: dict[Var, Atom] = {
-        var: builder.param(var.type, var.hint).atom
-        for var in (*joint.forward.params, *joint.given)
+        var: builder.param(var.type, var.hint).atom for var in (*joint.forward.params, *joint.given)
     }
     for eqn in (*joint.forward.eqns, *joint.after):
         builder.copy(eqn, names)

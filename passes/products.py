@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
-from graphc.ir import Atom, Eqn
-from graphc.ops import linalg, shape
+from graphc.build import literal
+from graphc.dims import Size
+from graphc.ir import FLOATS, Atom, Eqn
+from graphc.ops import elementwise, linalg, reduce, shape
 from graphc.passes.rewrite import Result, Rewriter, Rule
 
 
@@ -54,4 +56,59 @@ def _stacked(at: Rewriter, matrices: Atom, axes: tuple[int, ...]) -> Atom:
     return at.make(shape.reshape, at.make(shape.transpose, matrices, axes=order), shape=stacked)
 
 
-PRODUCTS: tuple[tuple[str, Rule], ...] = (("sum", sum_of_products),)
+def product_of_single_terms(at: Rewriter, eqn: Eqn) -> Result:
+    """A product with one term in each sum is elementwise: it fuses with what is around it.
+
+    Before:  p = matmul(a: f32[64,1], b: f32[1,10])
+    After:   p = multiply(broadcast(a), broadcast(b))
+
+    Sound because nothing is added up; a sum starts at 0.0, so that it is never -0.0.
+    """
+    left, right = eqn.ins
+    rank, batch = left.type.rank, tuple(range(left.type.rank - 2))
+    if not _is_one(left.type.shape[-1]) or eqn.attrs.get("wide"):
+        return None
+    column = at.make(shape.reshape, left, shape=left.type.shape[:-1])
+    row = at.make(shape.reshape, right, shape=(*right.type.shape[:-2], right.type.shape[-1]))
+    sizes = eqn.out.type.shape
+    product = at.make(
+        elementwise.multiply,
+        at.make(shape.broadcast, column, shape=sizes, axes=(*batch, rank - 2)),
+        at.make(shape.broadcast, row, shape=sizes, axes=(*batch, rank - 1)),
+    )
+    return _without_negative_zero(at, product)
+
+
+def product_of_vectors(at: Rewriter, eqn: Eqn) -> Result:
+    """A product of one row with one column is a sum, which shares its loop with others.
+
+    Before:  p = matmul(a: f32[1,1000], b: f32[1000,1])
+    After:   p = reshape(sum(multiply(reshape(a, (1000,)), reshape(b, (1000,)))), (1, 1))
+
+    Sound because it is the same sum; floats are added up in another order.
+    """
+    left, right = eqn.ins
+    sizes = eqn.out.type.shape
+    if not (_is_one(sizes[-2]) and _is_one(sizes[-1])) or eqn.attrs.get("wide"):
+        return None
+    long = (*sizes[:-2], left.type.shape[-1])
+    rows = [at.make(shape.reshape, vector, shape=long) for vector in (left, right)]
+    total = at.make(reduce.sum, at.make(elementwise.multiply, *rows), axes=(len(long) - 1,))
+    return at.make(shape.reshape, _without_negative_zero(at, total), shape=sizes)
+
+
+def _without_negative_zero(at: Rewriter, atom: Atom) -> Atom:
+    if atom.type.dtype not in FLOATS:
+        return atom
+    return at.make(elementwise.add, atom, literal(0.0, atom.type))
+
+
+def _is_one(size: Size) -> bool:
+    return type(size) is int and size == 1
+
+
+PRODUCTS: tuple[tuple[str, Rule], ...] = (
+    ("sum", sum_of_products),
+    ("matmul", product_of_single_terms),
+    ("matmul", product_of_vectors),
+)

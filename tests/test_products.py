@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from pass_helpers import build, rewrites, stays
-from running import op
+from running import kernels, op
 
+import graphc as gc
 from graphc.build import Value
 from graphc.ir import OPS
 from graphc.passes.simplify import simplify
@@ -50,6 +51,43 @@ def test_some_axes_of_a_batch() -> None:
         "i32[2,3,5,4]",
         "i32[2,3,5,6]",
     )
+
+
+def spread_and_multiplied(a: Value, b: Value) -> Value:
+    columns, rows = reshape(a, 2, 3), reshape(b, 2, 4)
+    wide = op("broadcast")(columns, shape=(2, 3, 4), axes=(0, 1))
+    return wide * op("broadcast")(rows, shape=(2, 3, 4), axes=(0, 2)) + 0.0
+
+
+def test_a_product_of_single_terms_is_elementwise() -> None:
+    rewrites(
+        simplify,
+        lambda a, b: matmul(a, b),
+        spread_and_multiplied,
+        "f32[2,3,1]",
+        "f32[2,1,4]",
+    )
+
+
+def test_a_product_of_vectors_is_a_sum() -> None:
+    rewrites(
+        simplify,
+        lambda a, b: matmul(a, b),
+        lambda a, b: reshape(total(reshape(a, 5) * reshape(b, 5), 0), 1, 1),
+        "i32[1,5]",
+        "i32[5,1]",
+    )
+
+
+def test_sums_of_products_of_vectors_share_a_loop() -> None:
+    def cosine(x, y):
+        return (x @ y) / (np.sqrt(x @ x) * np.sqrt(y @ y))
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 1000))
+    compiled = gc.compile(cosine)
+    np.testing.assert_allclose(compiled(x, y), cosine(x, y), rtol=1e-13)
+    assert len(kernels(compiled.graph(x, y, stage="fused"))) == 1
 
 
 def test_what_stays() -> None:
