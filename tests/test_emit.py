@@ -149,3 +149,32 @@ def test_narrowed_values_at_the_end_of_a_row_stay_within_it(extra: int) -> None:
     x = np.arange(2 * type.shape[1]).reshape(type.shape)
     for got, expected in zip(compiled(graph)(x), interpret(graph, [x]), strict=True):
         assert_same(got, expected)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 14, 29])
+@pytest.mark.parametrize("wide", ["f32", "f64"])
+def test_every_width_of_a_finished_product(rows: int, wide: str) -> None:
+    """What is done with tiles, in whole vectors and in parts of them, and in two widths."""
+    builder = Builder("main")
+    outs: list[Value] = []
+    for n in LENGTHS:
+        a, b, bias = (builder.param(Type("f32", s)) for s in ((rows, 5), (5, n), (rows, n)))
+        total = op("matmul")(a, b) + bias
+        outs += [cast(total, dtype=wide), op("less")(total, bias)]
+    graph = builder.finish([out.atom for out in outs])
+    rng = np.random.default_rng(4)
+    arrays = [rng.integers(-9, 9, p.type.shape).astype(p.type.numpy_dtype) for p in graph.params]
+    for got, expected in zip(compiled(graph)(*arrays), interpret(graph, arrays), strict=True):
+        assert_same(got, expected)
+
+
+@pytest.mark.parametrize(("columns", "is_masked"), [(16, False), (64, False), (10, True)])
+def test_whole_tiles_need_no_masks(columns: int, is_masked: bool) -> None:
+    if host_target().vector_bytes != 64:
+        pytest.skip("other tiles")
+    types = [Type("f32", (64, 64)), Type("f32", (64, columns)), Type("f32", (64, columns))]
+    graph = fused(build(types, lambda a, b, c: op("matmul")(a, b) + c))
+    program = make_program(graph)
+    text = emit_step(program, plan_arena(program), host_target(), "step", "").text
+    kernel = text[text.index("@kernel") :]
+    assert ("masked" in kernel[: kernel.index("\n}")]) is is_masked

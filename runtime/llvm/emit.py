@@ -28,13 +28,17 @@ from graphc.runtime.kernel import (
 )
 from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.gemm import MatmulShape, Tile, emit_matmul, workspace_bytes
+from graphc.runtime.llvm.gemm_kernels import known
 from graphc.runtime.llvm.kernel_loops import HIGH, LOW, LoopEmitter
 from graphc.runtime.llvm.math import ELEMS
 from graphc.runtime.llvm.module import Module
-from graphc.runtime.llvm.registers import Reg, constant
+from graphc.runtime.llvm.registers import Reg, constant, lane_constants
 from graphc.runtime.llvm.routines import ANY_SIZE, call_routine
 from graphc.runtime.llvm.target import HostTarget
 from graphc.runtime.sizes import applied, largest, same
+
+STRAIGHT_VECTORS = 2
+"""Rows of tiles that are known to be no wider than so many vectors are finished without a loop."""
 
 WORK = Reg("%work", "ptr")
 SIZES = Reg("%sizes", "ptr")
@@ -216,11 +220,30 @@ class _Emitter(LoopEmitter):
             self.values[product.out.number] = f.load(pointer, self._elem(product))
             self.block(product.epilogue)
             return
+        if known(tile.columns) and int(tile.columns.text) <= STRAIGHT_VECTORS * self.width:
+            for start in range(0, int(tile.columns.text), self.width):
+                mask = self.mask_of_rest(int(tile.columns.text) - start)
+                self.tile_vector(product, pointer, constant(start, "i64"), mask)
+            return
         with f.loop(constant(0, "i64"), tile.columns, self.width) as column:
             mask = self.lanes_below(f.sub(tile.columns, column.index))
-            at = f.offset(pointer, self._elem(product), column.index)
-            with self.shifted(axis, column.index, product.epilogue), self.vectors(axis, mask):
-                self.values[product.out.number] = f.masked_load(
-                    at, self._elem(product), self.width, mask
-                )
-                self.block(product.epilogue)
+            self.tile_vector(product, pointer, column.index, mask)
+
+    def mask_of_rest(self, rest: int) -> Reg | None:
+        """The lanes of a vector that are still in a row of which `rest` elements are left."""
+        if rest >= self.width:
+            return None
+        return lane_constants([int(lane < rest) for lane in range(self.width)], "i1")
+
+    def tile_vector(self, product: Product, pointer: Reg, column: Reg, mask: Reg | None) -> None:
+        """The epilogue on one vector of a row."""
+        f, axis, elem = self.f, product.column_axis, self._elem(product)
+        assert axis is not None
+        at = f.offset(pointer, elem, column)
+        with self.shifted(axis, column, product.epilogue), self.vectors(axis, mask):
+            if mask is None:
+                value = f.load(at, elem, self.width)
+            else:
+                value = f.masked_load(at, elem, self.width, mask)
+            self.values[product.out.number] = value
+            self.block(product.epilogue)

@@ -137,8 +137,10 @@ class Matmul(NamedTuple):
 
     def panels(self, rows: Range, columns: Range) -> None:
         """Panels of columns outside and rows inside, so that a panel stays in cache."""
-        with counted(self.f, *columns, self.tiling.width, is_some=True) as column:
-            panel = self.panel(column, columns[1])
+        width = self.tiling.width
+        is_whole = known(*columns) and (int(columns[1].text) - int(columns[0].text)) % width == 0
+        with counted(self.f, *columns, width, is_some=True) as column:
+            panel = self.whole_panel(column) if is_whole else self.panel(column, columns[1])
             if self.blocked:
                 self.tiles_by_blocks(panel, rows)
             else:
@@ -164,6 +166,11 @@ class Matmul(NamedTuple):
             self.finish(panel, row, rows[1], self.sums(row, rows[0]))
 
     # ---- columns ---------------------------------------------------------------------------------
+
+    def whole_panel(self, column: Reg) -> Panel:
+        """A panel of a product whose columns are whole panels."""
+        tiling = self.tiling
+        return Panel(column, column, index(tiling.width), self.kernel(tiling.vectors))
 
     def panel(self, column: Reg, high: Reg) -> Panel:
         f, tiling = self.f, self.tiling

@@ -85,9 +85,7 @@ def _sizes(f: Function, nbytes: Sequence[Size]) -> Reg:
     return table
 
 
-def _meetings(
-    f: Function, extents: Extents, count: int, start: Reg, end: Reg, before: Reg
-) -> Reg:
+def _meetings(f: Function, extents: Extents, count: int, start: Reg, end: Reg, before: Reg) -> Reg:
     """`before`, and one more in a lane for each argument that meets the memory at `start`."""
     lanes = start.lanes
 
