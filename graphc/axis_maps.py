@@ -77,6 +77,8 @@ def operand_map(eqn: Eqn, own: AxisMap, operand: Type) -> AxisMap:
     if eqn.op is index.take:  # its positions: what it takes from has no axes of the domain's
         return own[eqn.attrs["axis"] : eqn.attrs["axis"] + operand.rank]
     if eqn.op is shape.reshape:
-        axes = iter([axis for axis in own if axis is not None])
+        # An axis that a matrix product sums over is None as well, and larger than 1.
+        sizes = zip(eqn.out.type.shape, own, strict=True)
+        axes = iter([axis for size, axis in sizes if size != 1])
         return tuple(None if size == 1 else next(axes) for size in operand.shape)
     return own

@@ -13,6 +13,7 @@ from models import softmax, spread
 from running import all_results, assert_within, build, fused, interpret, kernels, op
 from test_scaling import calls
 
+import graphc as gc
 from graphc.build import Value
 from graphc.ir import OPS, Graph, Type
 from graphc.ops.elementwise import exp, greater_equal, maximum, rsqrt, square, where
@@ -168,6 +169,20 @@ def reasons(*types: Type) -> list[str]:
     graph = fused(build(types, lambda x, w: softmax(matmul(x, w))))
     first, second = kernels(graph)
     return [why_apart(graph, first, second, first.out)]
+
+
+def test_an_operand_with_a_unit_axis_is_read_along_the_sum() -> None:
+    """The gradient of quadratic forms of many vectors, whose products read reshaped values."""
+
+    def loss(x, a):
+        return (np.einsum("ni,ij,nj->n", x, a, x) ** 2).sum()
+
+    rng = np.random.default_rng(0)
+    x, a = rng.normal(size=(10, 4)), rng.normal(size=(4, 4))
+    of_x, of_a = gc.compile(gc.grad(loss, (0, 1)))(x, a)
+    forms = np.einsum("ni,ij,nj->n", x, a, x)
+    np.testing.assert_allclose(of_x, 2 * forms[:, None] * (x @ (a + a.T)), rtol=1e-11)
+    np.testing.assert_allclose(of_a, np.einsum("n,ni,nj->ij", 2 * forms, x, x), rtol=1e-11)
 
 
 def test_reasons() -> None:
