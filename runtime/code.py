@@ -22,6 +22,7 @@ from graphc.runtime.near_rows import with_near_rows
 from graphc.runtime.plan import Arena, lay_out, lifetimes
 from graphc.runtime.planner import make_program
 from graphc.runtime.program import Call, Program
+from graphc.runtime.result_rows import with_result_rows
 from graphc.runtime.shares import Thresholds, divide
 from graphc.runtime.sizes import Sizes, Sizing
 from graphc.runtime.streams import with_streams
@@ -100,7 +101,8 @@ class Code:
 
     def _plan(self, graph: Graph, options: Options, target: HostTarget) -> None:
         shares = min(options.threads, MOST) if has_pool() else 1
-        program = with_near_rows(with_streams(make_program(graph), target.last_cache))
+        program = with_streams(make_program(graph), target.last_cache)
+        program = with_near_rows(with_result_rows(program))
         divided = divide(program, shares, target.vector_bytes, options.thresholds)
         self._spans = lifetimes(divided)
         self.arena: Arena = lay_out(self._spans, self.sizing.example)

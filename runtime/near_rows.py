@@ -9,7 +9,7 @@ later loops pays for that, nor waits for lines that are still on their way.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
 from graphc.ir import Type
@@ -29,8 +29,17 @@ NEAR = 32 << 10
 
 def with_near_rows(program: Program) -> Program:
     """The program with such copies in its kernels."""
+    return with_kernels(program, _call)
+
+
+Change = Callable[[Call, Iterator[int]], Call]
+"""What a call becomes, and numbers for memory that it needs."""
+
+
+def with_kernels(program: Program, change: Change) -> Program:
+    """The program with all its calls of kernels changed."""
     numbers = count(1 + max((root.number for root in _roots(program.items)), default=0))
-    return program._replace(items=tuple(_items(program.items, numbers)))
+    return program._replace(items=tuple(_items(program.items, change, numbers)))
 
 
 def _roots(items: Sequence[Item]) -> Iterator[Root]:
@@ -41,19 +50,18 @@ def _roots(items: Sequence[Item]) -> Iterator[Root]:
             yield from _roots(part)
 
 
-def _items(items: Sequence[Item], numbers: Iterator[int]) -> Iterator[Item]:
+def _items(items: Sequence[Item], change: Change, numbers: Iterator[int]) -> Iterator[Item]:
+    def changed(part: Sequence[Item]) -> tuple[Item, ...]:
+        return tuple(_items(part, change, numbers))
+
     for item in items:
         match item:
             case Call():
-                yield _call(item, numbers)
+                yield change(item, numbers)
             case Branch(then=then, otherwise=otherwise):
-                yield item._replace(
-                    then=tuple(_items(then, numbers)), otherwise=tuple(_items(otherwise, numbers))
-                )
+                yield item._replace(then=changed(then), otherwise=changed(otherwise))
             case Repeat(test=test, body=body):
-                yield item._replace(
-                    test=tuple(_items(test, numbers)), body=tuple(_items(body, numbers))
-                )
+                yield item._replace(test=changed(test), body=changed(body))
             case _:
                 yield item
 

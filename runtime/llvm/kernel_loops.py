@@ -175,7 +175,8 @@ class LoopEmitter(ValueEmitter):
 
     def combined(self, accumulator: Accumulator, total: Reg) -> Reg:
         value = self.f.splat(self.operand(accumulator.value), total.lanes)
-        result = SCALARS[COMBINE[accumulator.combine]](self.f, total, value)
+        # A maximum looks whether its first operand is NaN: the next total need not wait for that.
+        result = SCALARS[COMBINE[accumulator.combine]](self.f, value, total)
         reduces_lanes = self.mask is not None and self.masks_totals
         return self.f.select(self.mask, result, total) if reduces_lanes else result  # type: ignore[arg-type]
 
