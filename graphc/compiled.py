@@ -20,8 +20,10 @@ from graphc.runtime.calling import MISS
 from graphc.runtime.llvm.entry import prepare
 from graphc.runtime.recalled import find
 from graphc.runtime.step import Step
+from graphc.runtime.threads import expect_pool
 from graphc.signature import (
     Arguments,
+    are_large,
     donated_leaves,
     first_of_each,
     kind_of,
@@ -253,6 +255,8 @@ class Compiled:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Specialised:
+        if self._options.target == "cpu" and are_large(leaves):
+            expect_pool(self._options.threads)
         given = Arguments(leaves, structure, leaf_names(self._function, args, kwargs))
         family = self._families.setdefault(given.family, Family())
         if names_sizes(leaves):

@@ -36,6 +36,15 @@ def names_sizes(leaves: Sequence[Any]) -> bool:
     return any(isinstance(leaf, Spec) and symbols_of(leaf.shape) for leaf in leaves)
 
 
+LARGE = 1 << 15
+"""Elements of arrays that are worth several threads, if much is done with them."""
+
+
+def are_large(leaves: Sequence[Any]) -> bool:
+    """Whether the arguments are so large that their step will probably use several threads."""
+    return sum(leaf.size for leaf in leaves if type(leaf) is np.ndarray) >= LARGE
+
+
 def donated_leaves(
     names: Sequence[str], leaves: Sequence[Any], arguments: Sequence[str]
 ) -> tuple[int, ...]:

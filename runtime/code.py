@@ -15,7 +15,7 @@ from graphc.runtime.arenas import Arenas
 from graphc.runtime.barriers import place_barriers
 from graphc.runtime.llvm.emit_parallel import LOOKS, TEAM, looks
 from graphc.runtime.llvm.emit_step import ARENA_END, emit_step, work_bytes
-from graphc.runtime.llvm.jit import add_symbols, compile_text
+from graphc.runtime.llvm.jit import add_symbols, compile_text, nothing
 from graphc.runtime.llvm.routines import lapack
 from graphc.runtime.llvm.target import HostTarget, host_target
 from graphc.runtime.near_rows import with_near_rows
@@ -76,7 +76,7 @@ class Code:
         with self.sizing.open():
             self._plan(graph, options, target)
             if self.program.shares > 1:
-                expect_pool()
+                expect_pool(self.program.shares)
             clock.end("plan")
             flags = FAST_MATH if options.fastmath else ""
             emitted = emit_step(self.program, self.arena, target, STEP, flags, self.sizing)
@@ -85,10 +85,9 @@ class Code:
         self._calls = emitted.names
         add_symbols(_external_addresses(graph))
         lapack.provide(self.text)
-        if self.program.shares > 1:
-            start_pool()
         clock.end("emit")
-        self.machine = compile_text(self.text, target=target)
+        linked = start_pool if self.program.shares > 1 else nothing
+        self.machine = compile_text(self.text, target=target, before_linking=linked)
         clock.end("machine code")
         self.stage_ms = clock.milliseconds
         self.address = self.machine.address(STEP)

@@ -102,10 +102,12 @@ def recall(record: Record, graph: Callable[[], Graph], options: Options) -> Reca
 
     `graph` gives the fused graph that it was made for, which takes a while.
     """
-    if record.threads:
-        start_pool()
-    lapack.provide(record.routines)
-    machine = load_code(record.code)
+    def link() -> None:
+        lapack.provide(record.routines)
+        if record.threads:
+            start_pool()
+
+    machine = load_code(record.code, link)
     return None if machine is None else RecalledCode(record, machine, graph, options)
 
 

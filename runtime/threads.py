@@ -136,9 +136,12 @@ def start_pool() -> None:
         _register_controller()
 
 
-def expect_pool() -> None:
-    """Begin to make the pool beside whatever this thread does next, until it calls `start_pool`."""
-    if _Starting.thread is None:
+def expect_pool(threads: int | None = None) -> None:
+    """Begin to make the pool beside whatever this thread does next, until it calls `start_pool`.
+
+    Not for a step that will have one thread.
+    """
+    if _Starting.thread is None and has_pool() and (threads or allowed_threads()) > 1:
         thread = threading.Thread(target=start_pool, name="graphc pool")
         with suppress(RuntimeError):  # no threads any more: the interpreter is shutting down
             thread.start()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import subprocess
+import sys
 import threading
 
 import llvmlite.binding as llvm
@@ -120,3 +122,20 @@ def test_one_region_at_a_time(region):
 def test_the_text_is_llvm_for_every_machine(triple):
     module = llvm.parse_assembly(pool_text(triple) + "attributes #0 = { nounwind }")
     module.verify()
+
+
+@pytest.mark.skipif(not threads.has_pool(), reason="no pool here")
+def test_the_pool_is_begun_beside_the_trace_of_large_arguments():
+    program = (
+        "import numpy as np, graphc as gc\n"
+        "from graphc.runtime.threads import _Starting\n"
+        "seen = []\n"
+        "def f(x):\n"
+        "    seen.append(_Starting.thread is not None)\n"
+        "    return np.tanh(x)\n"
+        "for size, count in ((9, 2), (99_999, 1), (99_999, 2)):\n"
+        "    x = np.linspace(-1.0, 1.0, size)\n"
+        "    np.testing.assert_allclose(gc.compile(f, threads=count)(x), np.tanh(x), rtol=1e-14)\n"
+        "assert seen == [False, False, True], seen\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

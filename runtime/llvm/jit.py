@@ -13,7 +13,7 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -86,29 +86,42 @@ def attributes(target: HostTarget) -> str:
     return "".join(f"attributes #{i} = {{ nounwind {group} }}\n" for i in (0, 1))
 
 
-def compile_text(text: str, effort: int = FULL, target: HostTarget | None = None) -> Machine:
+def nothing() -> None:
+    """What need not be done."""
+
+
+def compile_text(
+    text: str,
+    effort: int = FULL,
+    target: HostTarget | None = None,
+    before_linking: Callable[[], object] = nothing,
+) -> Machine:
     """Compile LLVM IR text; every non-internal function in it can be called by address.
 
     The text must not hold addresses of this process: another one may be given the same code.
-    `target` is this machine, or one whose code it can run.
+    `target` is this machine, or one whose code it can run.  `before_linking` makes known to the
+    linker what the text declares.
     """
     target = target or host_target()
     cache = current_cache()
-    if cache is None:
-        return Machine(object_code(text, effort, target))
-    key = _key(text, effort, target)
-    found = load_code(key)
+    key = None if cache is None else _key(text, effort, target)
+    found = None if key is None else load_code(key, before_linking)
     if found is not None:
         return found
     code = object_code(text, effort, target)
-    return Machine(code, key=key if cache.store(key, code) else None)
+    is_kept = cache is not None and key is not None and cache.store(key, code)
+    before_linking()
+    return Machine(code, key=key if is_kept else None)
 
 
-def load_code(key: str) -> Machine | None:
+def load_code(key: str, before_linking: Callable[[], object]) -> Machine | None:
     """The code that the disk cache has under a key."""
     cache = current_cache()
     code = None if cache is None else cache.load(key)
-    return None if code is None else Machine(code, from_disk=True, key=key)
+    if code is None:
+        return None
+    before_linking()
+    return Machine(code, from_disk=True, key=key)
 
 
 def _key(text: str, effort: int, target: HostTarget) -> str:
