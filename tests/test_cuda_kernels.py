@@ -12,9 +12,11 @@ from graphc.ir import Graph, Type
 from graphc.ops.elementwise import exp
 from graphc.runtime.code import FAST_MATH
 from graphc.runtime.cuda.approximations import APPROXIMATE
+from graphc.runtime.cuda.code import make_code
 from graphc.runtime.cuda.emulation import EmulatedModule
 from graphc.runtime.cuda.module import DeviceModule
 from graphc.runtime.cuda.ptx import ptx
+from graphc.runtime.cuda.rejoin import rejoined
 from graphc.runtime.planner import make_program
 
 
@@ -141,6 +143,28 @@ def test_atomic_additions(dtype: str) -> None:
     assert "red.global.add" in text or "atom.global.add" in text
     (got,), (expected,) = emulated(arrays), interpret(graph, arrays)
     assert_within(got, expected, np.full((6, 4), 1e-4))
+
+
+@pytest.mark.parametrize("dtype, is_atomic", [("i64", True), ("f32", False)])
+def test_integers_are_added_as_they_come(dtype: str, is_atomic: bool) -> None:
+    """Their total is the same in any order; floats are added in theirs."""
+    types = [Type(dtype, (6,)), Type("i64", (5000,)), Type(dtype, (5000,))]
+    graph = build(types, lambda x, at, rows: op("scatter_add")(x, at, rows, axis=0))
+    emulated = Emulated(fused(graph))
+    assert ("atomicrmw" in emulated.module.text) == is_atomic
+    threads = [k.grid * k.block for k in emulated.launches[-1].kernels]
+    assert (max(threads) >= 5000) == is_atomic
+    arrays = draw(graph)
+    arrays[1] = np.random.default_rng(0).integers(0, 6, 5000)
+    (expected,) = interpret(graph, arrays)
+    assert_same(emulated(arrays)[0], expected)
+
+
+def test_under_fast_math_floats_are_added_as_they_come_too() -> None:
+    graph, _ = scattered(50, 8, 70)
+    program = rejoined(make_program(fused(graph)))
+    assert "atomicrmw" in make_code(program, FAST_MATH).text
+    assert "atomicrmw" not in make_code(program).text
 
 
 # ---- fast-math -----------------------------------------------------------------------------------

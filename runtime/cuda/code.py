@@ -64,11 +64,13 @@ class Code:
 def make_code(program: Program, flags: str = "", limits: Limits | None = None) -> Code:
     """The device code of a program.
 
+    With fast-math `flags` threads add at computed positions as they come.
+
     Raises `errors.DeviceOperationError` with the user's line for what no device can run.
     """
     items = list(all_items(program.items))
     has_checks = any(isinstance(item, Fail) for item in items)
-    module = DeviceModule(flags, limits, has_checks)
+    module = DeviceModule(flags, limits, has_checks, atomics=bool(flags))
     calls = [item for item in items if isinstance(item, Call)]
     made = [_made(module, call, has_checks) for call in calls]
     launches = {id(call): prepared for call, (prepared, _) in zip(calls, made, strict=True)}

@@ -80,8 +80,10 @@ def choose_form(
 ) -> Form:
     if phase.main is None:
         return Form("together", Nest((), (), ()), WARP)
-    if atomics and (nest := peeled_adding(kernel, roots, phase.main)) is not None:
-        return Form("elements", nest, adds_at_once=True)
+    if atomics or _adds_exactly(kernel, phase.main):
+        together = peeled_adding(kernel, roots, phase.main)
+        if together is not None:
+            return Form("elements", together, adds_at_once=True)
     nest = peeled(kernel, roots, phase.main)
     statements = list(inner(nest.body))
     sizes = sizes_inside(kernel, nest)
@@ -103,6 +105,12 @@ def choose_form(
     team = team_size(nest, sizes, lanes, limits)
     kind = "teams" if nest.units or isinstance(phase.main, Loop) else "together"
     return _in_parts(kernel, roots, Form(kind, nest, team, lanes), limits)
+
+
+def _adds_exactly(kernel: Kernel, statement: Statement) -> bool:
+    """Whether what is added at computed positions is the same in any order: integers."""
+    added = [s.access.buffer for s in inner((statement,)) if isinstance(s, AddAt)]
+    return bool(added) and all(kernel.buffers[b].dtype[0] in "iu" for b in added)
 
 
 def _merged(kernel: Kernel, roots: Sequence[Root], nest: Nest) -> Nest:

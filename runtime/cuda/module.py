@@ -9,6 +9,7 @@ from graphc.runtime.cuda.emit_kernel import KernelEmitter
 from graphc.runtime.cuda.emit_product import tile_rows
 from graphc.runtime.cuda.launches import Settings
 from graphc.runtime.cuda.smaller_blocks import with_smaller_blocks
+from graphc.runtime.cuda.vector_products import with_vectors_as_sums
 from graphc.runtime.kernel import Kernel
 from graphc.runtime.llvm.module import Module
 from graphc.runtime.program import Root
@@ -47,7 +48,8 @@ class DeviceModule:
         if key not in self._known:
             name = f"{kernel.name}_{len(self._known)}"
             rows = tile_rows(self.settings.limits.threads)
-            named = with_smaller_blocks(kernel, rows)._replace(name=name)
+            changed = with_vectors_as_sums(with_smaller_blocks(kernel, rows))
+            named = changed._replace(name=name)
             emitter = KernelEmitter(self.module, named, roots, key[1], self.settings)
             self._known[key] = emitter.emit()
         return self._known[key]
