@@ -50,9 +50,9 @@ def test_a_short_loop_is_unrolled():
 
 def test_a_body_that_needs_its_index_is_unrolled():
     def layers(x):
-        weights = [2.0 * k for k in range(30)]
+        names = ["a" * k for k in range(30)]
         for k in range(30):
-            x = x + weights[k]
+            x = x + 2.0 * len(names[k])
         return x
 
     assert "scan" not in ops(layers, X)
@@ -71,11 +71,22 @@ def test_a_loop_over_numbers_stays_python():
     assert gc.compile(table)(X) == table(X)
 
 
+def test_a_list_of_numbers_is_read_by_a_loop():
+    def layers(x):
+        weights = [2.0 * k for k in range(100)]
+        for k in range(100):
+            x = x + weights[k]
+        return x
+
+    assert "scan" in ops(layers, X)
+    np.testing.assert_allclose(gc.compile(layers)(X), layers(X))
+
+
 def test_a_list_needs_the_values_of_an_int_argument():
     def chosen(x, n):
-        scales = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+        names = ["a", "bb", "ccc", "dddd", "eeeee", "ffffff"]
         for k in range(n):
-            x = x * scales[k]
+            x = x * len(names[k])
         return x
 
     compiled = gc.compile(chosen)

@@ -1,5 +1,6 @@
 """Functions of installed packages are converted where they meet traced values."""
 
+import functools
 import importlib
 import sys
 import textwrap
@@ -45,7 +46,7 @@ def early(x):
 
 
 def number(x):
-    return int(x.sum())
+    return x.sum().__int__()
 
 
 def unread(n):
@@ -116,7 +117,8 @@ def test_traced_values_in_a_dict_are_found(package, sign):
 
 
 @pytest.mark.parametrize(
-    "name, source", [("early", "if x.sum() > 0:\n            return"), ("number", "return int(")]
+    "name, source",
+    [("early", "if x.sum() > 0:\n            return"), ("number", "return x.sum().__int__")],
 )
 def test_errors_name_both_lines(package, name, source):
     line = SOURCE[: SOURCE.index(source)].count("\n") + 1
@@ -161,3 +163,28 @@ class Limited:
 @pytest.mark.parametrize("x", [0.5, 3.0])
 def test_objects_of_the_user_are_made_by_a_converted_init(x):
     assert gc.compile(lambda x: Limited(x).x * 2.0)(x) == Limited(x).x * 2.0
+
+
+def halved(x):
+    if x > 1.0:
+        return x / 2.0
+    return x
+
+
+def reduced(x):
+    return functools.reduce(lambda a, b: max(a, b), map(halved, x))
+
+
+def arrays(x):
+    a, b = map(np.asarray, [x[0], [x[1], x[2]]])
+    return a * b
+
+
+@pytest.mark.parametrize("f", [reduced, arrays])
+def test_functions_given_to_map_and_reduce_are_converted(f):
+    x = np.array([0.5, 3.0, 0.2])
+    assert np.array_equal(gc.compile(f)(x), f(x))
+
+
+def test_full_takes_its_order_by_position():
+    assert np.array_equal(gc.compile(lambda x: np.full(3, x, None, "C"))(2.5), np.full(3, 2.5))

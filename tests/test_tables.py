@@ -73,3 +73,13 @@ def test_a_row_from_a_list_cannot_be_assigned_to():
 
     with pytest.raises(errors.ReadOnlyError):
         gc.compile(f)(np.array([1]), np.ones(2))
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_an_int_argument_is_the_key_of_a_dict(n):
+    assert gc.compile(lambda x, n: x * {0: 2.0, 1: 3.0}[n])(2.0, n) == 2.0 * (2.0 + n)
+
+
+def test_a_key_that_depends_on_data_is_refused():
+    with pytest.raises(errors.ConcreteValueError, match="key of a dict"):
+        gc.compile(lambda k: {0: 2.0, 1: 3.0}[k[0]])(np.array([1]))

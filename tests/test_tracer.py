@@ -24,14 +24,14 @@ class Leak:
     ("function", "message"),
     [
         (
-            lambda x: list(map(float, x)),
+            lambda x: x[0].__float__(),
             r"float\(\) of a traced value f64\[\] .* leave float\(\) out",
         ),
-        (lambda x: list(map(int, x)), r"int\(\) of a traced value f64\[\] .* use .astype\(int\)"),
+        (lambda x: x[0].__int__(), r"int\(\) of a traced value f64\[\] .* use .astype\(int\)"),
         (lambda x: complex(x[:2]), r"complex\(\) takes single numbers"),
         (lambda x: bool(x[0]), "call gc.cond"),
         (lambda x: np.zeros(x.astype(int)[0]), "Python int argument of its own"),
-        (lambda x: [1, 2, 3][x.astype(int)[0]], "Python int argument of its own"),
+        (lambda x: ["a", "b", "c"][x.astype(int)[0]], "Python int argument of its own"),
         (lambda x: f"{x[0]:.2f}".upper(), "format the function's result"),
         (lambda x: f"{x[0]:.2f}", "format the function's result"),
         (lambda x: np.ma.array(x), "ordinary NumPy array"),

@@ -146,7 +146,7 @@ def f(x):
     return x * names[k]
 ===
 def f(x):
-    return x * list(map(float, x))[0]  #! leave float() out
+    return np.fromiter(x, float)  #! leave float() out
 ---
 def f(x):
     return x * x[0]

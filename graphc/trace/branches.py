@@ -16,7 +16,7 @@ from graphc.build import Value, zero_of
 from graphc.ir import Loc, Type
 from graphc.ops import index as index_ops
 from graphc.ops import shape as shape_ops
-from graphc.trace import mutations, tree
+from graphc.trace import mutations, objects, tree
 from graphc.trace.merging import (
     Shown,
     align_bools,
@@ -238,14 +238,15 @@ def choose(
     align_bools(first, second)
     if first.structure != second.structure:
         raise mismatch(f"the result is {_outline(first)}", first, _outline(second), second)
-    return tree.unflatten(first.structure, merge_branches(pred, first, second))
+    merged = tree.unflatten(first.structure, merge_branches(pred, first, second))
+    return objects.closed(merged)
 
 
 def _restoring(branch: Callable[[], Any], watched: mutations.Watched) -> Callable[[], Any]:
     """`branch`, after which every container holds what it held before."""
 
     def run() -> Any:
-        result = own(branch())
+        result = own(objects.opened(branch(), watched.containers))
         watched.expect_arrays_unchanged()
         watched.expect_globals_unchanged()
         changed = watched.changed()

@@ -105,7 +105,7 @@ def _filled(function: Callable[..., Any], fill: int) -> Callable[..., Any]:
     return make
 
 
-def _full(shape: Any, fill_value: Any, dtype: Any = None, **rest: Any) -> Any:
+def _full(shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C", **rest: Any) -> Any:
     is_number = isinstance(fill_value, (Tracer, int, float, complex, np.number))
     if not is_number or _is_untraced(dtype) or not _are_sizes(shape) or rest:
         return masks.made(np.full(shape, fill_value, dtype, **rest))
@@ -352,6 +352,19 @@ def _made(function: Any) -> tuple[Any, Callable[..., Any]] | None:
     return _STAND_INS.setdefault(id(function), (function, chosen))
 
 
+def _each(function: Any, *iterables: Any) -> Any:
+    """`map`: what it calls is looked at as any other function that is called."""
+    from graphc.trace import control
+
+    return map(control.call(function), *iterables)
+
+
+def _reduced(function: Any, iterable: Any, *initial: Any) -> Any:
+    from graphc.trace import control
+
+    return functools.reduce(control.call(function), iterable, *initial)
+
+
 def _next(iterator: Any, *default: Any) -> Any:
     """`next`; how far a generator has come cannot be seen, nor be put back after a branch."""
     if isinstance(iterator, types.GeneratorType) and current().parent is not None:
@@ -384,6 +397,8 @@ _STAND_INS: dict[int, tuple[Any, Callable[..., Any]]] = {
     id(any): (any, quantifiers.any_),
     id(all): (all, quantifiers.all_),
     id(next): (next, _next),
+    id(map): (map, _each),
+    id(functools.reduce): (functools.reduce, _reduced),
     id(print): (print, texts.print_),
     id(str): (str, _text_of(str, "s")),
     id(repr): (repr, _text_of(repr, "r")),

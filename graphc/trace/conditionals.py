@@ -11,9 +11,9 @@ from typing import Any
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ir import Loc
+from graphc.ir import Lit, Loc
 from graphc.ops import elementwise as ew
-from graphc.trace import mutations, syntax, tree
+from graphc.trace import mutations, objects, syntax, tree
 from graphc.trace.branches import (
     UNDEFINED,
     Branch,
@@ -79,7 +79,8 @@ def if_return(
         watched.expect_globals_unchanged()
         changes = watched.changes(UNDEFINED).items()
         seen = {e: v for e, v in changes if id(watched.containers[e.container]) in outside}
-        result: dict[_Name, Any] = own({RESULT: None if held[-1] is not None else value, **seen})
+        given: dict[Any, Any] = {RESULT: None if held[-1] is not None else value, **seen}
+        result: dict[_Name, Any] = own(objects.opened(given, watched.containers))
         watched.restore()
         return result
 
@@ -137,7 +138,8 @@ def if_statement(
         rows = zip(names, after, before.changed(after), strict=True)
         assigned = {name: settled(new) for name, new, is_changed in rows if is_changed}
         kept.append(_written(names, before, after))
-        result: dict[_Name, Any] = own({**assigned, **watched.changes(UNDEFINED)})
+        given: dict[Any, Any] = {**assigned, **watched.changes(UNDEFINED)}
+        result: dict[_Name, Any] = own(objects.opened(given, watched.containers))
         watched.restore()
         return result
 
@@ -207,9 +209,10 @@ def _merge_state(
         if branch.raised is not None:  # the names are as the other branch leaves them
             survivor = second if branch is first else first
             merged = tree.unflatten(survivor.structure, merge_branches(pred, first, second))
-            return {**old, **side, **merged}
+            return _with_objects({**old, **side, **merged})
     usable = {}
     final = dict(old)
+    returned = [_has_returned(side) for side in changed]
     for name in old:
         if name not in changed[0] and name not in changed[1]:
             continue
@@ -218,8 +221,7 @@ def _merge_state(
             side.get(name, rest.get(name, old[name]))
             for side, rest in zip(changed, left, strict=True)
         ]
-        if syntax.is_exit_value(name):
-            sides = _filled(sides, (first, second))
+        sides = _filled(name, sides, returned, (first, second))
         sides = with_traced_bools(sides, (first, second))
         problem = _problem(name, sides, (first, second))
         if problem is None:
@@ -233,21 +235,42 @@ def _merge_state(
     restrict(first, {name: sides[0] for name, sides in usable.items()})
     restrict(second, {name: sides[1] for name, sides in usable.items()})
     final.update(tree.unflatten(first.structure, merge_branches(pred, first, second)))
-    return final
+    return _with_objects(final)
 
 
-def _filled(sides: list[Any], branches: tuple[Branch, Branch]) -> list[Any]:
-    """What a `return` gave, and zeros in place of it in the branch that does not return.
+def _with_objects(final: dict[_Name, Any]) -> dict[_Name, Any]:
+    return {name: objects.closed(value) for name, value in final.items()}
 
-    Nobody reads these: a flag says whether the `return` was reached.
+
+def _filled(
+    name: _Name, sides: list[Any], returned: list[bool], branches: tuple[Branch, Branch]
+) -> list[Any]:
+    """The values of a name, and zeros in place of one that is missing and nobody reads.
+
+    That is what a `return` gave, in the branch that does not return: a flag says whether it was
+    reached.  And it is a variable in the branch that is sure to have returned.
     """
-    given = [side for side in sides if side is not UNDEFINED]
-    if len(given) != 1 or isinstance(given[0], Unusable):
+    if not isinstance(name, str) or sum(side is UNDEFINED for side in sides) != 1:
         return sides
-    return [
-        _zeros(given[0], branch) if side is UNDEFINED else side
-        for side, branch in zip(sides, branches, strict=True)
-    ]
+    missing = next(i for i, side in enumerate(sides) if side is UNDEFINED)
+    given = sides[1 - missing]
+    is_behind = returned[missing] and not returned[1 - missing]
+    if isinstance(given, Unusable) or not (is_behind or syntax.is_exit_value(name)):
+        return sides
+    filled = _zeros(given, branches[missing])
+    return [filled if i == missing else side for i, side in enumerate(sides)]
+
+
+def _has_returned(side: dict[_Name, Any]) -> bool:
+    """Whether a branch is sure to have reached a `return`: then nobody reads what it leaves."""
+    flags = (value for name, value in side.items() if syntax.is_exit_flag(name))
+    return any(_is_true(flag) for flag in flags)
+
+
+def _is_true(flag: Any) -> bool:
+    if isinstance(flag, Tracer):
+        return isinstance(flag.storage.atom, Lit) and bool(flag.storage.atom.value)
+    return flag is True
 
 
 def _zeros(value: Any, branch: Branch) -> Any:

@@ -63,9 +63,7 @@ def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[st
         results = call(name, entry, inputs, kwargs)
         return results if out is None else _store_each(out, results, casting)
     where = kwargs.pop("where", True)
-    entry = (
-        entry or OF_MATRICES.get(ufunc) or COMPOSED.get(ufunc) or _elementwise(ufunc, casting)
-    )
+    entry = entry or OF_MATRICES.get(ufunc) or COMPOSED.get(ufunc) or _elementwise(ufunc, casting)
     result = call(name, entry, inputs, kwargs)
     if where is not True:
         result = _where(where, result, out)

@@ -39,11 +39,13 @@ from graphc.trace.syntax_runtime import (
     Runtime,
     Site,
     is_added,
+    is_exit_flag,
     is_exit_value,
     is_synthetic,
 )
 from graphc.trace.syntax_source import SourceMissing, bare, compile_function, find
 from graphc.trace.syntax_statements import FunctionRewriter
+from graphc.trace.syntax_walrus import without_assignments_in_tests
 
 __all__ = [
     "BranchLocs",
@@ -51,6 +53,7 @@ __all__ = [
     "convert",
     "is_added",
     "is_converted",
+    "is_exit_flag",
     "is_exit_value",
     "is_synthetic",
 ]
@@ -116,7 +119,7 @@ def _convert_code(fn: types.FunctionType) -> Template:
         found = find(code, fn.__globals__)
     except SourceMissing as missing:
         return Template(code, None, [], str(missing))
-    node = without_matches(bare(found.node))
+    node = without_assignments_in_tests(without_matches(bare(found.node)))
     scope = Scope(code.co_firstlineno, class_name=found.class_name)
     scope.has_class = "__class__" in code.co_freevars
     file = shown_file(code.co_filename) or code.co_filename

@@ -173,6 +173,11 @@ def is_exit_value(name: object) -> bool:
     return isinstance(name, str) and name.startswith("__graphc_value_")
 
 
+def is_exit_flag(name: object) -> bool:
+    """Whether a variable of the conversion says that a `return` was reached."""
+    return isinstance(name, str) and name.startswith("__graphc_returned_")
+
+
 # ---- variables -----------------------------------------------------------------------------------
 
 

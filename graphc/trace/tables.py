@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
 
+from graphc import errors
 from graphc.dims import Dim
 from graphc.ir import INTS
 from graphc.trace.joiners import Grid, Joiner
 from graphc.trace.promotion import is_python_scalar
-from graphc.trace.scope import is_tracing
+from graphc.trace.scope import is_tracing, user_loc
 from graphc.trace.tracer import Tracer, holds_tracer, lift, wrap
 
 
@@ -21,6 +23,8 @@ def indexed(value: Any) -> Any:
         return _Array(value) if is_tracing() else value
     if kind is list or kind is tuple:
         return _Sequence(value) if is_tracing() else value
+    if kind is dict:
+        return _Dict(value) if is_tracing() else value
     if (value is np.r_ or value is np.c_) and is_tracing():
         return Joiner(value)
     if (value is np.mgrid or value is np.ogrid) and is_tracing():
@@ -53,6 +57,26 @@ class _Sequence:
             return self.parts[index]
         table = _table(self.parts)
         return self.parts[index] if table is None else _element(table, index, self.parts)
+
+
+class _Dict:
+    """A dict for the time of one subscript."""
+
+    __slots__ = ("entries",)
+
+    def __init__(self, entries: dict[Any, Any]):
+        self.entries = entries
+
+    def __getitem__(self, key: Any) -> Any:
+        if not isinstance(key, Tracer):
+            return self.entries[key]
+        if key.argument is not None:
+            return self.entries[operator.index(key)]
+        raise errors.ConcreteValueError(
+            f"the key of a dict is a traced value {key.type}, not known while tracing; look it up"
+            " in an array or a list by a position, or write an `if` for each key",
+            user_loc(),
+        )
 
 
 def _is_position(index: Tracer) -> bool:

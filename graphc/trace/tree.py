@@ -100,6 +100,18 @@ def _part(tree: Any, key: Any) -> Any:
     return tree[key] if isinstance(tree, (dict, tuple, list)) else getattr(tree, key)
 
 
+def parts_of(tree: Any) -> list[Any]:
+    """The parts of a container, in order; none of anything else."""
+    return [_part(tree, key) for key in _keys(tree) or ()]
+
+
+def rebuilt(tree: Any, parts: list[Any]) -> Any:
+    """A container of the kind of `tree` with other parts."""
+    keys = _keys(tree)
+    assert keys is not None
+    return _make(type(tree), keys, parts)
+
+
 def unflatten(structure: Structure, leaves: Sequence[Any]) -> Any:
     """The tree with the given structure and leaves."""
     return _unflatten(structure, iter(leaves))
