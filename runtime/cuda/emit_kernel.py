@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from graphc.runtime.cuda.branches import digits, in_turns, only_if
-from graphc.runtime.cuda.columns_apart import columns_apart
 from graphc.runtime.cuda.device_kernel import (
     VECTOR_BYTES,
     WARP,
@@ -48,6 +47,7 @@ from graphc.runtime.cuda.placement import (
 )
 from graphc.runtime.cuda.row_totals import RowHalves, part_root, row_halves
 from graphc.runtime.cuda.simt import place_in, shared_array
+from graphc.runtime.cuda.totals_apart import totals_apart
 from graphc.runtime.cuda.whole import whole
 from graphc.runtime.kernel import Kernel, Statement
 from graphc.runtime.llvm.elements import memory_elem
@@ -74,7 +74,7 @@ class KernelEmitter(TilesEmitter):
         if (halves := row_halves(self.kernel, self.roots, self.plan, self.limits)) is not None:
             self.in_halves(halves)
             return self.finished()
-        if (divided := columns_apart(self.kernel, self.roots, self.limits)) is not None:
+        if (divided := totals_apart(self.kernel, self.roots, self.limits)) is not None:
             self.in_nests(divided)
             return self.finished()
         atomics = self.settings.atomics

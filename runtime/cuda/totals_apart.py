@@ -1,4 +1,4 @@
-"""Nests over few columns with several totals, as a nest for each of them.
+"""Nests over few columns, or few long rows, with several totals, as a nest for each of them.
 
 Before:  for i1 { t2 = sum over: for i0 { x[i0, i1] }
                   t6 = sum over: for i0 { (x[i0, i1] - t2)**2 }
@@ -7,9 +7,10 @@ After:   for i1 { t2 = sum over: for i0 { x[i0, i1] }; kept[i1] = t2 }
          for i1 { t2 = kept[i1]; t6 = sum over: for i0 { ... }; kept'[i1] = t6 }
          for i0, i1 { t2 = kept[i1]; t6 = kept'[i1]; y[i0, i1] = (x[i0, i1] - t2) * t6 }
 
-A thread for each column is all that can be had of the nest as it was.  One total alone is made in
-parts, and elements have a thread each.  Sound where columns do not see each other: for each of them
-everything happens in the order in which it did, and no other one minds when.
+A thread for each column, or a block for each row, is all that can be had of the nest as it was.
+One total alone is made in parts, and elements have a thread each.  Sound where columns, or rows, do
+not see each other: for each of them everything happens in the order in which it did, and no other
+one minds when.
 """
 
 from __future__ import annotations
@@ -44,14 +45,17 @@ from graphc.runtime.kernel import (
 from graphc.runtime.program import Root
 
 FEW = 8
-"""Columns are few if a device has room for so many times the threads."""
+"""Columns are few if a device has room for so many times the threads, rows if it has room for so
+many times the blocks."""
 LEAST_ROWS = 2 * LEAST_PART
 """Below that a thread is done with a column sooner than another launch has begun."""
+LEAST_COLUMNS = 1 << 16
+"""Below that a row has no parts for several blocks."""
 
 Segment = tuple[Statement, ...]
 
 
-def columns_apart(kernel: Kernel, roots: Sequence[Root], limits: Limits) -> Kernel | None:
+def totals_apart(kernel: Kernel, roots: Sequence[Root], limits: Limits) -> Kernel | None:
     """The kernel with its nests divided, None where there are none to divide.
 
     It has more buffers: what one nest keeps for another, the same for all threads.
@@ -59,8 +63,9 @@ def columns_apart(kernel: Kernel, roots: Sequence[Root], limits: Limits) -> Kern
     body: list[Statement] = []
     buffers = list(kernel.buffers)
     for statement in kernel.body:
-        if isinstance(statement, Loop) and _is_divisible(kernel, roots, statement, limits):
-            body += _divided(kernel, roots, statement, buffers)
+        nest = _unwrapped(statement)
+        if nest is not None and _is_divisible(kernel, roots, nest, limits):
+            body += _divided(kernel, roots, nest, buffers)
         else:
             body.append(statement)
     if len(body) == len(kernel.body):
@@ -68,15 +73,25 @@ def columns_apart(kernel: Kernel, roots: Sequence[Root], limits: Limits) -> Kern
     return kernel._replace(body=tuple(body), buffers=tuple(buffers))
 
 
+def _unwrapped(statement: Statement) -> Loop | None:
+    """A nest of loops that hold nothing but one another as one loop."""
+    if not isinstance(statement, Loop) or statement.accumulators:
+        return None
+    match statement.body:
+        case (Loop(accumulators=()) as inside,):
+            return _unwrapped(inside._replace(axes=(*statement.axes, *inside.axes)))
+    return statement
+
+
 def _is_divisible(kernel: Kernel, roots: Sequence[Root], nest: Loop, limits: Limits) -> bool:
     sizes = wholes(kernel.domain)
     loops = [s for s in nest.body if is_compound(s)]
-    if not nest.vector or nest.accumulators or len(loops) < 2:
+    if len(loops) < 2:
         return False
-    columns = math.prod(sizes[axis] for axis in nest.axes)
-    if FEW * columns > limits.threads * limits.most_blocks:
-        return False
-    if not all(_is_over_rows(loop, sizes) for loop in loops):
+    units = math.prod(sizes[axis] for axis in nest.axes)
+    room = limits.most_blocks * (limits.threads if nest.vector else 1)
+    least = LEAST_ROWS if nest.vector else LEAST_COLUMNS
+    if FEW * units > room or not all(_is_plain(loop, nest, sizes, least) for loop in loops):
         return False
     if any(kernel.buffers[access.buffer].role == "scratch" for access in accesses((nest,))):
         return False
@@ -84,10 +99,12 @@ def _is_divisible(kernel: Kernel, roots: Sequence[Root], nest: Loop, limits: Lim
     return all(is_apart(alone, roots, axis) for axis in nest.axes)
 
 
-def _is_over_rows(statement: Statement, sizes: Sequence[int]) -> bool:
-    if not isinstance(statement, Loop) or statement.vector:
+def _is_plain(statement: Statement, nest: Loop, sizes: Sequence[int], least: int) -> bool:
+    """Whether a statement is a loop of at least so many turns, along the other way than its nest:
+    over rows where threads are side by side along the columns."""
+    if not isinstance(statement, Loop) or statement.vector == nest.vector:
         return False
-    is_long = math.prod(sizes[axis] for axis in statement.axes) >= LEAST_ROWS
+    is_long = math.prod(sizes[axis] for axis in statement.axes) >= least
     return is_long and all(isinstance(s, PLAIN) for s in statement.body)
 
 
@@ -141,7 +158,7 @@ def _wanted(segments: Sequence[Segment], at: int, again: dict[int, Statement]) -
 
 
 def _kept(kernel: Kernel, nest: Loop, name: Name, buffers: list[Buffer]) -> Access:
-    """A new buffer with an element for each column."""
+    """A new buffer with an element for each column, or row."""
     sizes = wholes(kernel.domain)
     strides, step = [0] * len(sizes), 1
     for axis in reversed(nest.axes):
@@ -151,12 +168,13 @@ def _kept(kernel: Kernel, nest: Loop, name: Name, buffers: list[Buffer]) -> Acce
 
 
 def _by_elements(kernel: Kernel, roots: Sequence[Root], nest: Loop) -> Loop:
-    """The nest with its rows outside, for threads side by side along the columns, where it has no
-    total and nothing but reading before its loop."""
+    """The nest over elements, for threads side by side along the columns, where it has no total and
+    nothing but reading before its loop."""
     *head, last = nest.body
     if not isinstance(last, Loop) or last.accumulators or not all(map(_is_reading, head)):
         return nest
-    turned = nest._replace(axes=(*last.axes, *nest.axes), body=(*head, *last.body))
+    axes = (*last.axes, *nest.axes) if nest.vector else (*nest.axes, *last.axes)
+    turned = Loop(axes, True, (*head, *last.body))
     known = [*roots, *(part_root(kernel, i) for i in range(len(roots), len(kernel.buffers)))]
     alone = kernel._replace(body=(turned,))
     return turned if all(is_apart(alone, known, axis) for axis in turned.axes) else nest
