@@ -146,7 +146,8 @@ def _remember(code: types.CodeType) -> None:
 
 def _shadowed(node: ast.AST, fn: types.FunctionType) -> frozenset[str]:
     """The names that do not mean the builtins of that name in `fn`."""
-    bound = (name for part in names.everything_in(node) for name in names.own_names(part))
+    naming = [part for part in names.everything_in(node) if part.__class__ in names.NAMING]
+    bound = (name for part in naming for name in names.own_names(part))
     return frozenset(bound).union(fn.__code__.co_freevars, fn.__globals__)
 
 

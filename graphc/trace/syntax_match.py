@@ -15,11 +15,15 @@ from __future__ import annotations
 import ast
 from typing import TypeVar
 
+from graphc.trace.syntax_names import statements_in
+
 N = TypeVar("N", bound=ast.AST)
 
 
 def without_matches(node: N) -> N:
     """A function's tree with such statements replaced; functions in it are no exception."""
+    if not any(isinstance(statement, ast.Match) for statement in statements_in(node)):
+        return node  # as most are, and this look at statements is a short one
     rewritten: N = _Matches().visit(node)
     return rewritten
 

@@ -17,7 +17,7 @@ import ast
 import copy
 from typing import TypeVar
 
-from graphc.trace.syntax_names import why_unmovable
+from graphc.trace.syntax_names import statements_in, why_unmovable
 
 N = TypeVar("N", bound=ast.AST)
 
@@ -27,8 +27,15 @@ _LARGE = 300
 
 def without_assignments_in_tests(node: N) -> N:
     """A function's tree with such statements taken apart; functions in it are no exception."""
+    if not any(isinstance(part, ast.If) and _may_assign(part) for part in statements_in(node)):
+        return node
     rewritten: N = _Tests().visit(node)
     return rewritten
+
+
+def _may_assign(node: ast.If) -> bool:
+    """Whether its test is of several, one of which assigns after the first."""
+    return isinstance(node.test, ast.BoolOp) and any(map(_assigns, node.test.values[1:]))
 
 
 class _Tests(ast.NodeTransformer):
@@ -39,7 +46,7 @@ class _Tests(ast.NodeTransformer):
 
 def _apart(node: ast.If) -> ast.If:
     test = node.test
-    if not isinstance(test, ast.BoolOp) or not any(map(_assigns, test.values[1:])):
+    if not isinstance(test, ast.BoolOp) or not _may_assign(node):
         return node
     is_and = isinstance(test.op, ast.And)
     repeated = node.orelse if is_and else node.body
