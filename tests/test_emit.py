@@ -10,6 +10,7 @@ from models import softmax
 from running import assert_same, assert_within, build, compiled, fused, interpret, op
 from specs import subsets
 
+import graphc as gc
 from graphc.build import Builder, Value
 from graphc.ir import Type
 from graphc.ops.elementwise import cast, exp, sin
@@ -178,3 +179,21 @@ def test_whole_tiles_need_no_masks(columns: int, is_masked: bool) -> None:
     text = emit_step(program, plan_arena(program), host_target(), "step", "").text
     kernel = text[text.index("@kernel") :]
     assert ("masked" in kernel[: kernel.index("\n}")]) is is_masked
+
+
+@pytest.mark.parametrize("columns", [1, 3, 5, 10, 15, 16, 17, 20, 31, 33])
+@pytest.mark.parametrize("rows", [2, 13, 14, 65])
+def test_updates_by_narrow_products(rows: int, columns: int) -> None:
+    """In place, where the rows of tiles lie side by side, and where a bias keeps them apart."""
+
+    def step(w, v, x, g, bias):  # type: ignore[no-untyped-def]
+        w -= x.T @ g
+        v -= x.T @ g + bias
+
+    rng = np.random.default_rng(5)
+    shapes = [(rows, columns), (rows, columns), (7, rows), (7, columns), (columns,)]
+    w, v, x, g, bias = (rng.integers(-9, 9, shape).astype("f4") for shape in shapes)
+    expected = w - x.T @ g, v - (x.T @ g + bias)
+    gc.compile(step)(w, v, x, g, bias)
+    assert_same(w, expected[0])
+    assert_same(v, expected[1])

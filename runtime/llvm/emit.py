@@ -85,6 +85,31 @@ def _products(statements: Sequence[Statement]) -> Iterator[Product]:
             yield from _products(statement.body)
 
 
+def is_flat(product: Product, tile: Tile, width: int) -> bool:
+    """Whether the rows of a tile lie side by side in all that is done with it, and not in vectors.
+
+    Row by row, what is read of an updated array would share lines with what has just been written.
+    """
+    row, column, columns = product.row_axis, product.column_axis, product.columns
+    if row is None or column is None or isinstance(columns, Dim) or columns % width == 0:
+        return False
+    if tile.columns.text != str(columns) or tile.stride != columns:
+        return False
+    return all(_is_along_rows(s, row, column, columns) for s in product.epilogue)
+
+
+def _is_along_rows(statement: Statement, row: int, column: int, columns: int) -> bool:
+    """Whether a statement of an epilogue may run over rows that lie side by side as over one."""
+    match statement:
+        case Compute():
+            return True
+        case Load(access=access, position=None, guard=None):
+            return (access.strides[row], access.strides[column]) in ((columns, 1), (0, 0))
+        case Store(access=access):
+            return (access.strides[row], access.strides[column]) == (columns, 1)
+    return False
+
+
 def is_sized(module: Module) -> bool:
     """Whether kernels are given a table of sizes."""
     return module.sizing is not None and not module.sizing.is_fixed
@@ -191,21 +216,23 @@ class _Emitter(LoopEmitter):
             with (
                 self.shifted(product.row_axis, tile.row, product.epilogue),
                 self.shifted(product.column_axis, tile.column, product.epilogue),
-                f.loop(constant(0, "i64"), tile.rows, 1) as row,
             ):
-                pointer = f.offset(
-                    tile.pointer, self._elem(product), self._row_start(tile, row.index)
-                )
-                with self.shifted(product.row_axis, row.index, product.epilogue):
-                    self.tile_row(product, tile, pointer)
+                if is_flat(product, tile, self.width):
+                    self.tile_vectors(product, tile.pointer, f.mul(tile.rows, tile.columns))
+                else:
+                    self.tile_rows(product, tile)
 
         return run
 
+    def tile_rows(self, product: Product, tile: Tile) -> None:
+        with self.f.loop(constant(0, "i64"), tile.rows, 1) as row:
+            distance = self.f.mul(row.index, self.f.number(tile.stride))
+            pointer = self.f.offset(tile.pointer, self._elem(product), distance)
+            with self.shifted(product.row_axis, row.index, product.epilogue):
+                self.tile_row(product, tile, pointer)
+
     def _elem(self, product: Product) -> str:
         return ELEMS[product.out.dtype]
-
-    def _row_start(self, tile: Tile, row: Reg) -> Reg:
-        return self.f.mul(row, self.f.number(tile.stride))
 
     def shifted(
         self, axis: int | None, index: Reg, statements: Sequence[Statement]
@@ -225,8 +252,12 @@ class _Emitter(LoopEmitter):
                 mask = self.mask_of_rest(int(tile.columns.text) - start)
                 self.tile_vector(product, pointer, constant(start, "i64"), mask)
             return
-        with f.loop(constant(0, "i64"), tile.columns, self.width) as column:
-            mask = self.lanes_below(f.sub(tile.columns, column.index))
+        self.tile_vectors(product, pointer, tile.columns)
+
+    def tile_vectors(self, product: Product, pointer: Reg, count: Reg) -> None:
+        """The epilogue on `count` elements side by side."""
+        with self.f.loop(constant(0, "i64"), count, self.width) as column:
+            mask = self.lanes_below(self.f.sub(count, column.index))
             self.tile_vector(product, pointer, column.index, mask)
 
     def mask_of_rest(self, rest: int) -> Reg | None:

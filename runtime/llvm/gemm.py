@@ -256,7 +256,18 @@ class Matmul(NamedTuple):
         """Of the tile as computed; dot products can store theirs already transposed."""
         if self.tiling.dot and self.transposed:
             return 1, self.tiling.height
-        return self.tiling.width, 1
+        return (self.shape.columns if self.is_compact else self.tiling.width), 1
+
+    @property
+    def is_compact(self) -> bool:
+        """Whether rows of a tile lie side by side though they are narrower than their vectors.
+
+        Kernels store them in order: what is behind one row makes way for the next.
+        """
+        if self.transposed or self.blocked or self.tiling.dot or self.tiling.vectors > WIDEST:
+            return False
+        columns = self.shape.columns
+        return not isinstance(columns, Dim) and columns < self.tiling.width
 
     def clear_tile(self) -> None:
         """An empty sum is zero, in each tile the same."""
