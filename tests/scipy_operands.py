@@ -78,6 +78,7 @@ ROWS: dict[str, Operands] = {
     "radian": (UNIT * 90, UNIT * 60, MIDDLE),
     "round": (np.array([0.2, 0.7, 1.2, 2.3, 2.8, -1.3]),),
     "spence": (NEAR,),
+    **dict.fromkeys(("itstruve0", "itmodstruve0", "it2struve0"), (WIDE,)),
     "bdtrik": (UNIT, WHOLE + 5, UNIT[::-1]),
     "bdtrin": (WHOLE, UNIT, UNIT[::-1]),
     "nbdtrik": (UNIT, WHOLE, UNIT[::-1]),

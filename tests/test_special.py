@@ -109,9 +109,16 @@ def test_gradients(function: Callable[..., Any], x: float) -> None:
     assert got == pytest.approx(slope, rel=1e-7, abs=1e-9)
 
 
-def test_a_derivative_without_a_closed_form_is_not_taken_for_zero() -> None:
-    with pytest.raises(errors.GradientError, match=r"zeta by its first argument has no"):
-        gc.grad(lambda s: np.sum(sc.zeta(s, 2.0)))(np.array([3.0]))
+def test_the_zeta_function_left_of_one_and_its_derivative() -> None:
+    s = np.array([-2.9, -2.0, -0.5, 0.0, 0.3, 0.9, 1.1, 2.0, 7.5, 40.0])
+    np.testing.assert_allclose(gc.compile(lambda s: sc.zeta(s))(s), sc.zeta(s), 1e-12, 1e-16)
+    with mpmath.workdps(30):
+        wanted = [float(mpmath.zeta(value, 1, 1)) for value in s]
+        shifted = [float(mpmath.zeta(value, mpmath.mpf("0.7"), 1)) for value in s[6:]]
+    got = gc.compile(gc.grad(lambda s: np.sum(sc.zeta(s))))(s)
+    np.testing.assert_allclose(got, wanted, 1e-9)
+    got = gc.compile(gc.grad(lambda s: np.sum(sc.zeta(s, 0.7))))(s[6:])
+    np.testing.assert_allclose(got, shifted, 1e-11)
 
 
 def test_functions_of_arrays() -> None:

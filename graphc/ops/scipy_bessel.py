@@ -151,8 +151,8 @@ _BESSEL: dict[str, Rules] = {
 _STRUVE: dict[str, Rules] = {
     "struve": (None, lambda out, v, x: call("struve", v - 1.0, x) - v / x * out),
     "modstruve": (None, lambda out, v, x: call("modstruve", v - 1.0, x) - v / x * out),
-    "itstruve0": (lambda out, x: sign(x) * call("struve", 0.0, x),),
-    "itmodstruve0": (lambda out, x: sign(x) * call("modstruve", 0.0, x),),
+    "itstruve0": (lambda out, x: call("struve", 0.0, x),),
+    "itmodstruve0": (lambda out, x: call("modstruve", 0.0, x),),
     "it2struve0": (lambda out, x: -_over(x, lambda t: call("struve", 0.0, t), 2.0 / math.pi),),
 }
 _KELVIN: dict[str, Rules] = {

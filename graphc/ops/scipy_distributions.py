@@ -25,6 +25,7 @@ from graphc.ops.scipy_bessel import Rules
 from graphc.ops.scipy_calls import call
 from graphc.ops.scipy_densities import Derivative, beta, fisher, gamma, inverse, normal, student
 from graphc.ops.special import digamma
+from graphc.ops.zeta_slope import zeta_slope
 
 # ---- what no table row can say -------------------------------------------------------------------
 
@@ -96,7 +97,7 @@ _GAMMA: dict[str, Rules] = {
         lambda out, n, k: out * (digamma(n + 1.0) - digamma(n - k + 1.0)),
         lambda out, n, k: out * (digamma(n - k + 1.0) - digamma(k + 1.0)),
     ),
-    "zetac": None,
+    "zetac": (lambda out, x: zeta_slope(x, x.literal(1.0)),),
 }
 _CONTINUOUS: dict[str, Rules] = {
     "stdtr": (None, lambda out, df, t: student(df, t)),

@@ -27,6 +27,7 @@ from graphc.ops.elementwise import (
     square,
     where,
 )
+from graphc.ops.zeta_slope import zeta_slope
 
 TWO_OVER_ROOT_PI = 2.0 / math.sqrt(math.pi)
 
@@ -51,12 +52,7 @@ def _define(name: str, vjp: Rule, arity: int = 1, scipy_name: str = "") -> Op:
 
 
 def _zeta_vjp(g: Value, out: Value, s: Value, q: Value) -> tuple[Any, ...]:
-    """The derivative in s has no closed form."""
-    unknown = errors.GradientError(
-        "the derivative of scipy.special.zeta by its first argument has no closed form and is not"
-        " known: hold that argument constant (leave it out of argnums)"
-    )
-    return (unknown, -(g * s * zeta(s + 1.0, q)))
+    return (g * zeta_slope(s, q), -(g * s * zeta(s + 1.0, q)))
 
 
 erfc = _define("erfc", lambda g, out, x: (-(g * exp(-square(x)) * TWO_OVER_ROOT_PI),))

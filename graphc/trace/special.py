@@ -87,7 +87,10 @@ def _i1(x: Value) -> Any:
 
 
 def riemann_zeta(s: Value) -> Any:
-    return ops.zeta(s, s.literal(1.0))
+    """Left of 1 by scipy, which reflects it."""
+    is_left = ew.less(s, 1.0)
+    left = UFUNCS["zetac"](ew.where(is_left, s, s.literal(0.0))) + 1.0
+    return ew.where(is_left, left, ops.zeta(s, s.literal(1.0)))
 
 
 def _gammasgn(x: Value) -> Any:
