@@ -121,6 +121,17 @@ def test_the_zeta_function_left_of_one_and_its_derivative() -> None:
     np.testing.assert_allclose(got, shifted, 1e-11)
 
 
+def test_polygamma_and_zeta_left_of_zero() -> None:
+    x = np.array([-9.7, -8.3, -4.5, -2.001, -0.7, -0.01, 0.3, 5.0])
+    f = gc.compile(lambda x: [*(sc.polygamma(n, x) for n in (1, 2, 3, 5)), sc.zeta(3, x)])
+    with mpmath.workdps(40):
+        for n, got in zip((1, 2, 3, 5), f(x), strict=False):
+            np.testing.assert_allclose(got, [float(mpmath.psi(n, t)) for t in x], 2e-11)
+    np.testing.assert_allclose(f(x)[-1], sc.zeta(3, x), 1e-12)
+    got = gc.grad(lambda x: np.sum(sc.polygamma(2, x)))(x)
+    np.testing.assert_allclose(got, f(x)[2], 1e-10)
+
+
 def test_functions_of_arrays() -> None:
     def f(x):
         return (

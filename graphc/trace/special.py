@@ -86,6 +86,20 @@ def _i1(x: Value) -> Any:
     return ops.i1e(x) * ew.exp(ew.abs(x))
 
 
+LEFT_TERMS = 10
+
+
+def hurwitz_zeta(s: Value, q: Value) -> Any:
+    """Left of 0 the first terms are added one by one: the formula is for numbers that are right."""
+    is_left = ew.less(q, 0.0)
+    first = ew.where(is_left, q, q.literal(1.0))
+    total = ops.zeta(s, ew.where(is_left, q + float(LEFT_TERMS), q))
+    left = total
+    for k in range(LEFT_TERMS):
+        left = left + ew.power(first + float(k), -s)
+    return ew.where(is_left, left, total)
+
+
 def riemann_zeta(s: Value) -> Any:
     """Left of 1 by scipy, which reflects it."""
     is_left = ew.less(s, 1.0)
@@ -164,7 +178,7 @@ UFUNCS: dict[str, Callable[..., Any]] = {
     "i0e": ops.i0e,
     "i1": _i1,
     "i1e": ops.i1e,
-    "_zeta": ops.zeta,
+    "_zeta": hurwitz_zeta,
     "_riemann_zeta": riemann_zeta,
     "boxcox": _boxcox,
     "huber": _huber,

@@ -16,11 +16,12 @@ import numpy as np
 
 from graphc.build import Value
 from graphc.ir import FLOATS, NUMPY_DTYPES
+from graphc.ops import elementwise as ew
 from graphc.ops import special as ops
 from graphc.trace import numpy_reductions as reductions
 from graphc.trace import numpy_shapes as shapes
 from graphc.trace.promotion import promoted_dtype
-from graphc.trace.special import i0, riemann_zeta
+from graphc.trace.special import hurwitz_zeta, i0, riemann_zeta
 from graphc.trace.special_counting import COUNTING, floats, of_known
 from graphc.trace.special_orders import ORDERS, known_order
 from graphc.trace.tracer import Tracer, lift, wrap
@@ -72,11 +73,30 @@ def polygamma(n: Any, x: Any) -> Any:
     return np.where(order == 0, wrap(ops.digamma(place.value())), scaled)
 
 
-def _polygamma_of_order(order: int, value: Value) -> Any:
+def _polygamma_of_order(order: int, x: Value) -> Any:
+    """Left of 0 by reflection (DLMF 5.15.6), where the series would lose its digits."""
     if order == 0:
-        return wrap(ops.digamma(value))
+        return wrap(ops.digamma(x))
+    is_left = ew.less(x, 0.0)
     scale = float((-1) ** (order + 1) * math.factorial(order))
-    return wrap(ops.zeta(value.literal(order + 1.0), value) * scale)
+    right = ops.zeta(x.literal(order + 1.0), ew.where(is_left, 1.0 - x, x)) * scale
+    angle = ew.where(is_left, (x - ew.round(x)) * math.pi, x.literal(1.0))
+    left = right * (-1.0) ** order - _cotangent_slope(order, angle) * math.pi ** (order + 1)
+    pole = ew.logical_and(is_left, ew.equal(x, ew.round(x)))
+    left = ew.where(pole, x.literal(-math.inf if order % 2 == 0 else math.inf), left)
+    return wrap(ew.where(is_left, left, right))
+
+
+def _cotangent_slope(order: int, angle: Value) -> Value:
+    """The derivative of this order, a polynomial in the cotangent c: c' = -(1 + c**2)."""
+    polynomial = np.polynomial.Polynomial([0.0, 1.0])
+    for _ in range(order):
+        polynomial = polynomial.deriv() * np.polynomial.Polynomial([-1.0, 0.0, -1.0])
+    cotangent = ew.cos(angle) / ew.sin(angle)
+    result: Value = cotangent.literal(0.0)
+    for coefficient in reversed(polynomial.coef):
+        result = result * cotangent + float(coefficient)
+    return result
 
 
 def zeta(x: Any, q: Any = None) -> Any:
@@ -86,7 +106,7 @@ def zeta(x: Any, q: Any = None) -> Any:
     promoted = promoted_dtype(parts)
     dtype = NUMPY_DTYPES[promoted if promoted in FLOATS else "f64"]
     s, start = shapes.broadcast_arrays(*(part.astype(dtype) for part in parts))
-    return wrap(ops.zeta(s.value(), start.value()))
+    return wrap(hurwitz_zeta(s.value(), start.value()))
 
 
 def multigammaln(a: Any, d: Any) -> Any:
