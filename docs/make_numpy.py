@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from graphc.ops.scipy_calls import ALWAYS_COMPLEX, COMPLEX, SEVERAL
-from graphc.trace import distributions, numpy_api, special_functions
+from graphc.trace import distributions, multivariate, numpy_api, scipy_table, special_functions
 from graphc.trace.numpy_ufuncs import ACCUMULATE, AT, OF_MATRICES, REDUCE, SEVERAL_RESULTS
 from graphc.trace.ufuncs import NAMED_UFUNCS, UFUNCS
 
@@ -135,6 +135,12 @@ def _lines() -> Iterator[str]:
         f"Of scipy.stats {_listed(distributions.METHODS).rstrip()[:-1]} of the distributions"
         f" {_listed(distributions.DISTRIBUTIONS)}"
     )
+    joint = (".".join((kind.removesuffix("_gen"), name)) for kind, name in multivariate.METHODS)
+    yield f"Of scipy.stats also {_listed(joint)}"
+    for package, entries in scipy_table.PACKAGES.items():
+        if package != "scipy.special":
+            shown = {"scipy.spatial": "scipy.spatial.distance"}.get(package, package)
+            yield f"Of {shown}: {_listed(entries)}"
     methods = (("reduce", REDUCE), ("accumulate", ACCUMULATE), ("at", AT))
     listed = (f"np.{u.__name__}.{method}" for method, table in methods for u in table)
     yield f"Also `outer` of each, and {_listed(listed)}"

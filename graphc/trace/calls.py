@@ -30,7 +30,7 @@ from graphc.trace import (
     numpy_making,
     python_numbers,
     quantifiers,
-    special_functions,
+    scipy_table,
     texts,
 )
 from graphc.trace.promotion import cast_to
@@ -48,8 +48,8 @@ def stand_in(function: Any) -> Callable[..., Any] | None:
     if isinstance(function, np.vectorize):
         return VECTORIZED[0](function)
     traced = (
-        special_functions.function_of_scipy(function)
-        or distributions.method_of_scipy(function)
+        distributions.method_of_scipy(function)
+        or scipy_table.function_of_scipy(function)
         or _method_of_arrays(function)
     )
     if traced is not None:

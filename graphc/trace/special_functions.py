@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from graphc.trace import numpy_reductions as reductions
 from graphc.trace import numpy_shapes as shapes
 from graphc.trace.promotion import promoted_dtype
 from graphc.trace.special import hurwitz_zeta, i0, riemann_zeta
-from graphc.trace.special_counting import COUNTING, floats, of_known
+from graphc.trace.special_counting import COUNTING, floats
 from graphc.trace.special_orders import ORDERS, known_order
 from graphc.trace.tracer import Tracer, lift, wrap
 
@@ -132,18 +131,3 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "multigammaln": multigammaln,
 }
 """Functions of scipy.special that are no ufuncs."""
-
-
-def function_of_scipy(function: Any) -> Callable[..., Any] | None:
-    """What stands for a function of scipy.special, None for any other."""
-    module = getattr(function, "__module__", None) or ""
-    if not module.startswith("scipy.special"):
-        return None
-    found = FUNCTIONS.get(getattr(function, "__name__", ""))
-    return of_known(function) if found is None and _is_public(function) else found
-
-
-def _is_public(function: Any) -> bool:
-    """Whether users call it; what scipy's functions call among themselves is theirs."""
-    name = getattr(function, "__name__", "_")
-    return isinstance(function, FunctionType) and not name.startswith("_")
