@@ -229,11 +229,26 @@ def _match_parts(at: Rewriter, term: Term, eqn: Eqn, found: Found) -> Found | No
 def _match_in_order(
     at: Rewriter, parts: Sequence[Pattern], ins: Sequence[Atom], found: Found | None
 ) -> Found | None:
+    if not _may_match(at, parts, ins):
+        return None
     for part, atom in zip(parts, ins, strict=True):
         if found is None:
             return None
         found = _match(at, part, atom, found)
     return found
+
+
+def _may_match(at: Rewriter, parts: Sequence[Pattern], ins: Sequence[Atom]) -> bool:
+    """A short look at literals and ops before anything is noted: most patterns do not match."""
+    for part, atom in zip(parts, ins, strict=True):
+        if not isinstance(part, Term):
+            if not isinstance(atom, Lit):
+                return False
+        elif part.op:
+            eqn = at.made.get(atom) if isinstance(atom, Var) else None
+            if eqn is None or eqn.op.name != part.op:
+                return False
+    return True
 
 
 def _build(at: Rewriter, pattern: Pattern, found: Found, type: Type) -> Atom:

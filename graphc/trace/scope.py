@@ -129,11 +129,32 @@ class Storage:
         return self.atom.type
 
 
+class _UsersBuilder(Builder):
+    """A builder at the user's line, which is looked up when something is emitted: a traced value is
+    asked for much more often."""
+
+    _line: Loc | None = None
+    _is_known = True
+
+    def forget_line(self) -> None:
+        self._is_known = False
+
+    @property
+    def loc(self) -> Loc | None:
+        if not self._is_known:
+            self.loc = user_loc()
+        return self._line
+
+    @loc.setter
+    def loc(self, line: Loc | None) -> None:
+        self._line, self._is_known = line, True
+
+
 class Scope:
     """One graph under construction, and what it reads of the scopes around it."""
 
     def __init__(self, name: str, session: Session, parent: Scope | None = None):
-        self.builder = Builder(name)
+        self.builder = _UsersBuilder(name)
         self.session = session
         self.parent = parent
         self.captures: dict[Var, Value] = {}
@@ -202,7 +223,7 @@ def is_tracing() -> bool:
 
 
 def current() -> Scope:
-    """The innermost open scope, with its builder set to the user's current line."""
+    """The innermost open scope, with its builder at the user's current line."""
     if not _stack.scopes:
         raise errors.LeakedValueError(
             "a traced value is used outside of the function that was traced;"
@@ -210,7 +231,7 @@ def current() -> Scope:
             user_loc(),
         )
     scope = _stack.scopes[-1]
-    scope.builder.loc = user_loc()
+    scope.builder.forget_line()
     return scope
 
 
