@@ -18,6 +18,7 @@ from graphc.passes import pipeline
 from graphc.recall import LaterGraphs, key_of_step
 from graphc.runtime.calling import MISS
 from graphc.runtime.llvm.entry import prepare
+from graphc.runtime.llvm.jit import keep_functions
 from graphc.runtime.recalled import find
 from graphc.runtime.step import Step
 from graphc.runtime.threads import expect_pool
@@ -98,6 +99,7 @@ class Compiled:
         leaves, structure = tree.flatten((args, kwargs))
         returned = self._run(self._of(leaves, structure, args, kwargs), leaves)
         prepare()  # the next call wants it, and this one need not share the processors with it
+        keep_functions()
         return returned
 
     def _of(
@@ -131,6 +133,7 @@ class Compiled:
         returned = self._run(entry, leaves)
         for i in entry.donated:
             mark(leaves[i])
+        keep_functions()
         return returned
 
     def _call_plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

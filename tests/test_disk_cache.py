@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -301,3 +302,57 @@ def test_processes_share_a_folder(tmp_path):
     assert later[0].endswith("True\n")
     assert len({answer.split()[0] for answer in together + later}) == 1
     assert not list((tmp_path / "graphc").glob("*.tmp"))
+
+
+# ---- functions that steps share ------------------------------------------------------------------
+
+W = np.linspace(-1.0, 1.0, 32 * 24).reshape(32, 24).astype(np.float32)
+Z = np.linspace(-2.0, 2.0, 40 * 32).reshape(40, 32).astype(np.float32)
+
+
+@pytest.fixture
+def emitted(monkeypatch) -> list[str]:
+    """The texts that are compiled from now on."""
+    texts: list[str] = []
+    emit = jit._emitted
+
+    def noted(text, *rest):
+        texts.append(text)
+        return emit(text, *rest)
+
+    monkeypatch.setattr(jit, "_emitted", noted)
+    return texts
+
+
+def multiply(function, *args) -> np.ndarray:
+    product = gc.compile(function, threads=1)(*args)
+    np.testing.assert_allclose(product, function(*args), rtol=1e-4, atol=1e-4)
+    jit._keeping.wait()
+    return product
+
+
+def kernels_in(texts: list[str]) -> list[str]:
+    return [text for text in texts if re.search(r"^define.*@matmul_tile", text, re.MULTILINE)]
+
+
+def test_another_step_finds_the_micro_kernels_of_products(folder, emitted):
+    multiply(lambda z, w: z @ w, Z, W)
+    assert len(kernels_in(emitted)) == 2  # with the step, and afterwards by itself
+    emitted.clear()
+    multiply(lambda z, w: np.tanh(z @ w) + 1.0, Z, W)
+    assert emitted and not kernels_in(emitted)
+
+
+def test_a_micro_kernel_that_is_damaged_on_disk_is_compiled(folder, emitted):
+    multiply(lambda z, w: z @ w, Z, W)
+    for entry in entries(folder):
+        entry.write_bytes(entry.read_bytes()[:-3])
+    emitted.clear()
+    multiply(lambda z, w: z @ w * 2.0, Z, W)
+    assert len(kernels_in(emitted)) == 2
+
+
+def test_nothing_is_compiled_for_a_folder_that_takes_nothing(folder, emitted, monkeypatch):
+    monkeypatch.setattr(DiskCache, "store", lambda *_: False)
+    multiply(lambda z, w: z @ w, Z, W)
+    assert len(kernels_in(emitted)) <= 2 and not jit._Unkept.texts

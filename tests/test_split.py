@@ -11,7 +11,7 @@ import pytest
 
 import graphc as gc
 from graphc.runtime.llvm import jit
-from graphc.runtime.llvm.split import SHORT, WORTH, Part, split
+from graphc.runtime.llvm.split import SHORT, WORTH, Part, shared_functions, split
 
 PADDING = "  %unused{i} = add i64 %x, {i}\n"
 
@@ -155,3 +155,38 @@ def test_a_training_step_in_parts_gives_the_same_bits(monkeypatch: pytest.Monkey
     assert value == again
     for key, grad in grads.items():
         np.testing.assert_array_equal(grad, grads_again[key])
+
+
+SHARED = (
+    "declare i64 @llvm.smax.i64(i64, i64)\n"
+    + TABLE
+    + function("matmul_first", "  %y = call i64 @matmul_second(i64 %x)\n  ret i64 %y")
+    + function("matmul_second", READ)
+    + function("matmul_own", "  %y = call i64 @kernel(i64 %x)\n  ret i64 %y")
+    + function("kernel", OTHER)
+    + function("main", "  %y = call i64 @matmul_first(i64 %x)\n  ret i64 %y", "")
+)
+
+
+def test_functions_that_steps_share_are_texts_of_their_own() -> None:
+    shared = shared_functions(SHARED)
+    assert list(shared) == ["matmul_first", "matmul_second"]  # the other one calls a kernel
+    assert "declare i64 @matmul_second(i64)" in shared["matmul_first"]
+    assert "@table =" in shared["matmul_second"] and "smax" not in shared["matmul_second"]
+    assert shared_functions(SHARED + "@counter = global i64 0\n") == {}
+    assert shared_functions(TEXT) == {}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("names", [["matmul_first"], ["matmul_second"], None])
+def test_what_is_known_is_linked(
+    names: list[str] | None, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jit, "processors", lambda: count)
+    shared = shared_functions(SHARED)
+    known = {}
+    for name in names or shared:
+        (known[name],) = jit._unpacked(jit.object_code(shared[name]))
+    machine = jit.Machine(jit.object_code(SHARED, known=known))
+    run = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(machine.address("main"))
+    assert run(1) == 20

@@ -15,12 +15,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import llvmlite.binding as llvm
 
+from graphc.runtime.background import Background
 from graphc.runtime.disk_cache import current_cache, key_of
-from graphc.runtime.llvm.split import Part, split
+from graphc.runtime.llvm.split import Part, shared_functions, split
 from graphc.runtime.llvm.target import HostTarget, host_target
 
 FULL = 2
@@ -108,7 +110,7 @@ def compile_text(
     found = None if key is None else load_code(key, before_linking)
     if found is not None:
         return found
-    code = object_code(text, effort, target)
+    code = object_code(text, effort, target, _known_functions(text, effort, target))
     is_kept = cache is not None and key is not None and cache.store(key, code)
     before_linking()
     return Machine(code, key=key if is_kept else None)
@@ -131,14 +133,65 @@ def _key(text: str, effort: int, target: HostTarget) -> str:
     return key_of(text, attributes(target), target.triple, target.cpu, target.features, settings)
 
 
-def object_code(text: str, effort: int = FULL, target: HostTarget | None = None) -> bytes:
+def _known_functions(text: str, effort: int, target: HostTarget) -> dict[str, bytes]:
+    """The object files of those functions that other steps had, too, and that are on disk; the
+    others are noted for `keep_functions`."""
+    cache = current_cache()
+    known: dict[str, bytes] = {}
+    if cache is None:
+        return known
+    for name, own in shared_functions(text).items():
+        code = cache.load(_key(own, effort, target))
+        if code is None:
+            _Unkept.texts[own] = effort, target
+        else:
+            (known[name],) = _unpacked(code)
+    return known
+
+
+class _Unkept:
+    """Functions that steps share and that have been compiled as parts of a step only: their texts,
+    each with its level of effort and target."""
+
+    texts: ClassVar[dict[str, tuple[int, HostTarget]]] = {}
+
+
+def keep_functions() -> None:
+    """Compile functions that steps share by themselves, and keep them on disk for other steps.
+
+    Done once on a machine, which is not urgent: beside whatever this thread does next.
+    """
+    if _Unkept.texts:
+        _keeping.begin()
+
+
+def _keep_functions() -> None:
+    while _Unkept.texts:
+        text, (effort, target) = _Unkept.texts.popitem()
+        cache = current_cache()
+        code = _packed([_emitted(text, effort, target)])
+        if cache is None or not cache.store(_key(text, effort, target), code):
+            _Unkept.texts.clear()  # the folder takes nothing
+
+
+_keeping = Background("graphc functions", _keep_functions)
+
+
+def object_code(
+    text: str,
+    effort: int = FULL,
+    target: HostTarget | None = None,
+    known: Mapping[str, bytes] = MappingProxyType({}),
+) -> bytes:
     """The object files for a machine, this one unless told otherwise, in one string of bytes.
+
+    `known` are those of functions in the text, by name, which need not be compiled.
 
     No LLVM pass runs before code generation: our text is vectorised and tidy as it is written, and
     passes were measured to cost compile time without changing the code.
     """
     target = target or host_target()
-    first, *others = split(text, min(processors(), PARTS))
+    first, *others = split(text, min(processors(), PARTS), known)
     codes: list[bytes | None] = [None] * (1 + len(others))
 
     def made(part: Part) -> bytes:
@@ -158,7 +211,7 @@ def object_code(text: str, effort: int = FULL, target: HostTarget | None = None)
             thread.join()
     # What a thread has not done is done here, and if it cannot be done, says so.
     parts = zip(codes, (first, *others), strict=True)
-    return _packed([code or made(part) for code, part in parts])
+    return _packed([*(code or made(part) for code, part in parts), *known.values()])
 
 
 PARTS = 4

@@ -8,7 +8,7 @@ functions marked `#1`), is a part that is compiled quickly.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 WORTH = 100
@@ -26,6 +26,9 @@ _HEAD = re.compile(
 _BEGINNING = re.compile(r"^(?=define )", re.MULTILINE)
 _REFERENCE = re.compile(r"@([\w.]+)")
 _NAMED = re.compile(r"^(?:declare [^@]*)?@([\w.]+)")
+_SHARED = re.compile(
+    r"^define internal [^\n@]*@(?P<name>matmul_\w+)\([^\n]*\{\n.*?^\}\n", re.MULTILINE | re.DOTALL
+)
 _VALUE = re.compile(r" %[\w.]+(?=,|$)")
 
 
@@ -48,14 +51,15 @@ class _Function(NamedTuple):
     is_straight: bool
 
 
-def split(text: str, count: int) -> list[Part]:
-    """Texts that define together what `text` defines: at most `count` that take about equally long
-    to compile, and one of the straight code.
+def split(text: str, count: int, without: Collection[str] = ()) -> list[Part]:
+    """Texts that define together what `text` defines, but for the functions `without`: at most
+    `count` that take about equally long to compile, and one of the straight code.
 
     A function that is called across parts becomes one that the linker sees.  Constant tables are
     copied to where they are read.  A text with variables stays whole: they must not be doubled.
     """
-    if " global " in text or len(text) < SHORT or (count < 2 and " #1 {" not in text):
+    is_short = len(text) < SHORT or (count < 2 and " #1 {" not in text)
+    if not without and (is_short or _has_variables(text)):
         return [Part(text)]
     beginning, *bodies = _BEGINNING.split(text)
     others = [line for line in beginning.splitlines() if line]
@@ -64,15 +68,39 @@ def split(text: str, count: int) -> list[Part]:
     functions = [_function(body + "\n") for body in bodies if body.endswith("}")]
     if len(functions) < 2 or len(functions) != len(bodies) or len(named) != len(others):
         return [Part(text)]
-    straight = [function for function in functions if function.is_straight]
+    wanted = [function for function in functions if function.name not in without]
+    straight = [function for function in wanted if function.is_straight]
     if sum(len(function.text) for function in straight) < WORTH_APART:
         straight = []
-    rest = [function for function in functions if function not in straight]
+    rest = [function for function in wanted if function not in straight]
     groups = _groups(rest, count)
-    if len(groups) == 1 and not straight:
+    if len(groups) == 1 and not straight and not without:
         return [Part(text)]
     quick = [Part(_part(straight, functions, named), is_quick=True)] if straight else []
     return [*(Part(_part(group, functions, named)) for group in groups), *quick]
+
+
+def shared_functions(text: str) -> dict[str, str]:
+    """The functions in a text that the texts of other steps have, too, each as a text of its own:
+    the micro-kernels of matrix products."""
+    if _has_variables(text):
+        return {}
+    bodies = {match["name"]: match[0] for match in _SHARED.finditer(text)}
+    if not bodies:
+        return {}
+    lines = text[: text.index("\ndefine ") + 1].splitlines()
+    named = [(match[1], line) for line in lines if (match := _NAMED.match(line))]
+    functions = {name: _function(body) for name, body in bodies.items()}
+    known = {name for name, _ in named} | functions.keys()
+    return {
+        name: _part([function], list(functions.values()), named)
+        for name, function in functions.items()
+        if function.uses <= known
+    }
+
+
+def _has_variables(text: str) -> bool:
+    return " global " in text
 
 
 def _groups(functions: Sequence[_Function], count: int) -> list[list[_Function]]:
