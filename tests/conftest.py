@@ -72,13 +72,24 @@ def _no_gpu() -> str:
     return ""
 
 
-@pytest.fixture(params=["emulated", pytest.param("gpu", marks=pytest.mark.gpu)])
-def device(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """The device that `target="cuda"` runs on: an emulated one, and a GPU where there is one."""
+@pytest.fixture(
+    params=[
+        "emulated",
+        pytest.param("gpu", marks=pytest.mark.gpu),
+        pytest.param("bindings", marks=pytest.mark.slow),
+    ]
+)
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The device that `target="cuda"` runs on: an emulated one, a GPU where there is one, and the
+    emulated one behind NVIDIA's bindings where these are installed."""
+    from fake_libcuda import fake_driver
+
     from graphc.runtime.cuda.current import use
     from graphc.runtime.cuda.driver import open_device
     from graphc.runtime.cuda.host import HostDevice
 
+    if request.param == "bindings":
+        fake_driver().watch(monkeypatch)
     with use(HostDevice() if request.param == "emulated" else open_device()) as session:
         yield session.device
 

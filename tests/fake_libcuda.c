@@ -18,8 +18,8 @@
 
 typedef int status;
 typedef uint64_t address;
-typedef void (*launcher)(const char *name, unsigned grid, unsigned block, int count,
-                         const address *pointers);
+typedef void (*launcher)(const char *code, const char *name, unsigned grid, unsigned block,
+                         int count, const address *pointers);
 
 enum {
     SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100,
@@ -70,7 +70,7 @@ static __thread void *current;
 static struct { char *start; size_t size; } blocks[MOST];
 
 struct work { int is_copy; char *target, *source; size_t bytes;
-              const char *name; unsigned grid, block; int count; address *pointers; };
+              const char *code, *name; unsigned grid, block; int count; address *pointers; };
 struct graph { struct work *items; int count; struct graph *next; };
 struct stream { struct graph *captured; int is_invalid, mode; };
 static struct stream *capturing;           /* by this driver at most one at a time */
@@ -111,7 +111,7 @@ static struct stream *captured(void *stream) {
 
 static status run(const struct work *work) {
     if (work->is_copy) memmove(work->target, work->source, work->bytes);
-    else run_kernel(work->name, work->grid, work->block, work->count, work->pointers);
+    else run_kernel(work->code, work->name, work->grid, work->block, work->count, work->pointers);
     return SUCCESS;
 }
 
@@ -132,9 +132,21 @@ status cuInit(unsigned flags) {
     return flags ? INVALID_VALUE : SUCCESS;
 }
 status cuDriverGetVersion(int *version) { *version = 12090; return SUCCESS; }
-status cuGetErrorString(status error, const char **text) { (void)error; *text = "so it is"; return SUCCESS; }
-status cuGetErrorName(status error, const char **text) { (void)error; *text = "CUDA_ERROR"; return SUCCESS; }
-status cuDeviceGetCount(int *count) { CALLED("cuDeviceGetCount"); *count = count_of_devices; return SUCCESS; }
+status cuGetErrorString(status error, const char **text) {
+    (void)error;
+    *text = "so it is";
+    return SUCCESS;
+}
+status cuGetErrorName(status error, const char **text) {
+    (void)error;
+    *text = "CUDA_ERROR";
+    return SUCCESS;
+}
+status cuDeviceGetCount(int *count) {
+    CALLED("cuDeviceGetCount");
+    *count = count_of_devices;
+    return SUCCESS;
+}
 status cuDeviceGet(int *device, int number) {
     CALLED("cuDeviceGet");
     *device = number;
@@ -157,8 +169,16 @@ status cuDevicePrimaryCtxRetain(void **context, int device) {
     *context = &primary;
     return SUCCESS;
 }
-status cuDevicePrimaryCtxReset(int device) { CALLED("cuDevicePrimaryCtxReset"); (void)device; return SUCCESS; }
-status cuCtxSetCurrent(void *context) { CALLED("cuCtxSetCurrent"); current = context; return SUCCESS; }
+status cuDevicePrimaryCtxReset(int device) {
+    CALLED("cuDevicePrimaryCtxReset");
+    (void)device;
+    return SUCCESS;
+}
+status cuCtxSetCurrent(void *context) {
+    CALLED("cuCtxSetCurrent");
+    current = context;
+    return SUCCESS;
+}
 
 status cuMemAlloc(address *pointer, size_t bytes) {
     NOT_CAPTURED("cuMemAlloc");
@@ -191,17 +211,17 @@ status cuMemGetInfo(size_t *unused, size_t *total) {
 status cuMemcpyHtoDAsync(address target, const void *source, size_t bytes, void *stream) {
     IN_CONTEXT("cuMemcpyHtoDAsync");
     if (!holds((char *)target, bytes)) return INVALID_VALUE;
-    return put(stream, (struct work){1, (char *)target, (char *)source, bytes, 0, 0, 0, 0, 0});
+    return put(stream, (struct work){1, (char *)target, (char *)source, bytes, 0, 0, 0, 0, 0, 0});
 }
 status cuMemcpyDtoHAsync(void *target, address source, size_t bytes, void *stream) {
     IN_CONTEXT("cuMemcpyDtoHAsync");
     if (!holds((char *)source, bytes)) return INVALID_VALUE;
-    return put(stream, (struct work){1, target, (char *)source, bytes, 0, 0, 0, 0, 0});
+    return put(stream, (struct work){1, target, (char *)source, bytes, 0, 0, 0, 0, 0, 0});
 }
 status cuMemcpyDtoDAsync(address target, address source, size_t bytes, void *stream) {
     IN_CONTEXT("cuMemcpyDtoDAsync");
     if (!holds((char *)source, bytes) || !holds((char *)target, bytes)) return INVALID_VALUE;
-    return put(stream, (struct work){1, (char *)target, (char *)source, bytes, 0, 0, 0, 0, 0});
+    return put(stream, (struct work){1, (char *)target, (char *)source, bytes, 0, 0, 0, 0, 0, 0});
 }
 /* All memory that the tests make is on the first device, or no device's. */
 status cuPointerGetAttribute(void *value, int attribute, address pointer) {
@@ -215,7 +235,7 @@ status cuPointerGetAttribute(void *value, int attribute, address pointer) {
 /* ---- code -------------------------------------------------------------------------------------*/
 
 struct module { char *text; };
-struct function { char *name; int count; };
+struct function { char *code, *name; int count; };
 
 status cuModuleLoadDataEx(struct module **module, const void *image, unsigned count, int *options,
                           void **values) {
@@ -246,18 +266,20 @@ status cuModuleGetFunction(struct function **function, struct module *module, co
     int count = 0;
     while ((at = strstr(at + 1, ".param .u64")) && at < end) count++;
     *function = malloc(sizeof **function);
-    **function = (struct function){strdup(name), count};
+    **function = (struct function){strdup(module->text), strdup(name), count};
     return SUCCESS;
 }
 status cuLaunchKernel(struct function *function, unsigned grid, unsigned y, unsigned z,
                       unsigned block, unsigned by, unsigned bz, unsigned shared, void *stream,
                       void **parameters, void **extra) {
     IN_CONTEXT("cuLaunchKernel");
-    if (y != 1 || z != 1 || by != 1 || bz != 1 || shared || extra || !grid || !block || block > 1024)
+    if (y != 1 || z != 1 || by != 1 || bz != 1 || shared || extra || !grid || !block ||
+        block > 1024)
         return INVALID_VALUE;
     address *pointers = calloc(MOST_PARAMETERS, sizeof *pointers);
     for (int i = 0; i < function->count; i++) pointers[i] = *(address *)parameters[i];
-    return put(stream, (struct work){0, 0, 0, 0, function->name, grid, block, function->count, pointers});
+    return put(stream, (struct work){0, 0, 0, 0, function->code, function->name, grid, block,
+                                     function->count, pointers});
 }
 
 /* ---- streams, events, graphs ------------------------------------------------------------------*/
@@ -302,7 +324,11 @@ status cuGraphInstantiateWithFlags(struct graph **executable, struct graph *grap
 status cuGraphInstantiate(struct graph **e, struct graph *g, uint64_t flags) {
     return cuGraphInstantiateWithFlags(e, g, flags);
 }
-status cuGraphDestroy(struct graph *graph) { IN_CONTEXT("cuGraphDestroy"); free(graph); return SUCCESS; }
+status cuGraphDestroy(struct graph *graph) {
+    IN_CONTEXT("cuGraphDestroy");
+    free(graph);
+    return SUCCESS;
+}
 status cuGraphExecDestroy(struct graph *graph) {
     NOT_CAPTURED("cuGraphExecDestroy");
     free(graph);
@@ -314,7 +340,12 @@ status cuGraphLaunch(struct graph *graph, void *stream) {
     for (int i = 0; i < graph->count; i++) run(&graph->items[i]);
     return SUCCESS;
 }
-status cuEventCreate(void **event, unsigned flags) { IN_CONTEXT("cuEventCreate"); (void)flags; *event = malloc(1); return SUCCESS; }
+status cuEventCreate(void **event, unsigned flags) {
+    IN_CONTEXT("cuEventCreate");
+    (void)flags;
+    *event = malloc(1);
+    return SUCCESS;
+}
 status cuEventDestroy(void *event) { IN_CONTEXT("cuEventDestroy"); free(event); return SUCCESS; }
 status cuEventRecord(void *event, void *stream) {
     IN_CONTEXT("cuEventRecord");

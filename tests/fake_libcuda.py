@@ -7,9 +7,10 @@ driver, the bindings of NVIDIA's included.  Nothing here shows that a GPU does w
 from __future__ import annotations
 
 import ctypes
-import re
+import functools
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ EVERYTHING = (0, (1 << 63) - 1)
 
 _Launcher = ctypes.CFUNCTYPE(
     None,
+    ctypes.c_char_p,
     ctypes.c_char_p,
     ctypes.c_uint,
     ctypes.c_uint,
@@ -48,7 +50,6 @@ class FakeDriver:
         self._modules: dict[str, EmulatedModule] = {}
         self._launcher = _Launcher(self._launch)
         self._library.fake_on_launch(self._launcher)
-        self.launched: list[str] = []
 
     def calls(self, name: str) -> int:
         return int(self._library.fake_calls(name.encode()))
@@ -68,14 +69,24 @@ class FakeDriver:
         def kept(text: str, architecture: str) -> str:
             module = EmulatedModule(text)
             made = plain(text, architecture)
-            names = re.findall(r"\.entry (\w+)\(", made)
-            self._modules.update(dict.fromkeys(names, module))
+            self._modules[made] = module
             return made
 
         monkeypatch.setattr(driver, "cached_ptx", kept)
 
-    def _launch(self, name: bytes, grid: int, block: int, count: int, pointers: Any) -> None:
-        known = name.decode()
-        self.launched.append(known)
-        kernel = DeviceKernel(known, grid, block, 0)
-        self._modules[known].launch(kernel, pointers[:count], [EVERYTHING])
+    def _launch(
+        self, code: bytes, name: bytes, grid: int, block: int, count: int, pointers: Any
+    ) -> None:
+        kernel = DeviceKernel(name.decode(), grid, block, 0)
+        self._modules[code.decode()].launch(kernel, pointers[:count], [EVERYTHING])
+
+
+@functools.cache
+def fake_driver() -> FakeDriver:
+    """The library, loaded; skips where there is another one, or nothing that would call it."""
+    bindings = pytest.importorskip("cuda.bindings.driver", reason="no cuda-bindings")
+    made = FakeDriver(Path(tempfile.mkdtemp(prefix="graphc-tests-")))
+    bindings.cuInit(0)
+    if not made.calls("cuInit"):
+        pytest.skip("another driver is loaded")
+    return made

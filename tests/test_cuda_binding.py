@@ -8,11 +8,10 @@ from __future__ import annotations
 import gc as collector
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_libcuda import FakeDriver
+from fake_libcuda import FakeDriver, fake_driver
 
 import graphc as gc
 from graphc import errors
@@ -24,19 +23,11 @@ driver = pytest.importorskip("cuda.bindings.driver", reason="cuda-bindings is no
 OUT_OF_MEMORY, INVALID_PTX, ILLEGAL_ADDRESS = 2, 218, 700
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> FakeDriver:
-    made = FakeDriver(Path(tmp_path_factory.mktemp("driver")))
-    driver.cuInit(0)
-    if not made.calls("cuInit"):
-        pytest.skip("another driver is loaded")
-    return made
-
-
 @pytest.fixture
-def fake(library: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> FakeDriver:
-    library.watch(monkeypatch)
-    return library
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeDriver:
+    made = fake_driver()
+    made.watch(monkeypatch)
+    return made
 
 
 @pytest.fixture

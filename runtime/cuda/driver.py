@@ -210,6 +210,8 @@ class CudaDevice:
     # ---- code ------------------------------------------------------------------------------------
 
     def load(self, text: str, names: Sequence[str]) -> dict[str, Any]:
+        if not names:
+            return {}
         self._enter()
         module = self._module(cached_ptx(text, self._architecture))
         functions = _Functions(
