@@ -309,7 +309,14 @@ def test_workspace_is_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "size", "packed"), [("f32", 1900, True), ("f64", 1500, True), ("f64", 600, False)]
+    ("dtype", "size", "packed"),
+    [
+        ("f32", 1900, True),
+        ("f64", 1500, True),
+        ("f64", 600, False),
+        ("f64", 512, True),
+        ("f32", 512, False),
+    ],
 )
 def test_left_is_packed_where_its_lines_do_not_stay_in_cache(
     dtype: str, size: int, packed: bool

@@ -236,15 +236,19 @@ def worth_packing_right(shape: MatmulShape, share: Size, height: int) -> bool:
     stride, inner = abs(large(shape.right_strides[0])) * shape.size, large(shape.inner)
     if stride * inner <= PACK_BYTES:
         return False
-    room = CACHE_WAYS * CACHE_WAY_BYTES // math.gcd(stride, CACHE_WAY_BYTES)
-    uses = next(uses for most, uses in PACK_USES if inner <= most * room)
+    uses = next(uses for most, uses in PACK_USES if inner <= most * lines_kept(stride))
     return large(share) >= uses * height
+
+
+def lines_kept(stride: int) -> int:
+    """How many lines, `stride` bytes apart, the second cache has room for."""
+    return CACHE_WAYS * CACHE_WAY_BYTES // math.gcd(stride, CACHE_WAY_BYTES)
 
 
 def worth_packing_left(shape: MatmulShape, panels: int, width: int) -> bool:
     """Left needs it rarely: where what one panel reads of it has no room in the cache for the next.
 
-    Rows a multiple of 4096 bytes apart share one set of L1; so many k, 1024 apart, few sets of L2;
+    Rows a multiple of 4096 bytes apart share one set of L1; k far apart may share few sets of L2;
     and where rows lie side by side, each k takes whole cache lines for the few rows of a tile.
     """
     if shape.stored[0]:  # a kernel reads it number by number, and would widen each by itself
@@ -252,7 +256,7 @@ def worth_packing_left(shape: MatmulShape, panels: int, width: int) -> bool:
     along_rows, along_k = (abs(hint(stride)) * shape.size for stride in shape.left_strides)
     inner = hint(shape.inner)
     far = along_rows > shape.size and along_rows % 4096 == 0
-    deep = along_k > shape.size and along_k % 1024 == 0 and inner >= 1024
+    deep = along_k > shape.size and inner > lines_kept(along_k)
     lines = inner * (width * shape.size + LINE_BYTES)
     scattered = along_k > shape.size and lines > SCATTERED_BYTES
     enough = isinstance(shape.rows, Dim) or shape.rows >= width
