@@ -65,8 +65,8 @@ def f(x):
 ===
 def f(x):
     if x[0] > 0:  #! 'scale' is defined only in the then branch
-        scale = 2.0
-    return x * scale
+        scale = "2"
+    return x * float(scale)
 ---
 def f(x):
     scale = 1.0

@@ -17,6 +17,7 @@ from graphc.ir import Loc, Type
 from graphc.ops import index as index_ops
 from graphc.ops import shape as shape_ops
 from graphc.trace import mutations, objects, tree
+from graphc.trace.maybe import Given
 from graphc.trace.merging import (
     Shown,
     align_bools,
@@ -77,6 +78,8 @@ class Unusable:
 def settled(value: Any) -> Any:
     """What a branch or an iteration leaves in a name: `value`, if it is sure to have one."""
     for leaf in tree.flatten(value)[0]:
+        if isinstance(leaf, Tracer) and isinstance(leaf.storage.unless, Given):
+            return Unusable(_one_sided(leaf.storage.unless.name))
         if isinstance(leaf, Tracer) and leaf.storage.unless is not None:
             return Unusable(
                 errors.UnboundNameError(
@@ -86,6 +89,14 @@ def settled(value: Any) -> Any:
                 )
             )
     return value
+
+
+def _one_sided(name: str) -> errors.OneSidedNameError:
+    return errors.OneSidedNameError(
+        f"{name!r} is given a value only in some branches of traced conditionals, inside of a loop"
+        " or under another name, and used later; give it a value before them",
+        user_loc(),
+    )
 
 
 # ---- predicates ----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from graphc import errors
 from graphc.build import Value
 from graphc.ir import Lit, Loc
 from graphc.ops import elementwise as ew
-from graphc.trace import mutations, objects, syntax, tree
+from graphc.trace import maybe, mutations, objects, syntax, tree
 from graphc.trace.branches import (
     UNDEFINED,
     Branch,
@@ -24,6 +24,7 @@ from graphc.trace.branches import (
     trace_branches,
     truth,
 )
+from graphc.trace.maybe import Maybe
 from graphc.trace.merging import (
     Shown,
     merge_branches,
@@ -136,7 +137,8 @@ def if_statement(
         watched.expect_globals_unchanged()
         after = get_state()
         rows = zip(names, after, before.changed(after), strict=True)
-        assigned = {name: settled(new) for name, new, is_changed in rows if is_changed}
+        assigned = maybe.left_by_branch({name: new for name, new, changed in rows if changed})
+        assigned = {name: settled(new) for name, new in assigned.items()}
         kept.append(_written(names, before, after))
         given: dict[Any, Any] = {**assigned, **watched.changes(UNDEFINED)}
         result: dict[_Name, Any] = own(objects.opened(given, watched.containers))
@@ -209,7 +211,7 @@ def _merge_state(
         if branch.raised is not None:  # the names are as the other branch leaves them
             survivor = second if branch is first else first
             merged = tree.unflatten(survivor.structure, merge_branches(pred, first, second))
-            return _with_objects({**old, **side, **merged})
+            return _finished({**old, **side, **merged}, loc)
     usable = {}
     final = dict(old)
     returned = [_has_returned(side) for side in changed]
@@ -222,6 +224,7 @@ def _merge_state(
             for side, rest in zip(changed, left, strict=True)
         ]
         sides = _filled(name, sides, returned, (first, second))
+        sides = _with_flags(name, sides, (first, second))
         sides = with_traced_bools(sides, (first, second))
         problem = _problem(name, sides, (first, second))
         if problem is None:
@@ -235,11 +238,50 @@ def _merge_state(
     restrict(first, {name: sides[0] for name, sides in usable.items()})
     restrict(second, {name: sides[1] for name, sides in usable.items()})
     final.update(tree.unflatten(first.structure, merge_branches(pred, first, second)))
-    return _with_objects(final)
+    return _finished(final, loc)
 
 
-def _with_objects(final: dict[_Name, Any]) -> dict[_Name, Any]:
-    return {name: objects.closed(value) for name, value in final.items()}
+def _finished(final: dict[_Name, Any], loc: BranchLocs) -> dict[_Name, Any]:
+    """The values as the program sees them: objects whole, doubtful variables with their checks."""
+    return {
+        name: objects.closed(maybe.with_checks(name, value, loc.test))
+        for name, value in final.items()
+    }
+
+
+def _with_flags(name: _Name, sides: list[Any], branches: tuple[Branch, Branch]) -> list[Any]:
+    """The values of a variable that not every path gives one, each with whether it was given."""
+    if not isinstance(name, str) or name == RESULT:
+        return sides
+    sides = [maybe.in_doubt(side) for side in sides]
+    if not any(isinstance(side, Maybe) or side is UNDEFINED for side in sides):
+        return sides
+    sides = [_traced_bool(side, branch) for side, branch in zip(sides, branches, strict=True)]
+    known = [side.value if isinstance(side, Maybe) else side for side in sides]
+    given = [value for value in known if value is not UNDEFINED]
+    if not given or any(isinstance(value, Unusable) for value in known):
+        return sides
+    if tree.flatten(given[0])[0] and maybe.agree(given[0], given[-1]):
+        pairs = zip(sides, branches, strict=True)
+        return [_with_flag(side, given[0], branch) for side, branch in pairs]
+    if all(isinstance(side, Maybe) for side in sides):
+        return [UNDEFINED, known[1]]
+    return [UNDEFINED if isinstance(side, Maybe) else side for side in sides]
+
+
+def _traced_bool(side: Any, branch: Branch) -> Any:
+    if type(side) is not bool:
+        return side
+    with reenter(branch.scope):
+        return lift(side)
+
+
+def _with_flag(side: Any, like: Any, branch: Branch) -> Maybe:
+    if isinstance(side, Maybe):
+        return side
+    with reenter(branch.scope):
+        flag = lift(side is not UNDEFINED)
+    return Maybe(_zeros(like, branch) if side is UNDEFINED else side, flag)
 
 
 def _filled(
@@ -297,6 +339,9 @@ def _problem(
         first, second = map(_describe, sides)
         shown = RESULT if name == RESULT else repr(name)
         return mismatch(f"{shown} is {first}", branches[0], second, branches[1])
+    if isinstance(name, str) and name != RESULT and not maybe.agree(*sides):
+        first, second = map(_describe, sides)
+        return mismatch(f"{name!r} is {first}", branches[0], second, branches[1])
     return None
 
 

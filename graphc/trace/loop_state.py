@@ -175,9 +175,12 @@ class LoopState:
         self.inits: dict[Key, Any] = {}
         self.storages: list[Storage] = []
         self.is_traced = False
+        self.doubtful: dict[Key, Any] = {}
         for name in site.names:
             if self._is_rebound(name, self.before[name]):
                 self._carry(name, self.before[name])
+            elif (known := settled(self.before[name])) is not self.before[name]:
+                self.doubtful[name] = known  # the body may give it a value, but not find one
 
     def _is_rebound(self, name: Key, value: Any) -> bool:
         """Whether the body is expected to give `name` another value of the same structure."""
@@ -252,7 +255,7 @@ class LoopState:
         return param
 
     def _put(self, heads: dict[Key, _Head]) -> None:
-        start = {key: head.value() for key, head in heads.items()}
+        start = {**self.doubtful, **{key: head.value() for key, head in heads.items()}}
         self.set_state([start.get(name, value) for name, value in self.before.items()])
         entries = {key: value for key, value in start.items() if isinstance(key, mutations.Entry)}
         self.watched.put(entries, UNDEFINED)
@@ -263,6 +266,9 @@ class LoopState:
         self.watched.expect_globals_unchanged()
         now: dict[Key, Any] = {key: self._before(key) for key in heads}
         now.update(zip(self.site.names, self.get_state(), strict=True))
+        for name, unusable in self.doubtful.items():
+            if now[name] is unusable:
+                now[name] = self._before(name)
         now.update(self.watched.changes(UNDEFINED).items())
         now = {key: settled(value) for key, value in now.items()}
         return {
