@@ -19,8 +19,8 @@ from graphc.runtime.llvm.alike import merge_alike
 from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.elements import memory_elem
 from graphc.runtime.llvm.emit import emit_kernel, is_sized, workspace_size
+from graphc.runtime.llvm.emit_in_line import emit_in_line, forget, is_in_line
 from graphc.runtime.llvm.emit_loops import emit_repeat
-from graphc.runtime.llvm.emit_scalars import emit_scalars, forget, is_scalar
 from graphc.runtime.llvm.emit_tapes import emit_around, emit_pop, emit_push
 from graphc.runtime.llvm.emulated import emulations
 from graphc.runtime.llvm.interleaved import with_shared_buffers
@@ -132,8 +132,9 @@ class Frame(NamedTuple):
 class StepEmitter:
     """Emits the items of a program into `f`, which runs them all on one thread.
 
-    Inside of loops (`depth`), `cells` are the numbers whose memory holds what is in a register,
-    and `turning` the memory whose address changes from one iteration to the next.
+    Inside of loops (`depth`), `cells` are the values whose memory holds what is in a register,
+    `turning` the memory whose address changes from one iteration to the next, and `blocks` that
+    of the innermost loop.
     """
 
     is_alone = True
@@ -159,6 +160,7 @@ class StepEmitter:
         self.pointers: dict[Root, Reg] = {}
         self.cells: dict[Root, Reg] = {}
         self.turning: set[Root] = set()
+        self.blocks: set[Root] = set()
         self.depth = 0
         results = [root for root in program.results if root is not None]
         self.slots = {root: i for i, root in enumerate((*program.arguments, *results))}
@@ -249,8 +251,8 @@ class StepEmitter:
                 self.foreign(item)
 
     def call(self, call: Call) -> None:
-        if self.is_alone and self.depth and is_scalar(call):
-            emit_scalars(self, call)
+        if self.is_alone and self.depth and is_in_line(call, self.target):
+            emit_in_line(self, call)
             self.calls.append((f"{call.kernel.name}_in_line_{len(self.calls)}", call))
             return
         self.call_function(call)
