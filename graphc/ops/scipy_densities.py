@@ -112,11 +112,3 @@ def _student_moment(df: Value, nc: Value, t: Value, power: float) -> Value:
     odd = odd * call("hyp1f1", half + 0.5, 1.5, inner)
     result: Value = (even + odd) * (1.0 / math.sqrt(2.0 * math.pi))
     return result
-
-
-# ---- inverses ------------------------------------------------------------------------------------
-
-
-def inverse(density: Derivative, scale: float = 1.0) -> Derivative:
-    """The derivative of the inverse of a distribution, at what it gives."""
-    return lambda out, *ins: scale / density(*ins[:-1], out)

@@ -1,4 +1,4 @@
-"""Derivatives of distribution functions and their inverses, and of incomplete gamma functions.
+"""Derivatives of distribution functions and their inverses; `scipy_shapes` has most of them.
 
 An inverse has that of what it inverts, by the theorem of implicit functions: of F(t, x) = p for t,
 dt/dp = 1 / F_t and dt/dx = -F_x / F_t.  What needs F by a parameter of its shape is not known.
@@ -23,7 +23,8 @@ from graphc.ops.elementwise import (
 from graphc.ops.elementwise import erf as error_function
 from graphc.ops.scipy_bessel import Rules
 from graphc.ops.scipy_calls import call
-from graphc.ops.scipy_densities import Derivative, beta, fisher, gamma, inverse, normal, student
+from graphc.ops.scipy_densities import Derivative, beta, gamma, normal
+from graphc.ops.scipy_shapes import SHAPES
 from graphc.ops.special import digamma
 from graphc.ops.zeta_slope import zeta_slope
 
@@ -80,14 +81,6 @@ def _binomial(k: Value, n: Value, p: Value) -> Value:
 # ---- the table -----------------------------------------------------------------------------------
 
 _GAMMA: dict[str, Rules] = {
-    "gammainc": (None, lambda out, a, x: gamma(a, x)),
-    "gammaincc": (None, lambda out, a, x: -gamma(a, x)),
-    "gammaincinv": (None, inverse(gamma)),
-    "gammainccinv": (None, inverse(gamma, -1.0)),
-    "betainc": (None, None, lambda out, a, b, x: beta(a, b, x)),
-    "betaincc": (None, None, lambda out, a, b, x: -beta(a, b, x)),
-    "betaincinv": (None, None, inverse(beta)),
-    "betainccinv": (None, None, inverse(beta, -1.0)),
     "rgamma": (lambda out, x: -out * digamma(x),),
     "poch": (
         lambda out, z, m: out * (digamma(z + m) - digamma(z)),
@@ -100,34 +93,6 @@ _GAMMA: dict[str, Rules] = {
     "zetac": (lambda out, x: zeta_slope(x, x.literal(1.0)),),
 }
 _CONTINUOUS: dict[str, Rules] = {
-    "stdtr": (None, lambda out, df, t: student(df, t)),
-    "stdtrit": (None, inverse(student)),
-    "chdtr": (None, lambda out, v, x: gamma(v * 0.5, x * 0.5) * 0.5),
-    "chdtrc": (None, lambda out, v, x: gamma(v * 0.5, x * 0.5) * -0.5),
-    "chdtri": (None, lambda out, v, p: -2.0 / gamma(v * 0.5, out * 0.5)),
-    "gdtr": (
-        lambda out, a, b, x: gamma(b, a * x) * x,
-        None,
-        lambda out, a, b, x: gamma(b, a * x) * a,
-    ),
-    "gdtrc": (
-        lambda out, a, b, x: -gamma(b, a * x) * x,
-        None,
-        lambda out, a, b, x: -gamma(b, a * x) * a,
-    ),
-    "gdtria": (
-        lambda out, p, b, x: 1.0 / (gamma(b, out * x) * x),
-        None,
-        lambda out, p, b, x: -out / x,
-    ),
-    "gdtrix": (
-        lambda out, a, b, p: -out / a,
-        None,
-        lambda out, a, b, p: 1.0 / (gamma(b, a * out) * a),
-    ),
-    "fdtr": (None, None, lambda out, n, d, x: fisher(n, d, x)),
-    "fdtrc": (None, None, lambda out, n, d, x: -fisher(n, d, x)),
-    "fdtri": (None, None, inverse(fisher)),
     "ndtri_exp": (lambda out, y: exp(y) / normal(out),),
     "nrdtrimn": (
         lambda out, p, std, x: -std / normal((x - out) / std),
@@ -213,12 +178,11 @@ _NONCENTRAL: dict[str, Rules] = {
     "nctdtrinc": (None, _by(_student_nc, "0.2"), _by(_student_nc, "0.2", _student)),
 }
 DISTRIBUTIONS: dict[str, Rules] = {
+    **SHAPES,
     **_GAMMA,
     **_CONTINUOUS,
     **_DISCRETE,
     **_NONCENTRAL,
-    **dict.fromkeys("bdtrik bdtrin nbdtrik nbdtrin pdtrik stdtridf chdtriv gdtrib".split()),
-    **dict.fromkeys("btdtria btdtrib fdtridfd chndtridf ncfdtridfd ncfdtridfn".split()),
-    **dict.fromkeys("nctdtridf smirnov smirnovi".split()),
+    **dict.fromkeys("chndtridf ncfdtridfd ncfdtridfn nctdtridf smirnov smirnovi".split()),
 }
 """Name -> the derivative by each operand, None for one that is not known; None where none is."""

@@ -25,6 +25,9 @@ DERIVATIVES: dict[str, Rules] = {**BESSEL, **DISTRIBUTIONS, **INTEGRALS, **SERIE
 """Name -> the derivative by each operand, None for one without a closed form; None without any.
 `airy.2` is the third result of a function that has several."""
 
+STEPS = dict.fromkeys(("pdtr", "pdtrc", "bdtr", "bdtrc", "bdtri"), (0,))
+"""Function -> the operands of which scipy takes the whole part itself: they have derivative 0."""
+
 ONE_RESULT = [name for name in DERIVATIVES if "." not in name]
 """Functions of real numbers that give one."""
 
@@ -54,7 +57,7 @@ def register(symbol: str) -> External | None:
 
 def _vjp(name: str, rules: Any, g: Value, out: Value, *ins: Value) -> tuple[Any, ...]:
     """A cotangent for each operand; an error in place of one that is not known."""
-    whole = WHOLE.get(name, ())
+    whole = (*WHOLE.get(name, ()), *STEPS.get(name, ()))
     return tuple(
         (None if i in whole else unknown(name, i)) if rule is None else g * rule(out, *ins)
         for i, rule in enumerate(rules)

@@ -40,7 +40,7 @@ def converted(function: Any, required: bool = False) -> Any:
     if isinstance(function, types.MethodType):
         return types.MethodType(converted(function.__func__, required), function.__self__)
     if isinstance(function, functools.partial):
-        inner = converted(function.func, required)
+        inner = call(function.func) if not required else converted(function.func, required)
         return functools.partial(inner, *function.args, **function.keywords)
     if isinstance(function, types.FunctionType):
         if is_package_code(function.__code__):
