@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import warnings
@@ -31,6 +32,16 @@ def assemble(text: str, architecture: str) -> None:
     command = [assembler, f"-arch={architecture}", "-O0", "-o", os.devnull, "-"]
     done = subprocess.run(command, input=text, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def spilled_bytes(text: str, architecture: str) -> int:
+    """Bytes that threads write to memory for want of registers; 0 where `ptxas` is not there."""
+    assembler = shutil.which("ptxas")
+    if assembler is None:
+        return 0
+    command = [assembler, "-v", f"-arch={architecture}", "-o", os.devnull, "-"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
+    return sum(map(int, re.findall(r"(\d+) bytes spill stores", done.stderr)))
 
 
 def device_module(graph: Graph, flags: str = "", limits: Limits | None = None) -> DeviceModule:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from emulated_device import SMALL, Emulated, calls, device_module
+from emulated_device import SMALL, Emulated, calls, device_module, spilled_bytes
 from models import softmax
 from running import assert_same, assert_ulps, assert_within, build, fused, interpret, op
 
@@ -81,6 +81,16 @@ def test_parts_of_columns_are_put_together_by_as_many_as_that_takes(shape, teams
     (expected,) = interpret(graph, arrays)
     (got,) = emulated(arrays)
     assert_within(got, expected, 1e-3)
+
+
+def test_threads_of_products_have_registers_enough() -> None:
+    """`ptxas` had some of a float16 product's totals in memory, for the sake of more blocks."""
+    dense = [Type("f16", (256, 256)), Type("f16", (256, 256))]
+    text = ptx(device_module(fused(build(dense, lambda a, b: op("matmul")(a, b)))).text)
+    assert ".minnctapersm 2" in text
+    assert spilled_bytes(text, "sm_80") == 0
+    rows = ptx(device_module(fused(build([Type("f32", (4, 20000))], softmax))).text)
+    assert ".minnctapersm" not in rows
 
 
 # ---- the status ----------------------------------------------------------------------------------

@@ -18,6 +18,9 @@ class DeviceKernel(NamedTuple):
     block: int
     shared_bytes: int
     """Shared memory of a block, which the function declares itself: a launch adds none."""
+    at_once: int = 0
+    """So many blocks are enough at a time: a thread may have the registers that this leaves.  0
+    where the assembler is to choose, which has values in memory for the sake of more blocks."""
 
 
 class Launches(NamedTuple):

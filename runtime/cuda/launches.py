@@ -25,13 +25,15 @@ from graphc.runtime.cuda.placement import (
 )
 from graphc.runtime.cuda.simt import place_in
 from graphc.runtime.cuda.team import block_team, warp_team
-from graphc.runtime.kernel import Kernel, Name, Statement
+from graphc.runtime.kernel import Kernel, Name, Product, Statement, inner
 from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.elements import memory_elem
 from graphc.runtime.llvm.module import Module
 from graphc.runtime.llvm.registers import Reg, constant
 from graphc.runtime.program import Root
 
+BLOCKS_OF_PRODUCTS = 2
+"""Enough blocks at a time where threads hold squares of a product."""
 SLOT = 8
 """Bytes of a value that one launch leaves for the next."""
 
@@ -120,7 +122,9 @@ class LaunchEmitter:
             f.label("leave")
         f.line("ret void")
         self.module.add(f)
-        self.launches.append(DeviceKernel(f.name, grid, block, 0))
+        has_product = any(isinstance(s, Product) for s in inner(self.kernel.body))
+        at_once = BLOCKS_OF_PRODUCTS if has_product else 0
+        self.launches.append(DeviceKernel(f.name, grid, block, 0, at_once))
 
     def thread(self, f: Function) -> ThreadEmitter:
         bases = [Reg(p.text, "ptr") for p in f.parameters[: self.pointers]]

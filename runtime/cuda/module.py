@@ -59,14 +59,16 @@ class DeviceModule:
         return f"{self.module}attributes #0 = {{ nounwind }}\n{self._block_sizes()}"
 
     def _block_sizes(self) -> str:
-        """How many threads a block of each function has: without it the assembler may give a thread
-        more registers than a device has for so many."""
-        kernels = [kernel for launches in self._known.values() for kernel in launches.kernels]
-        notes = ", ".join(f"!{i}" for i in range(len(kernels)))
-        lines = [f"!nvvm.annotations = !{{{notes}}}"] if kernels else []
-        for i, kernel in enumerate(kernels):
-            lines.append(f'!{i} = !{{ptr @{kernel.name}, !"maxntidx", i32 {kernel.block}}}')
-        return "".join(line + "\n" for line in lines)
+        """How many threads a block of each function has, and how many blocks are enough: without it
+        the assembler may give a thread more registers than a device has for so many, or fewer."""
+        notes: list[str] = []
+        for kernel in (k for launches in self._known.values() for k in launches.kernels):
+            said = {"maxntidx": kernel.block, "minctasm": kernel.at_once}
+            notes += [f'ptr @{kernel.name}, !"{what}", i32 {n}' for what, n in said.items() if n]
+        every = ", ".join(f"!{i}" for i in range(len(notes)))
+        lines = [f"!{i} = !{{{note}}}" for i, note in enumerate(notes)]
+        head = [f"!nvvm.annotations = !{{{every}}}"] if notes else []
+        return "".join(line + "\n" for line in (*head, *lines))
 
 
 def alignments(roots: Sequence[Root]) -> tuple[int, ...]:
