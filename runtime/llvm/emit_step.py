@@ -27,6 +27,7 @@ from graphc.runtime.llvm.interleaved import with_shared_buffers
 from graphc.runtime.llvm.module import Module
 from graphc.runtime.llvm.overlaps import emit_overlap_check
 from graphc.runtime.llvm.registers import Reg, constant
+from graphc.runtime.llvm.repeated import share_loops
 from graphc.runtime.llvm.target import HostTarget
 from graphc.runtime.plan import Arena
 from graphc.runtime.program import (
@@ -111,6 +112,7 @@ def emit_step(
         emit_around(module, name, body)
     own = dict.fromkeys(kernel for kernel, _ in calls if kernel in module.functions)
     merged = merge_alike(module.functions, own)
+    share_loops(module.functions, [kernel for kernel in own if kernel not in merged])
     return StepText(str(module), tuple((merged.get(name, name), call) for name, call in calls))
 
 
