@@ -248,9 +248,13 @@ def test_blocks_of_rows_and_of_k(
     "size", [(64, 20, 40), (50, 20, 1), (3, 20, 40), (5, 0, 6), (99, 1024, 130), (90, 5000, 40)]
 )
 def test_shares_of_the_rows(size: tuple[int, int, int]) -> None:
+    check_shares(size, "NT")
+
+
+def check_shares(size: tuple[int, int, int], layout: str) -> None:
     rng = np.random.default_rng(1)
     target, module, shares = host_target(), Module(), 3
-    left, right = operands(rng, size, "NT", "f32", at_end=True)
+    left, right = operands(rng, size, layout, "f32", at_end=True)
     shape = shape_of(left, right, "f32")
     add_product(module, "product", shape, target, shares=shares)
     machine = compile_text(str(module))
@@ -260,6 +264,24 @@ def test_shares_of_the_rows(size: tuple[int, int, int]) -> None:
     for rows in itertools.pairwise(bounds):
         call(machine, "product", left, right, out, work, work, rows=rows)
     check(out, before, left, right)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("vector_bytes", [64, 32])
+def test_narrow_products_are_computed_transposed(dtype: str, vector_bytes: int) -> None:
+    """Few columns, of a left matrix that runs along its rows: each tile is turned in memory."""
+    if host_target().vector_bytes < vector_bytes:
+        pytest.skip("runs the code of this width")
+    target = host_target()._replace(vector_bytes=vector_bytes)
+    sizes = [(rows, 20, columns) for rows in (32, 37, 100, 300) for columns in (2, 3, 5, 7, 10)]
+    check_products(sizes, ["TN", "TT", "TS", "TB"], dtype, target, at_end=True)
+    shape = MatmulShape(100, 20, 3, dtype, (1, 100), (3, 1))
+    assert gemm_tiling.plan(shape, target, 1)[1].turns
+
+
+@pytest.mark.parametrize("layout", ["NT", "TN"])
+def test_shares_of_the_rows_of_narrow_products(layout: str) -> None:
+    check_shares((100, 20, 10), layout)
 
 
 def test_update_in_place() -> None:

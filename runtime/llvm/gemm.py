@@ -237,6 +237,8 @@ class Matmul(NamedTuple):
     def finish(self, panel: Panel, row: Reg, high: Reg, sums: Reg) -> None:
         f, operands, height = self.f, self.operands, self.f.number(self.tiling.height)
         row_stride, column_stride = self.tile_strides()
+        if self.tiling.turns:
+            sums, row_stride, column_stride = self.turned(sums), 1, self.shape.rows
         pointer = operands.address(sums, minus(f, row, operands.first_row(row)), row_stride)
         pointer = operands.address(pointer, minus(f, panel.column, panel.base), column_stride)
         rows = minimum(f, minus(f, high, row), height)
@@ -245,6 +247,19 @@ class Matmul(NamedTuple):
         else:
             tile = Tile(pointer, row_stride, row, panel.column, rows, panel.columns)
         self.epilogue(f, tile)
+
+    def turned(self, sums: Reg) -> Reg:
+        """The transposed tile, behind the tile: its columns become rows, side by side.
+
+        All rows of the product are in one tile.  What is packed beyond them is written over by
+        the next row.
+        """
+        f, shape, tiling = self.f, self.shape._replace(stored=("", "")), self.tiling
+        turned = f.offset(sums, "i8", f.number(tile_bytes(shape, tiling)))
+        strides = 1, tiling.width
+        numbers = index(tiling.width), index(tiling.lanes)
+        self.operands.pack(sums, shape.elem, strides, *numbers, turned, shape.rows)
+        return turned
 
     def sums(self, row: Reg, low: Reg) -> Reg:
         """Where the sums of the tile for `row` are kept, in the block that starts at `low`."""

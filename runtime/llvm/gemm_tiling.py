@@ -33,6 +33,7 @@ PACK_BYTES = 64 * 1024  # the rows of right span more than this where it is copi
 CACHE_WAY_BYTES, CACHE_WAYS = 64 * 1024, 16
 """Of the second cache: so far apart, lines share a set, which has room for so many of them."""
 
+TURN_DEPTH = 16  # over fewer k, tiles are not worth transposing
 PACK_PANELS = 4  # left is copied only where so many panels use it
 LINE_BYTES = 64
 AHEAD_BYTES = 1024 * 1024  # a smaller right matrix is near enough not to be asked for ...
@@ -71,6 +72,8 @@ class Tiling(NamedTuple):
     """Tiles of left that are packed together."""
     asks_ahead: bool = False
     """Whether kernels ask for the next panel of right, which memory is slow to hand out."""
+    turns: bool = False
+    """Whether a tile is computed transposed, and turned before what follows sees it."""
     highest: int = 0
     """What the height is at most: it may depend on a named number of rows."""
 
@@ -276,7 +279,24 @@ def seen_from(shape: MatmulShape) -> tuple[MatmulShape, bool]:
     return shape, False
 
 
+def worth_turning(shape: MatmulShape, target: HostTarget) -> bool:
+    """Few columns leave lanes empty; as rows they do not, where left runs along its rows.
+
+    Each finished tile has then to be transposed, which enough k make up for.
+    """
+    if any(shape.stored) or not all(isinstance(n, int) for n in shape[:3]):
+        return False
+    lanes = target.vector_bytes // shape.size
+    highest = HIGHEST[target.vector_registers]
+    is_narrow = 1 < shape.columns <= highest and shape.columns < lanes
+    is_long = shape.rows >= 2 * lanes and shape.inner >= TURN_DEPTH
+    return bool(is_narrow and is_long and shape.left_strides[0] == 1)
+
+
 def plan(shape: MatmulShape, target: HostTarget, shares: int) -> tuple[MatmulShape, Tiling, bool]:
+    if worth_turning(shape, target):
+        seen = shape.transposed()
+        return seen, choose_tiling(seen, target, 1)._replace(turns=True), True
     seen, transposed = seen_from(shape)
     return seen, choose_tiling(seen, target, 1 if transposed else shares), transposed
 
@@ -292,7 +312,7 @@ def areas(shape: MatmulShape, tiling: Tiling) -> tuple[Size, Size, Size]:
     kept = applied(bytes_of_tiles, *block, tile) if tiling.is_blocked else 0
     packed = shape.inner * tiling.left_width * shape.size
     left = applied(bytes_of_tiles, *block, packed) if tiling.pack_left else 0
-    return tile + kept, right, left
+    return (2 if tiling.turns else 1) * tile + kept, right, left
 
 
 def bytes_of_tiles(row_block: int, height: int, each: int) -> int:
@@ -301,8 +321,12 @@ def bytes_of_tiles(row_block: int, height: int, each: int) -> int:
 
 
 def tile_bytes(shape: MatmulShape, tiling: Tiling) -> int:
-    """A vector to spare lets epilogues read whole vectors up to the end of a tile."""
-    return round_up((tiling.highest * tiling.width + tiling.lanes) * shape.size, 64)
+    """A vector to spare lets epilogues read whole vectors up to the end of a tile.
+
+    What turns a tile reads as many rows as there are lanes.
+    """
+    rows = tiling.lanes if tiling.turns else tiling.highest
+    return round_up((rows * tiling.width + tiling.lanes) * shape.size, 64)
 
 
 def ceil_divide(value: int, parts: int) -> int:
