@@ -166,7 +166,7 @@ def test_random_loops_over_vectors(numbers: list[int], size: int) -> None:
     )
 
 
-@pytest.mark.parametrize("size", [2, 4, 8])
+@pytest.mark.parametrize("size", [2, 3, 4, 8])
 def test_a_loop_over_a_short_vector_calls_no_function(size: int) -> None:
     def body(x: Value, i: Value, n: Value) -> tuple[Value, ...]:
         return x * 0.5 + 1.0, i + 1, n
@@ -183,7 +183,7 @@ def test_a_loop_over_a_short_vector_calls_no_function(size: int) -> None:
         assert_same(compiled(graph)(x, np.array(n))[0], interpret(graph, [x, np.array(n)])[0])
 
 
-@pytest.mark.parametrize("size", [3, 32])
+@pytest.mark.parametrize("size", [5, 32])
 def test_longer_and_odd_vectors_are_left_to_functions(size: int) -> None:
     def make(x: Value) -> list[Value]:
         return scan([x], [], [], lambda i, x: (ew.sin(x),), 5)
@@ -229,3 +229,33 @@ def test_truth_values_and_a_nan() -> None:
     for x in (np.array([0.1, 1.0, 3.0, -1.0]), np.array([0.1, np.nan, 3.0, -1.0])):
         for got, want in zip(gc.compile(turn)(x, 3), turn(x, 3), strict=True):
             np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 16])
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "u2", "i8"])
+def test_elements_of_all_types_beside_what_must_not_be_written(dtype: str, size: int) -> None:
+    def turn(x, y, n):  # type: ignore[no-untyped-def]
+        odd = x != y
+        for _ in range(n):
+            larger = x > y
+            odd = odd ^ larger
+            x, y = np.where(larger, y, x + y), np.where(odd, x, y) + x.dtype.type(1)
+        return x, y, odd
+
+    rng = np.random.default_rng(size)
+    x, y = (rng.integers(0, 5, size).astype(dtype) for _ in range(2))
+    for n in (0, 1, 6):
+        for got, want in zip(gc.compile(turn)(x, y, n), turn(x, y, n), strict=True):
+            assert_same(got, want)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 8])
+def test_functions_of_short_vectors(size: int) -> None:
+    def turn(x, n):  # type: ignore[no-untyped-def]
+        for _ in range(n):
+            x = np.tanh(x) + np.exp(-x * x) / (1.5 + np.sin(x)) + np.log1p(np.sqrt(np.abs(x)))
+            x = x / np.sqrt(np.sum(x * x)) + np.floor(x)
+        return x
+
+    x = np.linspace(-2.0, 3.0, size)
+    np.testing.assert_allclose(gc.compile(turn)(x, 4), turn(x, 4), rtol=1e-12)

@@ -12,6 +12,7 @@ memory is forgotten where something else may write to it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -40,7 +41,7 @@ from graphc.runtime.program import Call, Item, Pop, Push, Repeat, Root
 MOST_STATEMENTS = 100
 """A longer kernel stays a function: its call costs nothing beside it."""
 
-LANES = (1, 2, 4, 8, 16)
+LANES = (1, 2, 3, 4, 8, 16)
 """Elements that are worked on at once: one vector, if they fit the target's registers."""
 
 
@@ -152,8 +153,11 @@ class _Kernel:
         """All lanes combined, half onto half, and where a total begins."""
         row = SCALARS[COMBINE[accumulator.combine]]
         value = self.f.splat(self.operand(accumulator.value), lanes)
-        while value.lanes > 1:
+        while value.lanes > 1 and value.lanes % 2 == 0:
             value = row(self.f, self.f.half(value, 0), self.f.half(value, 1))
+        if value.lanes > 1:
+            parts = [self.f.extract(value, lane) for lane in range(value.lanes)]
+            value = functools.reduce(functools.partial(row, self.f), parts)
         dtype = accumulator.out.dtype
         return row(self.f, value, constant(identity(accumulator.combine, dtype), ELEMS[dtype]))
 
