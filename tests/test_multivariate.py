@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import scipy.stats as st
@@ -35,6 +37,11 @@ def test_the_normal_distribution() -> None:
     check_gradients(
         lambda x, mean, a, points: f(x, mean, a @ a.T + np.eye(4), points), X, MEAN, A, POINTS
     )
+
+
+def test_a_method_in_a_partial() -> None:
+    f = functools.partial(st.multivariate_normal.logpdf, mean=MEAN)
+    check_values(lambda x, cov: [f(x, cov=cov)], X, COV)
 
 
 def test_singular_covariances() -> None:

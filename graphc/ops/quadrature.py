@@ -43,6 +43,26 @@ def half_line_nodes() -> Nodes:
     return Nodes(logs, np.log(STEP * 0.5 * np.pi * np.cosh(t)) + logs)
 
 
+@functools.cache
+def slow_start_nodes() -> Nodes:
+    """Of an integral from 0 to infinity of what falls off doubly exponentially by itself.
+
+    The nodes are evenly spaced in the end, t = log(1 + exp(v - exp(-v))).
+    """
+    v = np.arange(-3.6, 30.0, 1 / 8)
+    inner = v - np.exp(-v)
+    logs = np.log(np.logaddexp(0.0, inner))
+    slope = (1.0 + np.exp(-v)) / (1.0 + np.exp(-inner))
+    return Nodes(logs, np.log(slope / 8))
+
+
+@functools.cache
+def half_turn_nodes() -> Nodes:
+    """Of an integral from 0 to pi of what is smooth, by Gauss and Legendre."""
+    places, weights = np.polynomial.legendre.leggauss(200)
+    return Nodes(np.log((places + 1.0) * (np.pi / 2)), np.log(weights * (np.pi / 2)))
+
+
 def integral(nodes: Nodes, integrand: Callable[..., tuple[Value, ...]], *ins: Value) -> list[Value]:
     """Sums over the nodes of integrand(log of node, log of weight, *ins), several at once.
 

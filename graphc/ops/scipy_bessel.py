@@ -6,6 +6,7 @@ import math
 
 from graphc.build import Value
 from graphc.ops.elementwise import cos, cosh, equal, exp, maximum, sign, sin, sqrt, square, where
+from graphc.ops.order_slopes import ive_slope, jv_slope, kve_slope, yv_slope
 from graphc.ops.scipy_calls import call
 from graphc.ops.scipy_densities import Derivative
 
@@ -19,6 +20,11 @@ def _neighbours(name: str, first: float, second: float) -> Derivative:
     return lambda out, v, x: (
         (call(name, v - 1.0, x) * first + call(name, v + 1.0, x) * second) * 0.5
     )
+
+
+def _by_order(slope: Derivative, growth: float = 0.0) -> Derivative:
+    """That of a function that is exp(growth x) times the one of which this is the derivative."""
+    return lambda out, v, x: slope(v, x) * exp(x * growth) if growth else slope(v, x)
 
 
 def _over(x: Value, numerator: Derivative, limit: float) -> Value:
@@ -128,11 +134,20 @@ _BESSEL: dict[str, Rules] = {
     "k1": (lambda out, x: (call("k0", x) + call("kv", 2.0, x)) * -0.5,),
     "k0e": (lambda out, x: out - call("k1e", x),),
     "k1e": (lambda out, x: out - (call("k0e", x) + call("kve", 2.0, x)) * 0.5,),
-    **{name: (None, _neighbours(name, 1.0, -1.0)) for name in ("jv", "jve", "yn", "yv", "yve")},
-    "iv": (None, _neighbours("iv", 1.0, 1.0)),
-    **{name: (None, _neighbours(name, -1.0, -1.0)) for name in ("kn", "kv")},
-    "ive": (None, lambda out, v, x: _neighbours("ive", 1.0, 1.0)(out, v, x) - sign(x) * out),
-    "kve": (None, lambda out, v, x: _neighbours("kve", -1.0, -1.0)(out, v, x) + out),
+    **{name: (_by_order(jv_slope), _neighbours(name, 1.0, -1.0)) for name in ("jv", "jve")},
+    **{name: (_by_order(yv_slope), _neighbours(name, 1.0, -1.0)) for name in ("yv", "yve")},
+    "yn": (None, _neighbours("yn", 1.0, -1.0)),
+    "kn": (None, _neighbours("kn", -1.0, -1.0)),
+    "iv": (_by_order(ive_slope, 1.0), _neighbours("iv", 1.0, 1.0)),
+    "kv": (_by_order(kve_slope, -1.0), _neighbours("kv", -1.0, -1.0)),
+    "ive": (
+        _by_order(ive_slope),
+        lambda out, v, x: _neighbours("ive", 1.0, 1.0)(out, v, x) - sign(x) * out,
+    ),
+    "kve": (
+        _by_order(kve_slope),
+        lambda out, v, x: _neighbours("kve", -1.0, -1.0)(out, v, x) + out,
+    ),
     "besselpoly": (
         lambda out, a, power, v: (
             call("besselpoly", a, power + 1.0, v - 1.0)

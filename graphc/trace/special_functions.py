@@ -22,6 +22,7 @@ from graphc.trace import numpy_shapes as shapes
 from graphc.trace.promotion import promoted_dtype
 from graphc.trace.special import hurwitz_zeta, i0, riemann_zeta
 from graphc.trace.special_counting import COUNTING, floats
+from graphc.trace.special_lambert import lambertw
 from graphc.trace.special_orders import ORDERS, known_order
 from graphc.trace.tracer import Tracer, lift, wrap
 
@@ -123,6 +124,7 @@ def np_i0(x: Any) -> Any:
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     **COUNTING,
     **ORDERS,
+    "lambertw": lambertw,
     "logsumexp": logsumexp,
     "softmax": softmax,
     "log_softmax": log_softmax,

@@ -21,19 +21,24 @@ from graphc.trace.tracer import lift, strong
 Function = Callable[..., Any]
 
 
-def known_order(name: str, n: Any) -> int:
-    """An order as Python's int: an int that is an argument fixes the graph.
+def known_integer(name: str, n: Any) -> int:
+    """A number as Python's int: an int that is an argument fixes the graph.
 
     Raises `errors.UnsupportedFunctionError` for anything else.
     """
     try:
-        order = operator.index(n)
+        return operator.index(n)
     except (TypeError, errors.ConcreteValueError):
         raise errors.UnsupportedFunctionError(
             f"scipy.special.{name} can be traced for an order that is one Python int; call it once"
             " for each",
             user_loc(),
         ) from None
+
+
+def known_order(name: str, n: Any) -> int:
+    """The same, 0 or more."""
+    order = known_integer(name, n)
     if order < 0:
         raise errors.AttributeValueError(
             f"scipy.special.{name}: the order {order} is less than 0", user_loc()
