@@ -399,6 +399,15 @@ def test_code_that_the_driver_refuses(driver, gpu):
         gc.compile(lambda x: np.exp(x), target="cuda")(np.ones(3))
 
 
+def test_a_driver_that_is_older_than_the_code(driver, gpu):
+    driver.fails["cuModuleLoadDataEx"] = Result.CUDA_ERROR_UNSUPPORTED_PTX_VERSION
+    with (
+        use(gpu),
+        pytest.raises(errors.NoDriverError, match=r"too old for A GPU.* PTX 7\.8"),
+    ):
+        gc.compile(lambda x: np.exp(x), target="cuda")(np.ones(3))
+
+
 def test_a_launch_that_fails_names_its_kernel_and_line(driver, gpu):
     driver.fails["cuLaunchKernel"] = Result.CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES
     with use(gpu) as session:

@@ -57,6 +57,10 @@ LOST = frozenset(
 GONE = frozenset({"CUDA_ERROR_CONTEXT_IS_DESTROYED", "CUDA_ERROR_INVALID_CONTEXT"})
 """The errors that say that somebody has reset the device: there is another context by now."""
 
+TOO_NEW = "CUDA_ERROR_UNSUPPORTED_PTX_VERSION"
+"""The error of a driver that is older than the code: LLVM writes the oldest version of PTX that has
+the device's architecture."""
+
 REFUSED = "CUDA_ERROR_STREAM_CAPTURE_"
 """How the errors begin that say that something cannot be recorded."""
 
@@ -231,6 +235,12 @@ class CudaDevice:
         try:
             return self._do("cuModuleLoadDataEx", image, len(options), options, [log, LOG_BYTES])
         except Fault as fault:
+            if TOO_NEW in str(fault):
+                version = code.partition(".version ")[2].split("\n")[0]
+                raise errors.NoDriverError(
+                    f'target="cuda": the NVIDIA driver is too old for {self.name}: it does not know'
+                    f' PTX {version}; install a newer one, or use target="cpu"'
+                ) from None
             said = bytes(log).split(b"\0")[0].decode(errors="replace").strip()
             raise Fault(f"{fault}; {said}" if said else str(fault)) from None
 
