@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from graphc.ops.scipy_calls import ALWAYS_COMPLEX, COMPLEX, SEVERAL
-from graphc.trace import distributions, multivariate, numpy_api, scipy_table, special_functions
+from graphc.trace import (
+    distribution_table,
+    distributions,
+    multivariate,
+    numpy_api,
+    scipy_table,
+    special_functions,
+)
 from graphc.trace.numpy_ufuncs import ACCUMULATE, AT, OF_MATRICES, REDUCE, SEVERAL_RESULTS
 from graphc.trace.ufuncs import NAMED_UFUNCS, UFUNCS
 
@@ -133,7 +140,7 @@ def _lines() -> Iterator[str]:
     yield f"Of complex numbers, without gradients: {_listed(COMPLEX)}"
     yield (
         f"Of scipy.stats {_listed(distributions.METHODS).rstrip()[:-1]} of the distributions"
-        f" {_listed(distributions.DISTRIBUTIONS)}"
+        f" {_listed(distribution_table.DISTRIBUTIONS)}"
     )
     joint = (".".join((kind.removesuffix("_gen"), name)) for kind, name in multivariate.METHODS)
     yield f"Of scipy.stats also {_listed(joint)}"

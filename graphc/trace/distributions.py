@@ -1,183 +1,18 @@
-"""`scipy.stats.norm.pdf` and its like on traced values.
+"""`scipy.stats.norm.pdf` and its like on traced values: the methods of distributions.
 
-A distribution is described for location 0 and scale 1, by what scipy's documentation defines it by;
-everything else is derived.  They are recognised by name, so that scipy need not be imported.
+They are recognised by name, so that scipy need not be imported.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from graphc import errors
+from graphc.trace.distribution_table import DISTRIBUTIONS, Distribution, Part
 from graphc.trace.scope import user_loc
-from graphc.trace.tracer import holds_tracer, lift, wrap
-from graphc.trace.ufuncs import NAMED_UFUNCS, unify
-
-Part = Callable[..., Any]
-
-
-def _sc(name: str) -> Part:
-    """A ufunc of scipy.special."""
-
-    def apply(*args: Any) -> Any:
-        operands = [lift(x) for x in args]
-        rule, emit = NAMED_UFUNCS[name]
-        return wrap(emit(*unify(name, operands, rule(name, operands))))
-
-    return apply
-
-
-_gammaln, _xlogy, _xlog1py = _sc("gammaln"), _sc("xlogy"), _sc("xlog1py")
-HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
-
-
-@dataclass(frozen=True)
-class Distribution:
-    """What one is defined by; each is a function of x and the shape parameters.
-
-    log_density  of a discrete one the logarithm of the probability
-    cdf          the probability of x or less
-    ppf          its inverse
-    sf           1 - cdf, where it can be said more exactly
-    support      the least and the greatest x, which may depend on the parameters
-    """
-
-    shapes: int
-    log_density: Part
-    cdf: Part
-    ppf: Part | None = None
-    sf: Part | None = None
-    log_cdf: Part | None = None
-    log_sf: Part | None = None
-    support: Callable[..., tuple[Any, Any]] = field(default=lambda *shapes: (-np.inf, np.inf))
-    is_discrete: bool = False
-
-
-def _positive(*shapes: Any) -> tuple[Any, Any]:
-    return 0.0, np.inf
-
-
-def _unit(*shapes: Any) -> tuple[Any, Any]:
-    return 0.0, 1.0
-
-
-def _student(x: Any, df: Any) -> Any:
-    half = np.true_divide(df, 2)
-    scale = _gammaln(half + 0.5) - _gammaln(half) - 0.5 * np.log(np.multiply(df, np.pi))
-    return scale - (half + 0.5) * np.log1p(np.square(x) / df)
-
-
-def _log_gamma_density(x: Any, a: Any) -> Any:
-    return _xlogy(np.subtract(a, 1.0), x) - x - _gammaln(a)
-
-
-def _log_beta_density(x: Any, a: Any, b: Any) -> Any:
-    scale = _gammaln(a) + _gammaln(b) - _gammaln(np.add(a, b))
-    return _xlogy(np.subtract(a, 1.0), x) + _xlog1py(np.subtract(b, 1.0), -x) - scale
-
-
-def _laplace_cdf(x: Any) -> Any:
-    tail = 0.5 * np.exp(-np.absolute(x))
-    return np.where(x > 0, 1.0 - tail, tail)
-
-
-DISTRIBUTIONS: dict[str, Distribution] = {
-    "norm": Distribution(
-        0,
-        lambda x: -0.5 * np.square(x) - HALF_LOG_2PI,
-        _sc("ndtr"),
-        _sc("ndtri"),
-        lambda x: _sc("ndtr")(-x),
-        _sc("log_ndtr"),
-        lambda x: _sc("log_ndtr")(-x),
-    ),
-    "uniform": Distribution(0, np.zeros_like, lambda x: x, lambda p: p, support=_unit),
-    "expon": Distribution(
-        0,
-        np.negative,
-        lambda x: -np.expm1(-x),
-        lambda p: -np.log1p(-p),
-        lambda x: np.exp(-x),
-        log_sf=np.negative,
-        support=_positive,
-    ),
-    "gamma": Distribution(
-        1,
-        _log_gamma_density,
-        lambda x, a: _sc("gammainc")(a, x),
-        lambda p, a: _sc("gammaincinv")(a, p),
-        lambda x, a: _sc("gammaincc")(a, x),
-        support=_positive,
-    ),
-    "chi2": Distribution(
-        1,
-        lambda x, df: _log_gamma_density(x / 2, np.true_divide(df, 2)) - math.log(2.0),
-        lambda x, df: _sc("gammainc")(np.true_divide(df, 2), x / 2),
-        lambda p, df: 2.0 * _sc("gammaincinv")(np.true_divide(df, 2), p),
-        lambda x, df: _sc("gammaincc")(np.true_divide(df, 2), x / 2),
-        support=_positive,
-    ),
-    "beta": Distribution(
-        2,
-        _log_beta_density,
-        lambda x, a, b: _sc("betainc")(a, b, x),
-        lambda p, a, b: _sc("betaincinv")(a, b, p),
-        lambda x, a, b: _sc("betaincc")(a, b, x),
-        support=_unit,
-    ),
-    "t": Distribution(
-        1,
-        _student,
-        lambda x, df: _sc("stdtr")(df, x),
-        lambda p, df: _sc("stdtrit")(df, p),
-        lambda x, df: _sc("stdtr")(df, -x),
-    ),
-    "cauchy": Distribution(
-        0,
-        lambda x: -np.log(np.pi * (1.0 + np.square(x))),
-        lambda x: 0.5 + np.arctan(x) / np.pi,
-        lambda p: np.tan(np.pi * p - np.pi / 2),
-        lambda x: 0.5 - np.arctan(x) / np.pi,
-    ),
-    "laplace": Distribution(
-        0,
-        lambda x: -np.absolute(x) - math.log(2.0),
-        _laplace_cdf,
-        lambda p: np.where(p > 0.5, -np.log(2 * (1 - p)), np.log(2 * p)),
-        lambda x: _laplace_cdf(-x),
-    ),
-    "logistic": Distribution(
-        0,
-        lambda x: -np.absolute(x) - 2.0 * np.log1p(np.exp(-np.absolute(x))),
-        _sc("expit"),
-        _sc("logit"),
-        lambda x: _sc("expit")(-x),
-        _sc("log_expit"),
-        lambda x: _sc("log_expit")(-x),
-    ),
-    "lognorm": Distribution(
-        1,
-        lambda x, s: -0.5 * np.square(np.log(x) / s) - np.log(s * x) - HALF_LOG_2PI,
-        lambda x, s: _sc("ndtr")(np.log(x) / s),
-        lambda p, s: np.exp(s * _sc("ndtri")(p)),
-        lambda x, s: _sc("ndtr")(-np.log(x) / s),
-        support=lambda s: (np.finfo(float).tiny, np.inf),  # 0 itself is outside
-    ),
-    "poisson": Distribution(
-        1,
-        lambda k, mu: _xlogy(k, mu) - _gammaln(k + 1.0) - mu,
-        lambda k, mu: _sc("gammaincc")(np.floor(k) + 1.0, mu),
-        sf=lambda k, mu: _sc("gammainc")(np.floor(k) + 1.0, mu),
-        support=_positive,
-        is_discrete=True,
-    ),
-}
-
+from graphc.trace.tracer import holds_tracer, lift
 
 # ---- methods -------------------------------------------------------------------------------------
 
@@ -189,8 +24,8 @@ def _standard(which: Distribution, x: Any, args: Any, kwargs: dict[str, Any]) ->
     placed = {"loc": 0.0, "scale": 1.0, **dict(zip(names, rest, strict=False)), **kwargs}
     if len(shapes) < which.shapes or placed.keys() - {"loc", "scale"} or len(rest) > len(names):
         raise errors.ArityError(
-            f"the distribution can be traced with {which.shapes} shape parameters given by"
-            f" position, and {' and '.join(names)}",
+            f"the distribution can be traced with {which.shapes} shape parameters, and"
+            f" {' and '.join(names)}",
             user_loc(),
         )
     shapes = tuple(s if np.ndim(s) == 0 and not holds_tracer((s,)) else lift(s) for s in shapes)
@@ -277,11 +112,33 @@ def method_of_scipy(function: Any) -> Part | None:
     owner = getattr(function, "__self__", None)
     if not type(owner).__module__.startswith("scipy.stats"):
         return None
-    name = getattr(owner, "name", None)
     method = METHODS.get(getattr(function, "__name__", ""))
+    is_frozen = type(owner).__name__ in ("rv_continuous_frozen", "rv_discrete_frozen")
+    kind: Any = owner.dist if is_frozen else owner  # type: ignore[union-attr]
+    name = getattr(kind, "name", None)
     if not isinstance(name, str) or name not in DISTRIBUTIONS or method is None:
         return None
-    which = DISTRIBUTIONS[name]
-    if not hasattr(owner, function.__name__) or owner.__class__.__name__ == "rv_frozen":
+    if not hasattr(owner, function.__name__):
         return None
-    return lambda *args, **kwargs: method(which, *args, **kwargs)
+    given = (owner.args, owner.kwds) if is_frozen else ((), {})  # type: ignore[union-attr]
+    return _applied(method, DISTRIBUTIONS[name], _shape_names(kind), *given)
+
+
+def _applied(
+    method: Part, which: Distribution, names: list[str], args: Any, kwargs: dict[str, Any]
+) -> Part:
+    """The method, with the parameters that a frozen distribution holds; shapes also by name."""
+
+    def call(x: Any, *more: Any, **named: Any) -> Any:
+        named = {**kwargs, **named}
+        placed = [*args, *more]
+        while len(placed) < len(names) and names[len(placed)] in named:
+            placed.append(named.pop(names[len(placed)]))
+        return method(which, x, *placed, **named)
+
+    return call
+
+
+def _shape_names(kind: Any) -> list[str]:
+    shapes = getattr(kind, "shapes", None)
+    return [name.strip() for name in shapes.split(",")] if shapes else []
