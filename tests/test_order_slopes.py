@@ -41,6 +41,22 @@ def test_against_mpmath(name: str) -> None:
     np.testing.assert_allclose(got, wanted, 1e-8)
 
 
+@pytest.mark.parametrize("name", ["struve", "modstruve"])
+def test_struve_functions(name: str) -> None:
+    orders, places = np.array([0, 1, 2.5, -0.3, 0.5, 6]), np.array([1, 2, 0.1, 5, 12, 14])
+    function = getattr(sc, name)
+    exact = mpmath.struveh if name == "struve" else mpmath.struvel
+    got = gc.compile(gc.grad(lambda v: np.sum(function(v, places))))(orders)
+    with mpmath.workdps(60):
+        h = mpmath.mpf("1e-20")
+        wanted = [
+            float((exact(v + h, x) - exact(v - h, x)) / (2 * h))
+            for v, x in zip(map(mpmath.mpf, orders), map(mpmath.mpf, places), strict=True)
+        ]
+    np.testing.assert_allclose(got, wanted, 1e-8)
+    assert np.isnan(gc.grad(lambda v: np.sum(function(v, np.array([20.0, -1]))))(np.ones(2))).all()
+
+
 def test_both_arguments_and_compositions() -> None:
     def f(v, x):
         return np.sum(sc.jvp(v, x, 2) * x + sc.spherical_jn(1, x) + sc.ivp(v, x))

@@ -17,13 +17,16 @@ from graphc.ops.elementwise import (
     greater,
     less,
     less_equal,
+    log,
+    logical_and,
     logical_or,
     rsqrt,
     sin,
     square,
     where,
 )
-from graphc.ops.quadrature import half_turn_nodes, integral, slow_start_nodes
+from graphc.ops.quadrature import half_turn_nodes, integral, slow_start_nodes, unit_nodes
+from graphc.ops.special import digamma, gammaln
 
 MOST_TURNS = 300.0
 """How far the phase may go."""
@@ -123,4 +126,31 @@ def kve_slope(v: Value, x: Value) -> Value:
 
     (result,) = integral(slow_start_nodes(), integrand, v, inside)
     found: Value = where(less_equal(x, 0.0), math.nan, result)
+    return found
+
+
+# ---- Struve functions ----------------------------------------------------------------------------
+
+FARTHEST = 15.0
+"""Beyond it the nodes are too few for Struve's integral."""
+
+
+def struve_slope(out: Value, v: Value, x: Value, modified: bool) -> Value:
+    """By DLMF 11.5.1 and 11.5.4, for v > -1/2: an integral of sin(t)**(2 v) over a quarter turn."""
+    known = logical_and(greater(v, -0.5), logical_and(greater(x, 0.0), less(x, FARTHEST)))
+    inside, order = where(known, x, 1.0), where(known, v, 1.0)
+
+    def integrand(node: Value, weight: Value, v: Value, x: Value) -> tuple[Value]:
+        t = exp(node) * (math.pi / 2)
+        is_small = less(node, -20.0)  # where a sine is its angle, which may be less than any number
+        growth = where(is_small, node + math.log(math.pi / 2), log(sin(where(is_small, 1.0, t))))
+        wave = x * cos(t)
+        part = _sinh(wave) if modified else sin(wave)
+        return (part * growth * exp(v * 2.0 * growth + weight) * math.pi,)
+
+    (turn,) = integral(unit_nodes(), integrand, order, inside)
+    half = log(inside * 0.5)
+    scale = exp(order * half - gammaln(order + 0.5)) * (2.0 / math.sqrt(math.pi))
+    result = out * (half - digamma(order + 0.5)) + scale * turn
+    found: Value = where(known, result, math.nan)
     return found

@@ -6,7 +6,7 @@ import math
 
 from graphc.build import Value
 from graphc.ops.elementwise import cos, cosh, equal, exp, maximum, sign, sin, sqrt, square, where
-from graphc.ops.order_slopes import ive_slope, jv_slope, kve_slope, yv_slope
+from graphc.ops.order_slopes import ive_slope, jv_slope, kve_slope, struve_slope, yv_slope
 from graphc.ops.scipy_calls import call
 from graphc.ops.scipy_densities import Derivative
 
@@ -164,8 +164,14 @@ _BESSEL: dict[str, Rules] = {
     ),
 }
 _STRUVE: dict[str, Rules] = {
-    "struve": (None, lambda out, v, x: call("struve", v - 1.0, x) - v / x * out),
-    "modstruve": (None, lambda out, v, x: call("modstruve", v - 1.0, x) - v / x * out),
+    "struve": (
+        lambda out, v, x: struve_slope(out, v, x, modified=False),
+        lambda out, v, x: call("struve", v - 1.0, x) - v / x * out,
+    ),
+    "modstruve": (
+        lambda out, v, x: struve_slope(out, v, x, modified=True),
+        lambda out, v, x: call("modstruve", v - 1.0, x) - v / x * out,
+    ),
     "itstruve0": (lambda out, x: call("struve", 0.0, x),),
     "itmodstruve0": (lambda out, x: call("modstruve", 0.0, x),),
     "it2struve0": (lambda out, x: -_over(x, lambda t: call("struve", 0.0, t), 2.0 / math.pi),),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from graphc.build import Value
 from graphc.ops.elementwise import equal, exp, log, log1p, sin, sqrt, square, where
+from graphc.ops.hypergeometric_slopes import hyp0f1_slope, hyp1f1_slopes, hyp2f1_slopes
 from graphc.ops.scipy_bessel import DEGREE, Rules
 from graphc.ops.scipy_calls import call
 
@@ -44,12 +45,19 @@ def _boxcox1p(out: Value, x: Value, power: Value) -> Value:
 
 
 _HYPERGEOMETRIC: dict[str, Rules] = {
-    "hyp0f1": (None, lambda out, v, x: call("hyp0f1", v + 1.0, x) / v),
-    "hyp1f1": (None, None, lambda out, a, b, x: call("hyp1f1", a + 1.0, b + 1.0, x) * a / b),
+    "hyp0f1": (
+        lambda out, v, x: hyp0f1_slope(v, x),
+        lambda out, v, x: call("hyp0f1", v + 1.0, x) / v,
+    ),
+    "hyp1f1": (
+        lambda out, *ins: hyp1f1_slopes(*ins)[0],
+        lambda out, *ins: hyp1f1_slopes(*ins)[1],
+        lambda out, a, b, x: call("hyp1f1", a + 1.0, b + 1.0, x) * a / b,
+    ),
     "hyp2f1": (
-        None,
-        None,
-        None,
+        lambda out, *ins: hyp2f1_slopes(*ins)[0],
+        lambda out, *ins: hyp2f1_slopes(*ins)[1],
+        lambda out, *ins: hyp2f1_slopes(*ins)[2],
         lambda out, a, b, c, x: call("hyp2f1", a + 1.0, b + 1.0, c + 1.0, x) * a * b / c,
     ),
     "hyperu": (None, None, lambda out, a, b, x: -call("hyperu", a + 1.0, b + 1.0, x) * a),
