@@ -63,18 +63,20 @@ def compiler_stamp() -> str | None:
     files: set[File] = set()
     try:
         for package in (graphc, graphc.passes, graphc.runtime):
-            assert package.__file__ is not None
-            files.update(_files(os.path.dirname(package.__file__)))
+            own = set(_files(os.path.dirname(package.__file__ or "")))
+            if not own:
+                return None  # it lies in an archive, or in the interpreter
+            files |= own
     except OSError:
         return None
     return repr((sorted(files), np.__version__, llvm.llvm_version_info))
 
 
 def _files(folder: str) -> Iterator[File]:
-    """The source files in a folder and those below."""
+    """The files of modules in a folder and those below, as source or compiled without it."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.endswith(".py"):
+            if entry.name.endswith((".py", ".pyc")):
                 status = entry.stat()
                 times = status.st_mtime_ns, status.st_ctime_ns
                 yield entry.path, status.st_size, times, status.st_ino

@@ -186,3 +186,20 @@ def test_a_file_that_changed_is_another_even_at_its_old_date(tmp_path: Path) -> 
     file.write_text("x = 2\n")
     os.utime(file, ns=(date.st_atime_ns, date.st_mtime_ns))
     assert list(recall._files(str(tmp_path))) != before
+
+
+def test_without_files_there_is_no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stamp = recall.compiler_stamp.__wrapped__
+    assert stamp() is not None
+    for place in ("archive.zip/graphc/__init__.py", "__init__.py"):  # neither is there
+        monkeypatch.setattr(gc.passes, "__file__", str(tmp_path / place))
+        assert stamp() is None
+    monkeypatch.setattr(gc.passes, "__file__", None)
+    assert stamp() is None
+
+
+def test_modules_without_source_count(tmp_path: Path) -> None:
+    (tmp_path / "pass.pyc").write_bytes(b"")
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "other.pyc").write_bytes(b"")
+    assert [Path(file[0]).name for file in recall._files(str(tmp_path))] == ["pass.pyc"]
