@@ -10,10 +10,11 @@ from models import softmax
 from running import build, fused, interpret, op
 
 import graphc as gc
-from graphc.ir import Type
+from graphc.ir import Lit, Type
 from graphc.runtime.kernel import (
     Access,
     Accumulator,
+    AddAt,
     Buffer,
     Compute,
     Kernel,
@@ -22,9 +23,12 @@ from graphc.runtime.kernel import (
     Name,
     Statement,
     Store,
+    inner,
 )
 from graphc.runtime.llvm.emit_step import kernels
-from graphc.runtime.result_rows import home_of
+from graphc.runtime.planner import make_program
+from graphc.runtime.program import Call, Root
+from graphc.runtime.result_rows import homes_of, with_result_rows
 from graphc.runtime.shares import ALWAYS
 from graphc.runtime.step import Step
 
@@ -49,7 +53,7 @@ def kernel(*loops: Loop, buffers: tuple[Buffer, ...] = BUFFERS) -> Kernel:
 
 
 def home(*loops: Loop, buffers: tuple[Buffer, ...] = BUFFERS) -> Access | None:
-    return home_of(kernel(*loops, buffers=buffers), 1, {2})
+    return homes_of(kernel(*loops, buffers=buffers), {2}).get(1)
 
 
 def test_the_last_loop_reads_the_row_and_writes_the_result() -> None:
@@ -57,7 +61,7 @@ def test_the_last_loop_reads_the_row_and_writes_the_result() -> None:
 
 
 def test_memory_that_another_buffer_lies_in_is_not_free() -> None:
-    assert home_of(kernel(KEEP, Loop((1,), True, WRITE)), 1, set()) is None
+    assert homes_of(kernel(KEEP, Loop((1,), True, WRITE)), set()) == {}
 
 
 def test_a_row_that_is_read_behind_the_result() -> None:
@@ -94,6 +98,38 @@ def test_rows_of_the_result_that_are_not_apart_or_not_in_order(strides: tuple[in
 def test_a_result_that_is_read_or_written_elsewhere() -> None:
     again = Loop((1,), True, (Store(OUT, E),))
     assert home(KEEP, again, Loop((1,), True, WRITE)) is None
+
+
+def test_two_rows_have_one_home() -> None:
+    buffers = (*BUFFERS, Buffer("other", "f32", 100, "scratch"))
+    other = Access(3, 0, (0, 1))
+    keeps = KEEP._replace(body=(*KEEP.body, Store(other, X)))
+    writes = (Load(X, other), Compute(X, "add", (X, S)), *WRITE)
+    homes = homes_of(kernel(keeps, Loop((1,), True, writes), buffers=buffers), {2})
+    assert len(homes) == 1
+    assert set(homes.values()) == {OUT}
+
+
+def test_other_statements_find_their_buffers_where_they_are_then() -> None:
+    buffers = (*BUFFERS, Buffer("at", "i64", 64, "in"), Buffer("sums", "f32", 9, "out"))
+    position, one = Name(8, "i64"), Lit(1.0, Type("f32"))
+    adds = Load(position, Access(3, 0, (1, 0))), AddAt(Access(4, 0, (0, 0)), position, 1, one)
+    rows = kernel(KEEP, Loop((1,), True, WRITE), buffers=buffers)
+    both = rows._replace(body=(*rows.body, Loop((0,), False, adds)))
+    kinds = ("argument", "arena", "result", "argument", "result")
+    roots = tuple(Root(kind, i, b.dtype, 4) for i, (kind, b) in enumerate(zip(kinds, buffers)))
+    program = make_program(fused(build([Type("f32", (64, 100))], softmax)))
+    program = program._replace(items=(Call(both, roots, scratch=roots[1:2]),))
+    (call,) = with_result_rows(program).items
+    assert isinstance(call, Call)
+    assert call.roots == (roots[0], *roots[2:])
+    assert call.scratch == ()
+    names = [buffer.name for buffer in call.kernel.buffers]
+    assert names == ["x", "y", "at", "sums"]
+    (added,) = (s for s in inner(call.kernel.body) if isinstance(s, AddAt))
+    assert names[added.access.buffer] == "sums"
+    read = [names[s.access.buffer] for s in inner(call.kernel.body) if isinstance(s, Load)]
+    assert read == ["x", "y", "at"]
 
 
 def test_a_softmax_has_no_scratch_row() -> None:
