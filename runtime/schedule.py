@@ -38,6 +38,7 @@ from graphc.runtime.kernel import (
 )
 from graphc.runtime.layout import Layout, contiguous
 from graphc.runtime.nest import Nest, NestValue, Sum, Value, extent, operand, strides_along
+from graphc.runtime.short_axes import write_out_short_axes
 from graphc.runtime.tiling import tile
 from graphc.runtime.values import demand
 
@@ -51,7 +52,8 @@ def schedule_loop(
     name: str, eqn: Eqn, operands: Sequence[Layout], results: Sequence[Layout]
 ) -> Kernel:
     """The kernel of a `fused` equation of kind "loop"."""
-    kernel = distribute(collapse(schedule_nest(name, eqn, operands, results)))
+    nest = collapse(schedule_nest(name, eqn, operands, results))
+    kernel = distribute(write_out_short_axes(nest))
     body, maps = eqn.attrs["body"].eqns, eqn.attrs["maps"]
     adds_rows = any(
         is_column_total(e, own, eqn.attrs["reduce"]) for e, own in zip(body, maps, strict=True)

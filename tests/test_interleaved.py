@@ -1,25 +1,27 @@
-"""Pairs of accesses to neighbouring elements: what they are, and what is read and written."""
+"""Accesses to neighbouring elements: which are made at once, and what is read and written."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from llvm_functions import call
 from running import build, op
 
 import graphc as gc
 from graphc.ir import Type
 from graphc.runtime.kernel import Access, Compute, Load, Loop, Name, Store
-from graphc.runtime.llvm.interleaved import evens, pairs
+from graphc.runtime.llvm.interleaved import evens, groups, put_together, taken_apart
+from graphc.runtime.llvm.registers import constant
 
 A, B = Name(0, "f64"), Name(1, "f64")
 EVEN, ODD, FAR = Access(0, 0, (2,)), Access(0, 1, (2,)), Access(0, 2, (2,))
 
 
-def test_neighbouring_accesses_are_pairs() -> None:
+def test_neighbouring_accesses_are_groups() -> None:
     body = (Load(A, EVEN), Load(B, ODD), Store(EVEN, B), Store(ODD, A))
     loop = (Loop((0,), True, body),)
-    assert pairs(loop, Load) == {EVEN: (EVEN, ODD), ODD: (EVEN, ODD)}
-    assert pairs(loop, Store) == {EVEN: (EVEN, ODD), ODD: (EVEN, ODD)}
+    assert groups(loop, Load) == {EVEN: (EVEN, ODD), ODD: (EVEN, ODD)}
+    assert groups(loop, Store) == {EVEN: (EVEN, ODD), ODD: (EVEN, ODD)}
 
 
 @pytest.mark.parametrize(
@@ -31,15 +33,46 @@ def test_neighbouring_accesses_are_pairs() -> None:
         (Load(A, EVEN), Load(B, ODD, guard=Name(3, "bool"))),
         (Load(A, EVEN), Load(B, ODD, Name(3, "i64"), 2)),
         (Load(A, Access(0, 0, (1,))), Load(B, Access(0, 1, (1,)))),
+        (Load(A, EVEN), Store(EVEN, A), Load(B, ODD)),
     ],
 )
-def test_what_is_no_pair(body: tuple) -> None:
-    assert pairs(body, Load) == {}
+def test_what_is_no_group(body: tuple) -> None:
+    assert groups(body, Load) == {}
 
 
-def test_stores_with_a_loop_between_them_are_no_pair() -> None:
+def test_stores_with_a_loop_between_them_are_no_group() -> None:
     between = Loop((1,), False, (Compute(B, "negative", (A,)),))
-    assert pairs((Store(EVEN, A), between, Store(ODD, B)), Store) == {}
+    assert groups((Store(EVEN, A), between, Store(ODD, B)), Store) == {}
+
+
+def test_three_and_four_neighbours() -> None:
+    for step in (3, 4):
+        accesses = tuple(Access(0, 7 + i, (step,)) for i in range(step))
+        body = tuple(Load(Name(i, "f64"), own) for i, own in enumerate(accesses))
+        assert groups(body, Load) == dict.fromkeys(accesses, accesses)
+        assert groups(body[:-1], Load) == {}
+
+
+@pytest.mark.parametrize("step", [2, 3, 4])
+@pytest.mark.parametrize("lanes", [2, 4, 8])
+def test_vectors_are_taken_apart_and_put_together(step: int, lanes: int) -> None:
+    x = np.arange(step * lanes, dtype=np.float64)
+    apart, together = np.zeros((step, lanes)), np.zeros(step * lanes)
+
+    def body(f, p):
+        def at(base, i):
+            return f.offset(base, "double", constant(i * lanes, "i64"))
+
+        vectors = [f.load(at(p[0], i), "double", lanes) for i in range(step)]
+        values = taken_apart(f, vectors)
+        for i, value in enumerate(values):
+            f.store(value, at(p[1], i))
+        for i, vector in enumerate(put_together(f, values)):
+            f.store(vector, at(p[2], i))
+
+    call(body, x, apart, together)
+    np.testing.assert_array_equal(apart, x.reshape(lanes, step).T)
+    np.testing.assert_array_equal(together, x)
 
 
 @pytest.mark.parametrize("lanes", [2, 4, 8, 16])

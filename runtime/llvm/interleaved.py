@@ -1,13 +1,15 @@
-"""Values that lie side by side in memory: the parts of complex numbers, the columns of pairs.
+"""Values that lie side by side in memory: the parts of complex numbers, coordinates, colours.
 
-Two accesses of one buffer that go in steps of two, one element apart, read or write every element
-between them.  Their vectors are two halves of one stretch of memory, taken apart or put together in
-registers: no element is addressed by itself.
+Three accesses of one buffer that go in steps of three, one element apart, read or write every
+element between them.  Their vectors are one stretch of memory, taken apart or put together in
+registers: no element is addressed by itself.  The same for two and for four.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from graphc.runtime.kernel import (
     Access,
@@ -20,11 +22,18 @@ from graphc.runtime.kernel import (
     Statement,
     Store,
 )
+from graphc.runtime.llvm.registers import Reg
 from graphc.runtime.program import Root
 from graphc.runtime.renaming import Renaming
 
-Pair = tuple[Access, Access]
-"""The access of the even elements and that of the odd ones."""
+if TYPE_CHECKING:
+    from graphc.runtime.llvm.builder import Function
+
+MOST = 4
+"""The longest step of accesses that are put together."""
+
+Group = tuple[Access, ...]
+"""Accesses to neighbours, in the order in which they lie in memory, as many as their steps long."""
 
 
 def with_shared_buffers(kernel: Kernel, roots: Sequence[Root]) -> Kernel:
@@ -54,24 +63,37 @@ def _is_less(a: object, b: object) -> bool:
     return isinstance(a, int) and isinstance(b, int) and a < b
 
 
-def pairs(statements: Sequence[Statement], kind: type[Load] | type[Store]) -> dict[Access, Pair]:
-    """Each access that is one of a pair, with the pair: both in one straight line of statements.
+def groups(statements: Sequence[Statement], kind: type[Load] | type[Store]) -> dict[Access, Group]:
+    """Each access that is one of a group, with the group: all in one straight line of statements.
 
-    Of stores, none is made twice, and no other thing that writes stands in that line.
+    None is made twice, and no access of the other kind stands between those of a group, which are
+    made at once: the loads with the first of them, the stores with the last.
     """
-    found: dict[Access, Pair] = {}
+    found: dict[Access, Group] = {}
     for statement in statements:
         if isinstance(statement, (Loop, Blocks)):
-            found |= pairs(statement.body, kind)
+            found |= groups(statement.body, kind)
     if not all(isinstance(s, (Load, Store, Compute, Index)) for s in statements):
         return found
     own = [s.access for s in statements if isinstance(s, kind) and _is_plain(s)]
-    known = set(own)
-    for even in own:
-        odd = _next(even)
-        if odd in known and 2 in even.strides and own.count(even) == own.count(odd) == 1:
-            found[even] = found[odd] = (even, odd)
+    known = Counter(own)
+    for first in own:
+        for step in range(2, MOST + 1):
+            group = tuple(first._replace(offset=first.offset + i) for i in range(step))
+            is_one = step in first.strides and all(known[access] == 1 for access in group)
+            if is_one and not _is_divided(statements, group, kind):
+                found.update((access, group) for access in group if access not in found)
     return found
+
+
+def _is_divided(
+    statements: Sequence[Statement], group: Group, kind: type[Load] | type[Store]
+) -> bool:
+    """Whether an access of the other kind stands between those of a group."""
+    at = [i for i, s in enumerate(statements) if isinstance(s, kind) and s.access in group]
+    return any(
+        isinstance(s, (Load, Store)) and not isinstance(s, kind) for s in statements[at[0] : at[-1]]
+    )
 
 
 def _is_plain(statement: Load | Store) -> bool:
@@ -80,12 +102,40 @@ def _is_plain(statement: Load | Store) -> bool:
     return statement.position is None and statement.guard is None
 
 
-def _next(access: Access) -> Access:
-    return access._replace(offset=access.offset + 1)
-
-
 def evens(lanes: int) -> list[int]:
     """Every second element of two stretches of memory, of which the second begins one element
     before the end of the first: nothing beyond the last one is touched."""
     half = lanes // 2
     return [*range(0, lanes, 2), *(lanes + 1 + 2 * i for i in range(half))]
+
+
+def taken_apart(f: Function, vectors: Sequence[Reg]) -> list[Reg]:
+    """The values of each access, of vectors that follow each other in memory."""
+    step, lanes = len(vectors), vectors[0].lanes
+    return [
+        _picked(f, vectors, [divmod(lane * step + part, lanes) for lane in range(lanes)])
+        for part in range(step)
+    ]
+
+
+def put_together(f: Function, values: Sequence[Reg]) -> list[Reg]:
+    """Vectors that follow each other in memory, of the values of each access."""
+    step, lanes = len(values), values[0].lanes
+    return [
+        _picked(f, values, [(i % step, i // step) for i in range(k * lanes, (k + 1) * lanes)])
+        for k in range(step)
+    ]
+
+
+def _picked(f: Function, vectors: Sequence[Reg], picks: Sequence[tuple[int, int]]) -> Reg:
+    """The lanes `(vector, lane)`: one vector after the other comes in, each by one shuffle."""
+    lanes = len(picks)
+    first, *others = sorted({vector for vector, _ in picks})
+    result = vectors[first]
+    order = [lane if vector == first else 0 for vector, lane in picks]
+    for own in others:
+        pairs = zip(order, picks, strict=True)
+        order = [lanes + lane if vector == own else known for known, (vector, lane) in pairs]
+        result = f.shuffle(result, vectors[own], order)
+        order = list(range(lanes))
+    return result

@@ -47,7 +47,7 @@ class LoopEmitter(ValueEmitter):
         raise NotImplementedError
 
     def block(self, statements: Sequence[Statement]) -> None:
-        self.halves = {}
+        self.parts = {}
         for statement in statements:
             answer = None if self.line is None else self.line.learn(statement)
             if answer is not None and isinstance(statement, Compute):

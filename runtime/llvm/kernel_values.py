@@ -19,7 +19,13 @@ from graphc.runtime.kernel import (
 from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.edges import Line
 from graphc.runtime.llvm.elements import memory_elem
-from graphc.runtime.llvm.interleaved import evens, pairs
+from graphc.runtime.llvm.interleaved import (
+    Group,
+    evens,
+    groups,
+    put_together,
+    taken_apart,
+)
 from graphc.runtime.llvm.math import ELEMS, SCALARS
 from graphc.runtime.llvm.prefetch import LINE, rows_ahead
 from graphc.runtime.llvm.registers import BITS, Reg, constant, lane_constants, type_name
@@ -48,9 +54,9 @@ class ValueEmitter:
         self.lanes = 1
         self.vector_axis: int | None = None
         self.mask: Reg | None = None
-        self.pairs = {kind: pairs(kernel.body, kind) for kind in (Load, Store)}
-        self.halves: dict[Access, Reg] = {}
-        """What was read together with another vector, or waits to be written with one."""
+        self.groups = {kind: groups(kernel.body, kind) for kind in (Load, Store)}
+        self.parts: dict[Access, Reg] = {}
+        """What was read together with other vectors, or waits to be written with them."""
         self.rows_ahead = rows_ahead(kernel)
         self.ahead: dict[Access, Size] = {}
         self.line: Line | None = None
@@ -112,7 +118,10 @@ class ValueEmitter:
                 pointer, steps = self.f.offset(pointer, elem, steps), constant(0, "i64")
         is_same = same(stride, 0) and (guard is None or guard.lanes == 1)
         is_whole = guard is None and self.mask is None and statement.position is None
-        if self.lanes > 1 and same(stride, 2) and is_whole:
+        group = self.groups[Load].get(access, ())
+        if self.lanes > 1 and is_whole and group and same(stride, len(group)):
+            raw = self._taken_apart(access, group, elem)
+        elif self.lanes > 1 and is_whole and same(stride, 2):
             raw = self._second_elements(access, elem)
         elif self.lanes > 1 and (steps.lanes > 1 or not (is_same or same(stride, 1))):
             raw = self._gather(pointer, elem, steps, stride, guard)
@@ -131,20 +140,24 @@ class ValueEmitter:
         return self._as_value(raw, dtype)
 
     def _second_elements(self, access: Access, elem: str) -> Reg:
-        """Every second element: of two stretches of memory, which another access may share."""
+        """Every second element, of two stretches of memory."""
         lanes, pointer = self.lanes, self.pointers[access]
-        if access not in self.pairs[Load]:
-            rest = self.f.offset(pointer, elem, constant(lanes - 1, "i64"))
-            first, second = (self.f.load(p, elem, lanes) for p in (pointer, rest))
-            return self.f.shuffle(first, second, evens(lanes))
-        if access not in self.halves:
-            pair = self.pairs[Load][access]
-            pointer = self.pointers[pair[0]]
-            rest = self.f.offset(pointer, elem, constant(lanes, "i64"))
-            first, second = (self.f.load(p, elem, lanes) for p in (pointer, rest))
-            for own, start in zip(pair, (0, 1), strict=True):
-                self.halves[own] = self.f.shuffle(first, second, range(start, 2 * lanes, 2))
-        return self.halves.pop(access)
+        rest = self.f.offset(pointer, elem, constant(lanes - 1, "i64"))
+        first, second = (self.f.load(p, elem, lanes) for p in (pointer, rest))
+        return self.f.shuffle(first, second, evens(lanes))
+
+    def _taken_apart(self, access: Access, group: Group, elem: str) -> Reg:
+        """The values of one of a group of accesses, which are read together."""
+        if access not in self.parts:
+            vectors = [self.f.load(p, elem, self.lanes) for p in self._stretch(group, elem)]
+            self.parts.update(zip(group, taken_apart(self.f, vectors), strict=True))
+        return self.parts.pop(access)
+
+    def _stretch(self, group: Group, elem: str) -> list[Reg]:
+        """The addresses of vectors that follow each other in memory."""
+        first = self.pointers[group[0]]
+        steps = (constant(i * self.lanes, "i64") for i in range(len(group)))
+        return [self.f.offset(first, elem, step) for step in steps]
 
     def prefetch(self, access: Access, pointer: Reg, elem: str) -> None:
         """Ask for what this access reads in the next row, where that is worth it."""
@@ -197,8 +210,9 @@ class ValueEmitter:
             self.f.store(self._as_memory(self.f.extract(value, 0), dtype), pointer)
             return
         raw = self._as_memory(self.f.splat(value, self.lanes), dtype)
-        if same(stride, 2) and self.mask is None and access in self.pairs[Store]:
-            self._store_paired(access, raw)
+        group = self.groups[Store].get(access, ())
+        if group and same(stride, len(group)) and self.mask is None:
+            self._store_together(access, group, raw)
         elif not same(stride, 1):
             steps = constant(0, "i64", self.lanes)
             addresses = self._addresses(pointer, raw.elem, steps, stride)
@@ -225,14 +239,13 @@ class ValueEmitter:
         f.branch(after)
         f.label(after)
 
-    def _store_paired(self, access: Access, raw: Reg) -> None:
-        """Write two vectors, element by element in turn, when the second of them is there."""
-        self.halves[access] = raw
-        even, odd = self.pairs[Store][access]
-        if even in self.halves and odd in self.halves:
-            order = [part * self.lanes + lane for lane in range(self.lanes) for part in (0, 1)]
-            both = self.f.shuffle(self.halves.pop(even), self.halves.pop(odd), order)
-            self.f.store(both, self.pointers[even])
+    def _store_together(self, access: Access, group: Group, raw: Reg) -> None:
+        """Write the vectors of a group, element by element in turn, when the last one is there."""
+        self.parts[access] = raw
+        if all(own in self.parts for own in group):
+            vectors = put_together(self.f, [self.parts.pop(own) for own in group])
+            for vector, pointer in zip(vectors, self._stretch(group, raw.elem), strict=True):
+                self.f.store(vector, pointer)
 
     def _as_memory(self, value: Reg, dtype: str) -> Reg:
         return self.f.convert("zext", value, "i8") if dtype == "bool" else value
