@@ -103,21 +103,9 @@ def operands(key: str) -> Operands:
     if name in ROWS:
         return ROWS[name]
     count = getattr(sc, name).nin
-    if name.startswith(("pro", "obl")):
-        return _spheroidal(name, count)
     if name.startswith("eval_sh"):
         return DEGREES, UNIT
     if name.startswith("eval_"):
         return DEGREES, np.append([1.0, -1.0], WIDE[2:] * 0.45)
     spread: list[Any] = [NEAR, NEAR[::-1] + 0.7, MIDDLE + 0.2, MIDDLE[::-1] + 1.1]
     return tuple(spread[:count])
-
-
-def _spheroidal(name: str, count: int) -> Operands:
-    m, extra = np.array([0.0, 1, 0, 1, 1, 0]), np.array([0.0, 1, 2, 0, 2, 1])
-    if count == 3:
-        return m, m + extra, MIDDLE
-    x = UNIT * 0.8 if "ang" in name else MIDDLE + (1.1 if name.startswith("pro") else 0.0)
-    if name.endswith("_cv"):
-        return m, m + extra, NEAR, getattr(sc, name[:3] + "_cv")(m, m + extra, NEAR), x
-    return m, m + extra, NEAR, x

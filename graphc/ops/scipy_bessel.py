@@ -1,4 +1,4 @@
-"""Derivatives of Bessel functions and their kin: DLMF 9 to 12, 28 and 30."""
+"""Derivatives of Bessel functions and their kin: DLMF 9 to 12 and 28."""
 
 from __future__ import annotations
 
@@ -55,8 +55,7 @@ def _pair(name: str, second: Derivative, scale: float = 1.0) -> dict[str, Rules]
 
 def _unknown(name: str) -> tuple[None, ...]:
     """For the operands before the last."""
-    before = {"pb": 1, "ma": 2}.get(name[:2], 4 if name.endswith("_cv") else 3)
-    return (None,) * before
+    return (None,) * (1 if name.startswith("pb") else 2)
 
 
 def _mathieu(kind: str, radial: bool) -> Derivative:
@@ -66,27 +65,6 @@ def _mathieu(kind: str, radial: bool) -> Derivative:
     return lambda y, slope, m, q, x: (
         (q * 2.0 * cos(x * (2.0 * DEGREE)) - call(characteristic, m, q)) * y
     )
-
-
-def _spheroidal(name: str) -> Derivative:
-    """(1 - x**2) y'' = 2 x y' - (a - c**2 x**2 - m**2 / (1 - x**2)) y, DLMF 30.2.
-
-    Oblate ones have -c**2; their radial ones i x.
-    """
-    is_oblate, is_radial = name.startswith("obl"), "rad" in name
-
-    def second(y: Value, slope: Value, *ins: Value) -> Value:
-        m, n, c, x = *ins[:3], ins[-1]
-        a = ins[3] if name.endswith("_cv") else call(f"{name[:3]}_cv", m, n, c)
-        if is_oblate and is_radial:
-            rest = square(x) + 1.0
-            term = a - square(c * x) - square(m) / rest
-            return (term * y - slope * x * 2.0) / rest
-        rest = 1.0 - square(x)
-        term = a + square(c * x) * (1.0 if is_oblate else -1.0) - square(m) / rest
-        return (slope * x * 2.0 - term * y) / rest
-
-    return second
 
 
 def _airye(part: int, other: Derivative, growth: float) -> Derivative:
@@ -119,12 +97,6 @@ _PAIRS: dict[str, Rules] = {
     **_pair("mathieu_modsem1", _mathieu("s", radial=True)),
     **_pair("mathieu_modsem2", _mathieu("s", radial=True)),
 }
-for _family in ("pro", "obl"):
-    for _kind in ("ang1", "rad1", "ang1_cv", "rad1_cv"):
-        _PAIRS |= _pair(f"{_family}_{_kind}", _spheroidal(f"{_family}_{_kind}"))
-    for _kind in ("rad2", "rad2_cv"):  # scipy's own derivatives are not those of its values
-        _PAIRS |= dict.fromkeys((f"{_family}_{_kind}.0", f"{_family}_{_kind}.1"))
-
 _BESSEL: dict[str, Rules] = {
     "j0": (lambda out, x: -call("j1", x),),
     "j1": (lambda out, x: (call("j0", x) - call("jv", 2.0, x)) * 0.5,),
@@ -204,6 +176,6 @@ BESSEL: dict[str, Rules] = {
     **_AIRY,
     **_PAIRS,
     **_INTEGRALS,
-    **dict.fromkeys("mathieu_a mathieu_b obl_cv pro_cv".split()),
+    **dict.fromkeys(("mathieu_a", "mathieu_b")),
 }
 """Name -> the derivative by each operand."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import re
 import sys
 from typing import Any
@@ -17,8 +18,9 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.ops.elementwise import trunc
+from graphc.ops.elementwise import trunc, where
 from graphc.ops.external import scalar_call
+from graphc.ops.scipy_ranges import within
 
 PREFIX = "scipy_special_"
 
@@ -47,9 +49,6 @@ SEVERAL = {
     "ellipj": "dd>dddd",
     **dict.fromkeys("mathieu_cem mathieu_modcem1 mathieu_modcem2".split(), "ddd>dd"),
     **dict.fromkeys("mathieu_sem mathieu_modsem1 mathieu_modsem2".split(), "ddd>dd"),
-    **dict.fromkeys("obl_ang1 obl_rad1 obl_rad2 pro_ang1 pro_rad1 pro_rad2".split(), "dddd>dd"),
-    **dict.fromkeys("obl_ang1_cv obl_rad1_cv obl_rad2_cv".split(), "ddddd>dd"),
-    **dict.fromkeys("pro_ang1_cv pro_rad1_cv pro_rad2_cv".split(), "ddddd>dd"),
 }
 """Functions of real numbers that give several."""
 
@@ -90,7 +89,10 @@ def call(name: str, *operands: Any) -> Value:
     values = [x if isinstance(x, Value) else like.literal(float(x)) for x in operands]
     for place in WHOLE.get(name, ()):
         values[place] = trunc(values[place])
-    return scalar_call(*values, function=PREFIX + name.replace(" ", "_"), result="f64")
+    symbol = PREFIX + name.replace(" ", "_")
+    values, inside = within(name.partition(".")[0], values)
+    result: Value = scalar_call(*values, function=symbol, result="f64")
+    return result if inside is None else where(inside, result, math.nan)
 
 
 def split_name(symbol: str) -> tuple[str, str, int] | None:
