@@ -154,6 +154,10 @@ class ReadOnlyError(GraphcError, ValueError):
     """An assignment to an array that cannot be written: a broadcast view, a constant."""
 
 
+class NumberAssignedError(ReadOnlyError, TypeError):
+    """An assignment to an element of a number, which has none."""
+
+
 class DonatedError(GraphcError, ValueError):
     """An array that was donated to a compiled function, and is passed to one again."""
 

@@ -39,8 +39,7 @@ def check_gradients(f: Callable[..., Any], *args: Any, tolerance: float = 1e-6) 
     for i, (x, slope) in enumerate(zip(args, grads, strict=True)):
         direction, h = rng.normal(size=np.shape(x)), 1e-5
         up, down = (
-            loss(*(y + t * direction if j == i else y for j, y in enumerate(args)))
-            for t in (h, -h)
+            loss(*(y + t * direction if j == i else y for j, y in enumerate(args))) for t in (h, -h)
         )
         wanted = (up - down) / (2 * h)
         got = np.sum(slope * direction)

@@ -18,8 +18,7 @@ def uncounted(x):
 
 def undecided(x):
     try:
-        if x[0] > 0.0:
-            x = x + 1.0
+        x = x[: x.astype(int)[0]]
     except:  # noqa: E722
         x = x * 0.0
     return x
@@ -86,6 +85,70 @@ def of_keys(x):
 @pytest.mark.parametrize("f", [of_one, of_a_frame, of_shapes, of_keys])
 def test_what_numpy_raises_too_is_caught(f):
     assert np.array_equal(gc.compile(f)(X), f(X))
+
+
+def decided(x):
+    try:
+        if x[0] > 0.0:
+            y = x * 2.0
+        else:
+            y = x
+        while np.abs(y[0]) < 10.0:
+            y = y * 2.0
+    except ValueError:
+        y = -x
+    return y
+
+
+def of_a_number(x):
+    y = x[0]
+    try:
+        y[y > 1.0] = 0.0
+    except TypeError:
+        y = y * 10.0
+    return y
+
+
+@pytest.mark.parametrize("f", [decided, of_a_number])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_conditionals_and_loops_inside_of_try(f, sign):
+    assert np.array_equal(gc.compile(f)(sign * X), f(sign * X))
+
+
+def handled(x):
+    try:
+        if x[0] > 0.0:
+            raise ValueError("positive")
+    except ValueError:
+        x = -x
+    return x
+
+
+def test_a_raise_that_a_handler_would_catch_is_refused():
+    with pytest.raises(errors.UnsupportedSyntaxError, match="ValueError inside of a `try`"):
+        gc.compile(handled)(X)
+
+
+def limited(x):
+    if x[0] > 5.0:
+        raise NotImplementedError("too large")
+    return x
+
+
+def test_not_implemented_is_a_runtime_error():
+    assert np.array_equal(gc.compile(limited)(X), X)
+    with pytest.raises(RuntimeError, match="NotImplementedError: too large"):
+        gc.compile(limited)(X * 6.0)
+
+
+class Held(np.ndarray):
+    def __new__(cls, x):
+        return np.asarray(x).view(cls)
+
+
+def test_a_class_derived_from_arrays_is_refused():
+    with pytest.raises(errors.UnsupportedFunctionError, match="Held derives from"):
+        gc.compile(lambda x: Held(x) + 1.0)(X)
 
 
 class NotConverged(Exception):

@@ -149,3 +149,73 @@ def test_no_except_clause_of_the_program_stops_it() -> None:
 
     for a, b in zip(gc.compile(f)(G[0]), f(G[0]), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+TABLE = np.array([1.0, 2.0, 3.0])
+
+
+def elements(x):
+    q = np.array([1.0, 0.0, 0.0, 0.0])
+    q[0] = x[0]
+    q[1] = q[0] * 2.0
+    return q
+
+
+def scaled_in_place(x):
+    q = np.arange(3.0)
+    q *= x[0]
+    return q
+
+
+def in_a_loop(x):
+    q = np.linspace(0.0, 1.0, 3)
+    for _ in range(30):
+        q[1] += x[0]
+    return q
+
+
+def in_a_branch(x):
+    q = np.array([1.0, 2.0, 3.0])
+    if x[0] > 0.0:
+        q[0] = 5.0
+    return q
+
+
+def through_a_view(x):
+    q = np.zeros_like(TABLE)
+    r = q[1:]
+    r[0] = x[1]
+    return q
+
+
+def of_integers(x):
+    q = np.array([[1, 2], [3, 4]])
+    q[0, 0] = x[0]
+    return q
+
+
+def a_shape(x):
+    n = np.array([2, 3])
+    return np.zeros(n) + x[0]
+
+
+@pytest.mark.parametrize(
+    "f",
+    [elements, scaled_in_place, in_a_loop, in_a_branch, through_a_view, of_integers, a_shape],
+)
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_arrays_of_numbers_are_traced_where_they_are_assigned_to(f, sign):
+    x = sign * np.array([1.5, 2.0, 3.0])
+    expected, got = f(x), gc.compile(f)(x)
+    assert np.array_equal(got, expected) and got.dtype == expected.dtype
+
+
+def test_an_array_from_outside_is_not_assigned_to():
+    def f(x):
+        q = np.asarray(TABLE)
+        q[0] = x[0]
+        return q
+
+    with pytest.raises(gc.errors.ConcreteValueError):
+        gc.compile(f)(np.ones(3))
+    assert TABLE[0] == 1.0

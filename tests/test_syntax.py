@@ -971,12 +971,6 @@ def test_each_conditional_is_one_call():
 
 
 KEPT = """
-def while_loop(x):
-    try:
-        while x: x -= 1
-    except ValueError:
-        pass
---- a `while` loop inside `try`
 def with_break(x):
     for i in range(2):
         try:
@@ -1003,18 +997,6 @@ def returns_in_with(x):
         if x: return 1
     return 2
 --- an `if` that contains `return` inside `with`
-def inside_try(x):
-    try:
-        if x: y = 1
-    except ValueError:
-        pass
---- an `if` inside `try`
-def expression_inside_try(x):
-    try:
-        return 1 if x else 2
-    except ValueError:
-        pass
---- a conditional expression inside `try`
 def generator(x):
     if x: yield 1
 --- an `if` that contains `yield`

@@ -19,11 +19,10 @@ from graphc.trace import tree
 CASES = """
 def f(x):
     try:
-        if x[0] > 0: y = x  #! an `if` inside `try` cannot depend on a traced value
-        else: y = -x
+        if x[0] > 0: return x  #! an `if` that contains `return` inside `try` cannot depend
     except ValueError:
-        y = x
-    return y
+        pass
+    return -x
 ---
 def f(x):
     if x[0] > 0: y = x
@@ -152,7 +151,7 @@ def f(x):
     return x * x[0]
 ===
 def f(x):
-    table = np.array([1.0, 2.0])
+    table = np.tile(1.0, 2)
     table[0] = x[0]  #! must be made in the traced function, by np.zeros
     return table
 ---
@@ -176,7 +175,7 @@ def f(x):
     return x * a
 ===
 def f(x):
-    table = np.arange(4.0)
+    table = np.tile(1.0, 4)
     if x[0] > 0: table[0] = 5.0  #! changes an ordinary array of shape (4,)
     return x * table[0]
 ---
@@ -339,7 +338,7 @@ def f(x):
     return x.mean()
 ===
 def f(x):
-    return np.ma.masked_array(x)  #! build arrays with np.array or np.stack
+    return np.ma.array(x)  #! build arrays with np.array or np.stack
 ---
 def f(x):
     return np.stack([v * 2 for v in x])

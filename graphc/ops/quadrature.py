@@ -74,7 +74,5 @@ def integral(nodes: Nodes, integrand: Callable[..., tuple[Value, ...]], *ins: Va
     rank = len(first.shape)
     repeated = [shape.broadcast(x, shape=wide, axes=tuple(range(rank))) for x in ins]
     builder = first.builder
-    along = [
-        shape.broadcast(builder.constant(array), shape=wide, axes=(rank,)) for array in nodes
-    ]
+    along = [shape.broadcast(builder.constant(array), shape=wide, axes=(rank,)) for array in nodes]
     return [reduce.sum(part, axes=(rank,)) for part in integrand(*along, *repeated)]

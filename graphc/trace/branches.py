@@ -154,6 +154,13 @@ def trace_branches(
     second = _trace_branch("else", locs.otherwise if locs else user_loc(), otherwise)
     if first.raised is not None and second.raised is not None:
         raise first.raised
+    raised = first.raised or second.raised
+    if raised is not None and locs is not None and locs.is_tried:
+        raise errors.UnsupportedSyntaxError(
+            f"a branch of a traced conditional raises {type(raised).__name__} inside of a `try`: a"
+            " handler does not see what a step raises when it runs; choose with an `if` instead",
+            locs.test,
+        ) from raised
     for branch, other in ((first, second), (second, first)):
         if branch.raised is not None:
             _give_as(branch, other)
@@ -176,7 +183,7 @@ def _failing_branch(label: str, loc: Loc | None, scope: Scope, error: Exception)
     kind = next(names)
     where = raised_at(error)
     message = _message(error).removeprefix(f"{where}: ")
-    if kind == "Exception" and not isinstance(error, errors.GraphcError):
+    if not isinstance(error, errors.GraphcError) and kind in ("Exception", "NotImplementedError"):
         kind, message = "RuntimeError", f"{type(error).__name__}: {message}"
     if kind not in index_ops.CHECK_ERRORS:
         raise errors.UnsupportedSyntaxError(

@@ -138,6 +138,8 @@ def _is_untraced(dtype: Any) -> bool:
 
 def _are_sizes(shape: Any) -> bool:
     """Whether this is a shape; what is wrong with another one, NumPy says."""
+    if isinstance(shape, np.ndarray):
+        return bool(shape.dtype.kind in "iu" and (shape >= 0).all())
     extents = shape if isinstance(shape, (tuple, list)) else (shape,)
     return all(hasattr(n, "__index__") and as_size(n) >= 0 for n in extents)
 
@@ -258,6 +260,29 @@ def _if_traced(function: Any, traced: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def _kept_in_mind(function: Any, traced: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for a function that makes arrays: an ordinary one may turn out to be assigned to."""
+    choose = _if_traced(function, traced)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        result = choose(*args, **kwargs)
+        if type(result) is not np.ndarray or any(result is x for x in args):
+            return result
+        is_new = result.flags.owndata or function is np.linspace  # which views its own memory
+        if not is_new or result.dtype not in DTYPE_NAMES:
+            return result
+        return numpy_making.copy(result) if masks.is_to_be_traced() else masks.made(result)
+
+    return call
+
+
+_CREATORS = frozenset(
+    {np.array, np.asarray, np.copy, np.arange, np.linspace}
+    | {np.zeros_like, np.ones_like, np.empty_like, np.full_like}
+)
+"""Functions whose ordinary results programs go on to assign traced values into."""
+
+
 def _dispatched(function: Any) -> Callable[..., Any]:
     """A NumPy function, also where a traced value is an argument that it does not dispatch on."""
     return lambda *args, **kwargs: numpy_api.call_function(function, args, kwargs)
@@ -348,7 +373,8 @@ def _made(function: Any) -> tuple[Any, Callable[..., Any]] | None:
     traced = _TRACED.get(id(function))
     if traced is None:
         return None
-    chosen = functools.wraps(function)(_if_traced(function, traced))
+    choice = _kept_in_mind if function in _CREATORS else _if_traced
+    chosen = functools.wraps(function)(choice(function, traced))
     return _STAND_INS.setdefault(id(function), (function, chosen))
 
 

@@ -6,6 +6,9 @@ import functools
 import types
 from typing import Any
 
+import numpy as np
+
+from graphc import errors
 from graphc.ir import Loc
 from graphc.trace import (
     branches,
@@ -19,7 +22,8 @@ from graphc.trace import (
     tables,
     texts,
 )
-from graphc.trace.scope import is_tracing
+from graphc.trace.scope import is_tracing, user_loc
+from graphc.trace.tracer import holds_tracer
 from graphc.trace.user_code import is_package_code, is_user_code
 
 
@@ -58,6 +62,8 @@ def converted(function: Any, required: bool = False) -> Any:
 
 def _constructor(kind: Any) -> Any:
     """A class of which `__init__` is converted; what makes its objects in another way stays."""
+    if issubclass(kind, np.ndarray) and kind not in (np.ndarray, np.matrix):
+        return _subclass_of_array(kind)
     init = kind.__init__
     if not isinstance(init, types.FunctionType) or not _is_read(init.__code__):
         return kind
@@ -69,6 +75,19 @@ def _constructor(kind: Any) -> Any:
         if isinstance(made, kind):
             converted(type(made).__init__)(made, *args, **kwargs)
         return made
+
+    return make
+
+
+def _subclass_of_array(kind: Any) -> Any:
+    def make(*args: Any, **kwargs: Any) -> Any:
+        if holds_tracer((*args, *kwargs.values())):
+            raise errors.UnsupportedFunctionError(
+                f"{kind.__name__} derives from np.ndarray: its objects hold ordinary memory, not"
+                " traced values; use functions of plain arrays",
+                user_loc(),
+            )
+        return kind(*args, **kwargs)
 
     return make
 

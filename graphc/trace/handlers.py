@@ -46,6 +46,8 @@ def caught() -> None:
 
 
 def _is_refusal(error: BaseException) -> bool:
+    if isinstance(error, errors.NumberAssignedError):  # a TypeError in Python and NumPy as well
+        return False
     if isinstance(error, errors.UnsupportedAttributeError):  # a question that arrays answer, too
         return error.name is None or hasattr(np.ndarray, error.name)
     return isinstance(error, _REFUSALS)

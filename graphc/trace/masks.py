@@ -1,8 +1,9 @@
-"""Arrays of truth values that the traced function makes: ordinary ones as long as that works.
+"""Arrays that the traced function makes of ordinary values: ordinary ones as long as that works.
 
-An ordinary mask may index, and its elements may be asked for in an `if`.  One that a traced value
-is assigned to, or that changes in a branch on data, must be traced itself: the trace then starts
-again, with the arrays made on that line traced from the beginning.
+An ordinary mask may index, an array of sizes may be a shape, and their elements may be asked for in
+an `if`.  One that a traced value is assigned to, or that changes in a branch on data, must be
+traced itself: the trace then starts again, with the arrays made on that line traced from the
+beginning.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from graphc.trace.tracer import holds_tracer, lift
 
 
 class Restart(BaseException):
-    """Ends a trace that is to start again, with the masks made at `loc` traced."""
+    """Ends a trace that is to start again, with the arrays made at `loc` traced."""
 
     def __init__(self, loc: Loc):
         super().__init__(loc)
@@ -25,12 +26,12 @@ class Restart(BaseException):
 
 
 def is_to_be_traced() -> bool:
-    """Whether a mask made at the user's current line is to be traced."""
+    """Whether an array made at the user's current line is to be traced."""
     return is_tracing() and user_loc() in current().session.traced_masks
 
 
 def made(mask: Any) -> Any:
-    """An ordinary mask, whose line is remembered."""
+    """An ordinary array, whose line is remembered."""
     loc = user_loc()
     if is_tracing() and type(mask) is np.ndarray and loc is not None:
         current().session.masks[id(mask)] = (mask, loc)
@@ -38,7 +39,7 @@ def made(mask: Any) -> Any:
 
 
 def restart_if_made_here(array: np.ndarray) -> None:
-    """Start again, if the array is a mask that the traced function made, or views one."""
+    """Start again, if the array is one that the traced function made, or views one."""
     masks = current().session.masks
     seen: Any = array
     while isinstance(seen, np.ndarray):
@@ -57,7 +58,7 @@ class Target:
         return (lift(self.array) if holds_tracer((index,)) else self.array)[index]
 
     def __setitem__(self, index: Any, new: Any) -> None:
-        if self.array.dtype == np.bool_ and holds_tracer((index, new)):
+        if holds_tracer((index, new)):
             restart_if_made_here(self.array)
         self.array[index] = new
 

@@ -281,7 +281,7 @@ def store_into(out: Any, result: Any, casting: str = "same_kind") -> Tracer:
     if isinstance(out, tuple):
         (out,) = out
     if not isinstance(out, Tracer):
-        if isinstance(out, np.ndarray) and out.dtype == np.bool_:
+        if isinstance(out, np.ndarray):
             restart_if_made_here(out)
         raise errors.ReadOnlyError(
             "a traced result cannot be written into an ordinary array while tracing; pass the"

@@ -44,9 +44,7 @@ class Scope:
 
     def why_not_here(self) -> str | None:
         """Why no conditional in this place becomes a hook's, None if they do."""
-        if self.is_class:
-            return "in a class body"
-        return f"inside {TRY}" if TRY in self.inside else None
+        return "in a class body" if self.is_class else None
 
 
 class ExpressionRewriter(ast.NodeTransformer):

@@ -26,12 +26,14 @@ Branch = Callable[[], Any]
 class BranchLocs(NamedTuple):
     """Where a conditional stands: its test, and the first lines of its two branches.
 
-    Of `a and b` the branches are `b` and `a`, of `a or b` they are `a` and `b`.
+    Of `a and b` the branches are `b` and `a`, of `a or b` they are `a` and `b`.  `is_tried` where
+    the function has a handler around it.
     """
 
     test: Loc
     then: Loc
     otherwise: Loc
+    is_tried: bool = False
 
     def __str__(self) -> str:
         return str(self.test)

@@ -138,7 +138,6 @@ class FunctionRewriter(ExpressionRewriter):
         return node
 
     def visit_Try(self, node: ast.Try | ast.TryStar) -> ast.stmt:
-        # A handler would catch what a branch raises while it is traced, not while it runs.
         with self.inside(TRY if node.handlers else "`try ... finally`"):
             node.body = self.inner_suite(node.body)
         with self.inside("`except`, `else` or `finally`"):
@@ -157,6 +156,8 @@ class FunctionRewriter(ExpressionRewriter):
 
     def visit_Assert(self, node: ast.Assert) -> ast.stmt:
         why = self.why_kept(*([] if node.msg is None else [node.msg])) or self.scope.why_not_here()
+        if why is None and TRY in self.scope.inside:
+            why = f"inside {TRY}"
         source, loc = ast.unparse(node.test), self.loc(node)
         self.generic_visit(node)
         if why is not None:
@@ -363,7 +364,8 @@ class FunctionRewriter(ExpressionRewriter):
         otherwise_line: ast.AST | None = None,
     ) -> ast.expr:
         other = otherwise_line or (node.orelse or [node])[0]
-        locs = BranchLocs(self.loc(node.test), self.loc(node.body[0]), self.loc(other))
+        here = (self.loc(node.test), self.loc(node.body[0]), self.loc(other))
+        locs = BranchLocs(*here, is_tried=TRY in self.scope.inside)
         test = self.visit(node.test)
         outer = assigned & self.scope.bindings.globals
         variables = sorted(self.mangled(set(assigned - outer)))

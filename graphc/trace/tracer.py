@@ -132,7 +132,8 @@ class Tracer(Operators):
     def store(self, new: Value) -> None:
         """Make the array hold `new` (of this array's type), through its views."""
         if not self.storage.mutable:
-            raise errors.ReadOnlyError(
+            kind = errors.ReadOnlyError if self.shape else errors.NumberAssignedError
+            raise kind(
                 f"{self!r} is a number or a constant and cannot be assigned to;"
                 " make an array of it first (np.array(x))",
                 user_loc(),
