@@ -14,7 +14,7 @@ from graphc.ops.scipy_ranges import RANGES
 HARD = np.array([np.nan, np.inf, -np.inf, 1e300, -1e300, 1e10])
 
 
-@pytest.mark.parametrize("name", RANGES)
+@pytest.mark.parametrize("name", [name for name in RANGES if " " not in name])
 def test_hard_operands_give_nan(name: str) -> None:
     function = getattr(sc, name)
     step = gc.compile(lambda *xs: function(*xs))
@@ -29,6 +29,16 @@ def test_hard_operands_give_nan(name: str) -> None:
         first = step(*given)[0] if name in SEVERAL else step(*given)
         wanted = function(*given)[0] if name in SEVERAL else function(*given)
         np.testing.assert_array_equal(first, wanted)
+
+
+def test_complex_functions_of_large_degrees() -> None:
+    names = [name.split()[1] for name in RANGES if " " in name]
+    functions = [getattr(sc, name) for name in names]
+    step = gc.compile(lambda n, z: [f(*[n] * (f.nin - 1), z) for f in functions])
+    assert all(np.isnan(got).all() for got in step(np.array([1e10, np.inf]), 0.5 + 0.1j))
+    for f, got in zip(functions, step(np.array([1.0, 2.0]), 0.5 + 0.1j), strict=True):
+        n = np.array([1.0, 2.0])
+        np.testing.assert_allclose(got, f(*[n] * (f.nin - 1), 0.5 + 0.1j), 1e-12)
 
 
 def test_infinity_where_it_is_known() -> None:
