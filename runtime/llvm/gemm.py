@@ -257,7 +257,7 @@ class Matmul(NamedTuple):
         f, shape, tiling = self.f, self.shape._replace(stored=("", "")), self.tiling
         turned = f.offset(sums, "i8", f.number(tile_bytes(shape, tiling)))
         strides = 1, tiling.width
-        numbers = index(tiling.width), index(tiling.lanes)
+        numbers = index(tiling.width), index(max(tiling.lanes, tiling.highest))
         self.operands.pack(sums, shape.elem, strides, *numbers, turned, shape.rows)
         return turned
 

@@ -33,7 +33,8 @@ PACK_BYTES = 64 * 1024  # the rows of right span more than this where it is copi
 CACHE_WAY_BYTES, CACHE_WAYS = 64 * 1024, 16
 """Of the second cache: so far apart, lines share a set, which has room for so many of them."""
 
-TURN_DEPTH = 16  # over fewer k, tiles are not worth transposing
+TURN_DEPTH = 16  # over fewer k, tiles are not worth transposing ...
+TURN_WASTE = 1.25  # ... nor where vectors across the columns are not so much wider than these
 PACK_PANELS = 4  # left is copied only where so many panels use it
 LINE_BYTES = 64
 AHEAD_BYTES = 1024 * 1024  # a smaller right matrix is near enough not to be asked for ...
@@ -288,9 +289,10 @@ def worth_turning(shape: MatmulShape, target: HostTarget) -> bool:
         return False
     lanes = target.vector_bytes // shape.size
     highest = HIGHEST[target.vector_registers]
-    is_narrow = 1 < shape.columns <= highest and shape.columns < lanes
+    is_narrow = 1 < shape.columns <= highest
+    is_wasteful = round_up(int(shape.columns), lanes) > TURN_WASTE * shape.columns
     is_long = shape.rows >= 2 * lanes and shape.inner >= TURN_DEPTH
-    return bool(is_narrow and is_long and shape.left_strides[0] == 1)
+    return bool(is_narrow and is_wasteful and is_long and shape.left_strides[0] == 1)
 
 
 def plan(shape: MatmulShape, target: HostTarget, shares: int) -> tuple[MatmulShape, Tiling, bool]:
@@ -323,9 +325,9 @@ def bytes_of_tiles(row_block: int, height: int, each: int) -> int:
 def tile_bytes(shape: MatmulShape, tiling: Tiling) -> int:
     """A vector to spare lets epilogues read whole vectors up to the end of a tile.
 
-    What turns a tile reads as many rows as there are lanes.
+    What turns a tile reads as many rows as there are lanes, or more.
     """
-    rows = tiling.lanes if tiling.turns else tiling.highest
+    rows = max(tiling.lanes, tiling.highest) if tiling.turns else tiling.highest
     return round_up((rows * tiling.width + tiling.lanes) * shape.size, 64)
 
 
