@@ -97,6 +97,40 @@ def product_of_vectors(at: Rewriter, eqn: Eqn) -> Result:
     return at.make(shape.reshape, _without_negative_zero(at, total), shape=sizes)
 
 
+SMALL = 4
+"""The largest matrix whose products with many rows are elementwise."""
+
+MANY = 64
+"""How many rows those are at least."""
+
+
+def product_with_small_matrix(at: Rewriter, eqn: Eqn) -> Result:
+    """Many rows by matrices of up to 4x4: each result is a sum of up to four products.
+
+    Before:  p = matmul(a: f32[5000,3,3], b: f32[5000,3,1])
+    After:   p = sum(multiply(broadcast(a), broadcast(transpose(b))), axes=(3,))
+
+    A tile of a product would be filled by a part; vectors run along the rows instead.  Sound
+    because they are the same sums.
+    """
+    left, right = eqn.ins
+    rank, batch = left.type.rank, tuple(range(left.type.rank - 2))
+    *_, inner, columns = right.type.shape
+    if not all(type(size) is int and size <= SMALL for size in (inner, columns)):
+        return None
+    rows = left.type.size // inner if type(left.type.size) is int and inner else 0
+    if rows < MANY or eqn.attrs.get("wide"):
+        return None
+    sizes = (*eqn.out.type.shape, inner)
+    turned = at.make(shape.transpose, right, axes=_last_two_swapped(rank))
+    product = at.make(
+        elementwise.multiply,
+        at.make(shape.broadcast, left, shape=sizes, axes=(*batch, rank - 2, rank)),
+        at.make(shape.broadcast, turned, shape=sizes, axes=(*batch, rank - 1, rank)),
+    )
+    return at.make(reduce.sum, product, axes=(rank,))
+
+
 def _without_negative_zero(at: Rewriter, atom: Atom) -> Atom:
     if atom.type.dtype not in FLOATS:
         return atom
@@ -111,4 +145,5 @@ PRODUCTS: tuple[tuple[str, Rule], ...] = (
     ("sum", sum_of_products),
     ("matmul", product_of_single_terms),
     ("matmul", product_of_vectors),
+    ("matmul", product_with_small_matrix),
 )

@@ -1,4 +1,4 @@
-"""Loops over a short last axis, written out: vectors run along the axis before it.
+"""Loops over short last axes, written out: vectors run along the axis before them.
 
 Before:  for i0 < 20000 { t = sum over: vector for i1 < 3 { load x[i0*3 + i1] ... } ... }
 After:   vector for i0 < 20000 { a = load x[i0*3]; b = load x[i0*3 + 1]; c = load x[i0*3 + 2]; ... }
@@ -36,6 +36,9 @@ from graphc.runtime.kernel import (
 
 SHORT = 4
 """The longest axis that is written out."""
+
+MOST_INDICES = 27
+"""Of several short axes together: products of 3x3 matrices."""
 
 LONG = 16
 """The least length of the axis that vectors run along instead."""
@@ -76,18 +79,30 @@ class _NotShort(Exception):
 
 
 def write_out_short_axes(kernel: Kernel) -> Kernel:
-    """The kernel without the loops over its last axis, if that is short and pays."""
-    axis = len(kernel.domain) - 1
-    if axis < 1 or not isinstance(kernel.domain[axis], int) or kernel.domain[axis] > SHORT:
+    """The kernel without the loops over its last axes, where these are short and it pays."""
+    first = _first_short_axis(kernel)
+    if first is None:
         return kernel
-    if hint(kernel.domain[axis - 1]) < LONG or kernel.domain[axis] < 2:
-        return kernel
+    written = kernel
     try:
-        body = _WritingOut(kernel, axis).run()
+        for axis in reversed(range(first, len(kernel.domain))):
+            along = first - 1 if axis == first else None
+            written = written._replace(body=_WritingOut(written, axis, along).run())
     except _NotShort:
         return kernel
     most = max(MOST_STATEMENTS, _count(kernel.body))
-    return kernel._replace(body=body) if _count(body) <= most else kernel
+    return written if _count(written.body) <= most else kernel
+
+
+def _first_short_axis(kernel: Kernel) -> int | None:
+    """The first of the axes at the end that are written out, behind a long one."""
+    first, indices = len(kernel.domain), 1
+    for size in reversed(kernel.domain):
+        if not isinstance(size, int) or not 2 <= size <= SHORT or indices * size > MOST_INDICES:
+            break
+        first, indices = first - 1, indices * size
+    is_some = 0 < first < len(kernel.domain)
+    return first if is_some and hint(kernel.domain[first - 1]) >= LONG else None
 
 
 def _count(statements: Sequence[Statement]) -> int:
@@ -95,12 +110,15 @@ def _count(statements: Sequence[Statement]) -> int:
 
 
 class _WritingOut:
-    """The statements of a kernel for every index of its last axis at once."""
+    """The statements of a kernel for every index of an axis at once.
 
-    def __init__(self, kernel: Kernel, axis: int):
+    `vector_axis`: along which vectors run then, None where another axis is to be written out first.
+    """
+
+    def __init__(self, kernel: Kernel, axis: int, vector_axis: int | None):
         self.kernel = kernel
         self.axis, self.size = axis, int(kernel.domain[axis])
-        self.vector_axis = axis - 1
+        self.vector_axis = vector_axis
         self.values: dict[int, Copies] = {}
         self.count = 0
         self.out: list[Statement] = []
@@ -212,7 +230,7 @@ class _WritingOut:
             indices = indices[-1:]
         for i in indices:
             access, value = self.shifted(store.access, i), self.at(store.value, i)
-            if self.row is not None and not access.strides[self.vector_axis]:
+            if self.row is not None and not access.strides[self.vector_axis]:  # type: ignore[index]
                 if not self.is_scratch(access):
                     raise _NotShort
                 self.row[access] = value

@@ -45,15 +45,15 @@ def test_stores_with_a_loop_between_them_are_no_group() -> None:
     assert groups((Store(EVEN, A), between, Store(ODD, B)), Store) == {}
 
 
-def test_three_and_four_neighbours() -> None:
-    for step in (3, 4):
+def test_more_neighbours() -> None:
+    for step in (3, 4, 9):
         accesses = tuple(Access(0, 7 + i, (step,)) for i in range(step))
         body = tuple(Load(Name(i, "f64"), own) for i, own in enumerate(accesses))
         assert groups(body, Load) == dict.fromkeys(accesses, accesses)
         assert groups(body[:-1], Load) == {}
 
 
-@pytest.mark.parametrize("step", [2, 3, 4])
+@pytest.mark.parametrize("step", [2, 3, 4, 6, 9])
 @pytest.mark.parametrize("lanes", [2, 4, 8])
 def test_vectors_are_taken_apart_and_put_together(step: int, lanes: int) -> None:
     x = np.arange(step * lanes, dtype=np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from pass_helpers import build, rewrites, stays
 from running import kernels, op
 
@@ -77,6 +78,31 @@ def test_a_product_of_vectors_is_a_sum() -> None:
         "i32[1,5]",
         "i32[5,1]",
     )
+
+
+def test_many_rows_by_a_small_matrix_are_elementwise() -> None:
+    def written(a: Value, b: Value) -> Value:
+        turned, size = transpose(b, 0, 2, 1), (30, 3, 2, 3)
+        wide = op("broadcast")(a, shape=size, axes=(0, 1, 3))
+        return total(wide * op("broadcast")(turned, shape=size, axes=(0, 2, 3)), 3)
+
+    rewrites(simplify, matmul, written, "i32[30,3,3]", "i32[30,3,2]")
+    stays(simplify, matmul, "f32[7,3,3]", "f32[7,3,3]")
+    stays(simplify, matmul, "f32[100,3,5]", "f32[100,5,3]")
+
+
+SHAPES = [((90, 3, 3), (90, 3, 3)), ((200, 4), (4, 4)), ((64, 2), (2, 3))]
+
+
+@pytest.mark.parametrize("shapes", SHAPES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_values_of_small_products(shapes: tuple, dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    a, b = ((10 * rng.normal(size=shape)).astype(dtype) for shape in shapes)
+    f = gc.compile(lambda a, b: (a @ b, (a @ b).sum(0)))
+    for found, wanted in zip(f(a, b), (a @ b, (a @ b).sum(0)), strict=True):
+        tolerance = 1e-6 if dtype is np.float32 else 1e-14
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
 
 
 def test_sums_of_products_of_vectors_share_a_loop() -> None:

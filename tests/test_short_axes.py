@@ -1,4 +1,4 @@
-"""Kernels whose last axis is short: the values, and that vectors run along the axis before it."""
+"""Kernels whose last axes are short: the values, and that vectors run along the one before them."""
 
 from __future__ import annotations
 
@@ -65,6 +65,15 @@ def test_rows_that_share_an_element_stay() -> None:
     assert write_out_short_axes(nest) is nest
 
 
+def test_several_short_axes() -> None:
+    t = Name(1, "f64")
+    strides = (6, 2, 1)
+    body = (Load(t, Access(0, 0, strides)), Store(Access(1, 0, strides), t))
+    (loop,) = write_out_short_axes(kernel(Loop((0, 1, 2), True, body), domain=(20, 3, 2))).body
+    assert loop.axes == (0,) and loop.vector
+    assert {s.access.offset for s in loop.body if isinstance(s, Store)} == set(range(6))
+
+
 @pytest.mark.parametrize("domain", [(20, 5), (8, 3), (20, 1), (3,)])
 def test_axes_that_stay(domain: tuple[int, ...]) -> None:
     strides = (domain[-1], 1) if len(domain) == 2 else (1,)
@@ -99,6 +108,11 @@ def windows(x):
     return x[:, :2].reshape(20, 2, 2).max((1, 2)), x.reshape(20, 2, 3).mean(1)
 
 
+def matrices(x):
+    a = x.reshape(30, 2, 2)
+    return a @ a, np.linalg.det(a), a.sum((1, 2)), a.transpose(0, 2, 1) * a, a.max(1), a + np.eye(2)
+
+
 def positions(x):
     return x * np.arange(3) + np.arange(40)[:, None]
 
@@ -116,8 +130,8 @@ def padded(x):
 
 
 FUNCTIONS = [
-    normalised, softmax, rotated, kinds_of_totals, column_totals, windows, positions, pairs,
-    running, padded,
+    normalised, softmax, rotated, kinds_of_totals, column_totals, windows, matrices, positions,
+    pairs, running, padded,
 ]  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 Three accesses of one buffer that go in steps of three, one element apart, read or write every
 element between them.  Their vectors are one stretch of memory, taken apart or put together in
-registers: no element is addressed by itself.  The same for two and for four.
+registers: no element is addressed by itself.  The same for other steps, up to 3x3 matrices.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from graphc.runtime.renaming import Renaming
 if TYPE_CHECKING:
     from graphc.runtime.llvm.builder import Function
 
-MOST = 4
+MOST = 9
 """The longest step of accesses that are put together."""
 
 Group = tuple[Access, ...]
