@@ -19,9 +19,8 @@ EVEN, ODD, FAR = Access(0, 0, (2,)), Access(0, 1, (2,)), Access(0, 2, (2,))
 
 def test_neighbouring_accesses_are_groups() -> None:
     body = (Load(A, EVEN), Load(B, ODD), Store(EVEN, B), Store(ODD, A))
-    loop = (Loop((0,), True, body),)
-    assert groups(loop, Load) == {EVEN: (EVEN, ODD), ODD: (EVEN, ODD)}
-    assert groups(loop, Store) == {EVEN: (EVEN, ODD), ODD: (EVEN, ODD)}
+    assert groups(body, Load, 0) == {EVEN: (EVEN, ODD), ODD: (EVEN, ODD)}
+    assert groups(body, Store, 0) == {EVEN: (EVEN, ODD), ODD: (EVEN, ODD)}
 
 
 @pytest.mark.parametrize(
@@ -37,20 +36,42 @@ def test_neighbouring_accesses_are_groups() -> None:
     ],
 )
 def test_what_is_no_group(body: tuple) -> None:
-    assert groups(body, Load) == {}
+    assert groups(body, Load, 0) == {}
 
 
 def test_stores_with_a_loop_between_them_are_no_group() -> None:
     between = Loop((1,), False, (Compute(B, "negative", (A,)),))
-    assert groups((Store(EVEN, A), between, Store(ODD, B)), Store) == {}
+    assert groups((Store(EVEN, A), between, Store(ODD, B)), Store, 0) == {}
 
 
 def test_more_neighbours() -> None:
     for step in (3, 4, 9):
         accesses = tuple(Access(0, 7 + i, (step,)) for i in range(step))
         body = tuple(Load(Name(i, "f64"), own) for i, own in enumerate(accesses))
-        assert groups(body, Load) == dict.fromkeys(accesses, accesses)
-        assert groups(body[:-1], Load) == {}
+        assert groups(body, Load, 0) == dict.fromkeys(accesses, accesses)
+        assert groups(body[:-1], Load, 0) == {}
+
+
+def test_groups_do_not_share_accesses() -> None:
+    """Rows that overlap, and strides of two axes: what waits for others is written with them."""
+    accesses = [Access(0, i, (3,)) for i in range(6)]
+    found = groups([Store(own, A) for own in accesses], Store, 0)
+    assert set(found.values()) == {tuple(accesses[:3]), tuple(accesses[3:])}
+    accesses = [Access(0, i, (4, 2)) for i in range(4)]
+    found = groups([Store(own, A) for own in accesses], Store, 0)
+    assert set(found.values()) == {tuple(accesses)}
+
+
+def test_columns_that_two_loops_share() -> None:
+    """One loop reads all four, each of two others only a half of them."""
+
+    def f(x):
+        y = x - x.sum(0) * 0.1
+        return np.stack([y, y * y, y + x, np.abs(y)]), x.sum(0)
+
+    x = np.random.default_rng(0).normal(size=(33, 4))
+    for found, wanted in zip(gc.compile(f)(x), f(x), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("step", [2, 3, 4, 6, 9])

@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING
 
 from graphc.runtime.kernel import (
     Access,
-    Blocks,
     Compute,
     Index,
     Kernel,
     Load,
-    Loop,
     Statement,
     Store,
 )
@@ -63,26 +61,27 @@ def _is_less(a: object, b: object) -> bool:
     return isinstance(a, int) and isinstance(b, int) and a < b
 
 
-def groups(statements: Sequence[Statement], kind: type[Load] | type[Store]) -> dict[Access, Group]:
-    """Each access that is one of a group, with the group: all in one straight line of statements.
+def groups(
+    statements: Sequence[Statement], kind: type[Load] | type[Store], axis: int
+) -> dict[Access, Group]:
+    """Each access that is one of a group along an axis, with the group.
 
-    None is made twice, and no access of the other kind stands between those of a group, which are
-    made at once: the loads with the first of them, the stores with the last.
+    The statements are one straight line.  No access is made twice, and none of the other kind
+    stands between those of a group, which are made at once: the loads with the first of them, the
+    stores with the last.
     """
     found: dict[Access, Group] = {}
-    for statement in statements:
-        if isinstance(statement, (Loop, Blocks)):
-            found |= groups(statement.body, kind)
     if not all(isinstance(s, (Load, Store, Compute, Index)) for s in statements):
         return found
-    own = [s.access for s in statements if isinstance(s, kind) and _is_plain(s)]
-    known = Counter(own)
+    own = Counter(s.access for s in statements if isinstance(s, kind) and _is_plain(s))
     for first in own:
-        for step in range(2, MOST + 1):
-            group = tuple(first._replace(offset=first.offset + i) for i in range(step))
-            is_one = step in first.strides and all(known[access] == 1 for access in group)
-            if is_one and not _is_divided(statements, group, kind):
-                found.update((access, group) for access in group if access not in found)
+        step = first.strides[axis]
+        if not isinstance(step, int) or not 2 <= step <= MOST:
+            continue
+        group = tuple(first._replace(offset=first.offset + i) for i in range(step))
+        is_one = all(own[access] == 1 and access not in found for access in group)
+        if is_one and not _is_divided(statements, group, kind):
+            found.update(dict.fromkeys(group, group))
     return found
 
 

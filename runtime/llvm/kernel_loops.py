@@ -13,11 +13,14 @@ from graphc.runtime.kernel import (
     Accumulator,
     Blocks,
     Compute,
+    Load,
     Loop,
     Statement,
+    Store,
     accesses,
 )
 from graphc.runtime.llvm.edges import Line, Range, edges, pieces
+from graphc.runtime.llvm.interleaved import groups
 from graphc.runtime.llvm.kernel_values import ValueEmitter
 from graphc.runtime.llvm.math import ELEMS, SCALARS
 from graphc.runtime.llvm.reductions import COMBINE, INFINITY, identity
@@ -47,6 +50,10 @@ class LoopEmitter(ValueEmitter):
         raise NotImplementedError
 
     def block(self, statements: Sequence[Statement]) -> None:
+        axis = self.vector_axis
+        self.groups = {
+            kind: {} if axis is None else groups(statements, kind, axis) for kind in (Load, Store)
+        }
         self.parts = {}
         for statement in statements:
             answer = None if self.line is None else self.line.learn(statement)

@@ -22,7 +22,6 @@ from graphc.runtime.llvm.elements import memory_elem
 from graphc.runtime.llvm.interleaved import (
     Group,
     evens,
-    groups,
     put_together,
     taken_apart,
 )
@@ -54,7 +53,8 @@ class ValueEmitter:
         self.lanes = 1
         self.vector_axis: int | None = None
         self.mask: Reg | None = None
-        self.groups = {kind: groups(kernel.body, kind) for kind in (Load, Store)}
+        self.groups: dict[type, dict[Access, Group]] = {Load: {}, Store: {}}
+        """Of the statements in hand, the accesses that are made together."""
         self.parts: dict[Access, Reg] = {}
         """What was read together with other vectors, or waits to be written with them."""
         self.rows_ahead = rows_ahead(kernel)
@@ -119,7 +119,7 @@ class ValueEmitter:
         is_same = same(stride, 0) and (guard is None or guard.lanes == 1)
         is_whole = guard is None and self.mask is None and statement.position is None
         group = self.groups[Load].get(access, ())
-        if self.lanes > 1 and is_whole and group and same(stride, len(group)):
+        if self.lanes > 1 and is_whole and group:
             raw = self._taken_apart(access, group, elem)
         elif self.lanes > 1 and is_whole and same(stride, 2):
             raw = self._second_elements(access, elem)
@@ -211,7 +211,7 @@ class ValueEmitter:
             return
         raw = self._as_memory(self.f.splat(value, self.lanes), dtype)
         group = self.groups[Store].get(access, ())
-        if group and same(stride, len(group)) and self.mask is None:
+        if group and self.mask is None:
             self._store_together(access, group, raw)
         elif not same(stride, 1):
             steps = constant(0, "i64", self.lanes)

@@ -101,9 +101,7 @@ def _intervals(text: str) -> Iterator[tuple[int, int]]:
             yield match.start(), back
 
 
-def _shared(
-    match: re.Match[str], uses: Counter[str], types: dict[str, str]
-) -> _Loop | None:
+def _shared(match: re.Match[str], uses: Counter[str], types: dict[str, str]) -> _Loop | None:
     """The loop with its own names; None where something outside reads a value of it, or the type
     of what it is given is not seen."""
     body, head = match["body"], match["head"]
