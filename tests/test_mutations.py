@@ -190,18 +190,30 @@ def test_watched_containers() -> None:
     assert not watched.changed()
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda d: d.sort(),
-        lambda d: np.put(d, [0], [9.0]),
-        lambda d: np.add.at(d, [0, 0], 1.0),
-        lambda d: np.copyto(d, 9.0),
-    ],
-)
-def test_an_ordinary_array_is_not_changed_in_a_branch(change):
+CHANGES = [
+    lambda d: d.sort(),
+    lambda d: np.put(d, [0], [9.0]),
+    lambda d: np.add.at(d, [0, 0], 1.0),
+    lambda d: np.copyto(d, 9.0),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("x", [1.0, -1.0])
+def test_an_array_that_the_function_makes_is_changed_in_a_branch(change, x):
     def program(x):
         d = np.array([3.0, 1.0])
+        if x > 0:
+            change(d)
+        return x * d
+
+    assert np.array_equal(gc.compile(program)(x), program(x))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_ordinary_array_is_not_changed_in_a_branch(change):
+    def program(x):
+        d = np.tile([3.0, 1.0], 1)
         if x > 0:
             change(d)
         return x * d
