@@ -9,9 +9,16 @@ from running import build, op
 
 import graphc as gc
 from graphc.ir import Type
-from graphc.runtime.kernel import Access, Compute, Load, Loop, Name, Store
-from graphc.runtime.llvm.interleaved import evens, groups, put_together, taken_apart
+from graphc.runtime.kernel import Access, Buffer, Compute, Kernel, Load, Loop, Name, Store
+from graphc.runtime.llvm.interleaved import (
+    evens,
+    groups,
+    put_together,
+    taken_apart,
+    with_stores_together,
+)
 from graphc.runtime.llvm.registers import constant
+from graphc.runtime.program import Root
 
 A, B = Name(0, "f64"), Name(1, "f64")
 EVEN, ODD, FAR = Access(0, 0, (2,)), Access(0, 1, (2,)), Access(0, 2, (2,))
@@ -50,6 +57,20 @@ def test_more_neighbours() -> None:
         body = tuple(Load(Name(i, "f64"), own) for i, own in enumerate(accesses))
         assert groups(body, Load, 0) == dict.fromkeys(accesses, accesses)
         assert groups(body[:-1], Load, 0) == {}
+
+
+@pytest.mark.parametrize("is_same", [False, True])
+def test_stores_wait_for_loads_of_other_memory(is_same: bool) -> None:
+    target = [Access(1, i, (2,)) for i in range(2)]
+    body = (Load(A, EVEN), Store(target[0], A), Load(B, ODD), Store(target[1], B))
+    buffers = (Buffer("x", "f64", 20, "in"), Buffer("y", "f64", 20, "out"))
+    first, second = (Root("argument", i, "f64", 160) for i in range(2))
+    roots = (first, first if is_same else second)
+    nest = Kernel("k", (10,), buffers, (Loop((0,), True, body),))
+    (loop,) = with_stores_together(nest, roots).body
+    assert (loop.body == body) == is_same
+    if not is_same:
+        assert loop.body == (body[0], body[2], body[1], body[3])
 
 
 def test_groups_do_not_share_accesses() -> None:

@@ -23,7 +23,7 @@ from graphc.runtime.llvm.emit_in_line import emit_in_line, forget, is_in_line
 from graphc.runtime.llvm.emit_loops import emit_repeat
 from graphc.runtime.llvm.emit_tapes import emit_around, emit_pop, emit_push
 from graphc.runtime.llvm.emulated import emulations
-from graphc.runtime.llvm.interleaved import with_shared_buffers
+from graphc.runtime.llvm.interleaved import with_shared_buffers, with_stores_together
 from graphc.runtime.llvm.module import Module
 from graphc.runtime.llvm.overlaps import emit_overlap_check
 from graphc.runtime.llvm.registers import Reg, constant
@@ -273,7 +273,8 @@ class StepEmitter:
 
     def kernel(self, call: Call) -> str:
         """The function of a call's kernel; kernels that differ in nothing share one."""
-        kernel = with_shared_buffers(call.kernel, call.roots)
+        shared = with_shared_buffers(call.kernel, call.roots)
+        kernel = with_stores_together(shared, call.roots)
         key = repr(kernel)  # all of it: what `str` shows leaves out the strides of products
         if key not in self.names:
             self.names[key] = f"{kernel.name}_{len(self.names)}"

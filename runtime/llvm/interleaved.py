@@ -8,15 +8,17 @@ registers: no element is addressed by itself.  The same for other steps, up to 3
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from graphc.runtime.kernel import (
     Access,
+    Blocks,
     Compute,
     Index,
     Kernel,
     Load,
+    Loop,
     Statement,
     Store,
 )
@@ -55,6 +57,52 @@ def with_shared_buffers(kernel: Kernel, roots: Sequence[Root]) -> Kernel:
     rank = len(kernel.domain)
     at = Renaming({i: i for i in range(rank)}, shared, rank, {})
     return kernel._replace(buffers=tuple(buffers), body=at.statements(kernel.body))
+
+
+def with_stores_together(kernel: Kernel, roots: Sequence[Root]) -> Kernel:
+    """The kernel with stores to neighbours behind the loads that stand between them.
+
+    Sound because the loads are of other memory.
+    """
+
+    def may_meet(load: Load, store: Store) -> bool:
+        first, second = roots[load.access.buffer], roots[store.access.buffer]
+        return not set(first.memories()).isdisjoint(second.memories())
+
+    def changed(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
+        inside = tuple(
+            s._replace(body=changed(s.body)) if isinstance(s, (Loop, Blocks)) else s
+            for s in statements
+        )
+        return tuple(_stores_together(inside, may_meet)) if _has_neighbours(inside) else inside
+
+    return kernel._replace(body=changed(kernel.body))
+
+
+def _has_neighbours(statements: Sequence[Statement]) -> bool:
+    """Whether a straight line stores to one array more than once, in short steps."""
+    if not all(isinstance(s, (Load, Store, Compute, Index)) for s in statements):
+        return False
+    own = Counter((s.access.buffer, s.access.strides) for s in statements if isinstance(s, Store))
+    return any(
+        count > 1 and any(isinstance(step, int) and 2 <= step <= MOST for step in strides)
+        for (_, strides), count in own.items()
+    )
+
+
+def _stores_together(
+    statements: Sequence[Statement], may_meet: Callable[[Load, Store], bool]
+) -> Iterator[Statement]:
+    waiting: list[Store] = []
+    for statement in statements:
+        if isinstance(statement, Store):
+            waiting.append(statement)
+            continue
+        if isinstance(statement, Load) and any(may_meet(statement, s) for s in waiting):
+            yield from waiting
+            waiting = []
+        yield statement
+    yield from waiting
 
 
 def _is_less(a: object, b: object) -> bool:
