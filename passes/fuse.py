@@ -16,10 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from graphc.axis_maps import AxisMap
+from graphc.axis_maps import AxisMap, is_read_elsewhere
 from graphc.build import rename
 from graphc.ir import Atom, Eqn, Graph, Lit, Var, has_effect, map_subgraphs
-from graphc.ops import control
+from graphc.ops import control, linalg
 from graphc.passes.absorb import is_soft
 from graphc.passes.groups import PARTS, Group, Grouping, find_groups, single_groups
 
@@ -151,7 +151,28 @@ def outline(
         "reduce": tuple(sorted(group.reduce)),
         "maps": maps,
     }
-    return enclosed([graph.eqns[i] for i in members], results, attrs)
+    eqns = [graph.eqns[i] for i in members]
+    if group.kind == "matmul":
+        eqns = _with_operands_in_memory(eqns, maps)
+    return enclosed(eqns, results, attrs)
+
+
+def _with_operands_in_memory(eqns: Sequence[Eqn], maps: Sequence[AxisMap]) -> list[Eqn]:
+    """The equations of a kernel, where a matrix product does not read what a mover has absorbed.
+
+    That is computed at the places where the mover reads it; the product reads it from memory, where
+    another kernel has written it.
+    """
+    factors = {atom for eqn in eqns if eqn.op is linalg.matmul for atom in eqn.ins}
+    absorbed = [eqn.out for eqn, own in zip(eqns, maps, strict=True) if is_read_elsewhere(eqn, own)]
+    names: dict[Var, Atom] = {x: Var(x.type, x.hint) for x in absorbed if x in factors}
+
+    def renamed(eqn: Eqn) -> Eqn:
+        ins = tuple(rename(atom, names) for atom in eqn.ins)
+        outs = tuple(_var(names, out) if out in names else out for out in eqn.outs)
+        return eqn if eqn.op is linalg.matmul else eqn.replace(ins=ins, outs=outs)
+
+    return [renamed(eqn) for eqn in eqns] if names else list(eqns)
 
 
 def enclosed(eqns: Sequence[Eqn], results: Sequence[Var], attrs: Mapping[str, Any]) -> Eqn:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import tempfile
 import threading
 import time
@@ -46,7 +47,8 @@ class DiskCache:
     def __init__(self, folder: Path, limit: int = LIMIT):
         self.folder = folder
         self.limit = limit
-        self._until_sweep = 0
+        # Somewhere in an interval, so that short processes together look as often as a long one.
+        self._until_sweep = random.SystemRandom().randrange(self.limit // 16 + 1)
         self._lock = threading.Lock()
 
     def load(self, key: str) -> bytes | None:

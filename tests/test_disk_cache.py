@@ -248,13 +248,21 @@ def test_use_makes_an_entry_young(tmp_path):
     assert cache.load("0") is not None and cache.load("1") is None
 
 
+def test_short_processes_look_now_and_then(tmp_path, monkeypatch):
+    looks = []
+    monkeypatch.setattr(DiskCache, "_files", lambda self: looks.append(1) or iter(()))
+    for i in range(400):
+        DiskCache(tmp_path, limit=16_000).store(str(i), bytes(100))
+    assert 10 <= len(looks) <= 90, "one in ten, more or less"
+
+
 def test_leftovers_of_dead_writers_go(tmp_path):
     old, young, foreign = (tmp_path / n for n in ("old.tmp", "young.tmp", "notes.txt"))
     for path in (old, young, foreign):
         path.write_bytes(b"half an entry")
     os.utime(old, (0, 0))
     os.utime(foreign, (0, 0))
-    DiskCache(tmp_path).store("key", b"code")
+    DiskCache(tmp_path, limit=1600).store("key", bytes(200))
     assert not old.exists() and young.exists() and foreign.exists()
 
 

@@ -282,6 +282,19 @@ def test_a_product_with_a_literal() -> None:
 # ---- order ---------------------------------------------------------------------------------------
 
 
+def test_a_product_beside_a_mover_of_its_operand() -> None:
+    """A quadratic form: the product reads in memory what the transpose computes where it reads."""
+
+    def form(y, w):
+        y = y * 2.0
+        return y.T @ (w @ y), (w @ y) * y[::-1]
+
+    rng = np.random.default_rng(0)
+    y, w = rng.normal(size=(5, 1)), rng.normal(size=(5, 5))
+    for found, wanted in zip(gc.compile(form)(y, w), form(y, w), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
 def test_effects_keep_their_order() -> None:
     def make(n: Value, m: Value) -> Value:
         for i, value in enumerate((m, n, m, n)):
