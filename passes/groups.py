@@ -27,7 +27,7 @@ from graphc.axis_maps import (
     result_map,
 )
 from graphc.dims import hint, surely_less
-from graphc.ir import FLOATS, Eqn, Graph, Var
+from graphc.ir import FLOATS, Eqn, Graph, Var, has_effect
 from graphc.ops import index, linalg, shape
 from graphc.ops.reduce import REDUCTIONS
 from graphc.ops.reduce import sum as summation
@@ -81,6 +81,7 @@ class Grouping:
         self.producer: dict[Var, int] = {}
         self.readers: dict[Var, list[int]] = {}
         self.moved: set[tuple[Var, int]] = set()
+        self.last_effect: int | None = None
 
     # ---- starting --------------------------------------------------------------------------------
 
@@ -95,14 +96,21 @@ class Grouping:
                 self.moved.add((atom, position))
             if atom in self.producer:
                 self.readers[atom].append(position)
-                source = self.producer[atom]
-                before = self.groups[self.group_of[source]]
-                group.ancestors |= before.ancestors | before.ids
-                group.sources.add(source)
+                self._follow(group, self.producer[atom])
+        if has_effect(eqn):  # effects keep their order
+            if self.last_effect is not None:
+                self._follow(group, self.last_effect)
+            self.last_effect = position
         self.groups[position] = group
         for out in eqn.outs:
             self.producer[out] = position
             self.readers[out] = []
+
+    def _follow(self, group: Group, source: int) -> None:
+        """Note that a new group runs after the one of an equation."""
+        before = self.groups[self.group_of[source]]
+        group.ancestors |= before.ancestors | before.ids
+        group.sources.add(source)
 
     def _single(self, position: int, eqn: Eqn) -> Group:
         ids = 1 << position

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numba
 import numpy as np
 import pytest
 from models import dense, gelu, layer_norm, log_softmax, softmax, spread
@@ -293,6 +294,26 @@ def test_a_product_beside_a_mover_of_its_operand() -> None:
     y, w = rng.normal(size=(5, 1)), rng.normal(size=(5, 5))
     for found, wanted in zip(gc.compile(form)(y, w), form(y, w), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
+def test_what_is_on_both_sides_of_two_effects_is_two_kernels(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The second effect waits for the first one, although it reads nothing of it."""
+
+    @numba.njit
+    def shift(x):
+        return x + 1.0
+
+    def f(x):
+        doubled = x * 2.0
+        print(doubled)  # noqa: T201
+        shifted = gc.call(shift, gc.Spec((3,), "f64"), x)
+        return doubled + shifted
+
+    x = np.arange(3.0)
+    np.testing.assert_array_equal(gc.compile(f)(x), 3 * x + 1)
+    assert capsys.readouterr().out == "[0. 2. 4.]\n"
 
 
 def test_effects_keep_their_order() -> None:
