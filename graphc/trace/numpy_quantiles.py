@@ -88,7 +88,7 @@ def percentile(
     *,
     weights: Any = None,
 ) -> Any:
-    return _quantile(a, np.true_divide(q, 100), axis, method, keepdims, weights, skips_nan=False)
+    return _quantile(a, _share(q), axis, method, keepdims, weights, skips_nan=False)
 
 
 def nanpercentile(
@@ -101,7 +101,7 @@ def nanpercentile(
     *,
     weights: Any = None,
 ) -> Any:
-    return _quantile(a, np.true_divide(q, 100), axis, method, keepdims, weights, skips_nan=True)
+    return _quantile(a, _share(q), axis, method, keepdims, weights, skips_nan=True)
 
 
 def median(a: Any, axis: Any = None, overwrite_input: bool = False, keepdims: bool = False) -> Any:
@@ -156,11 +156,16 @@ def _quantile(
     has_nan = np.isnan(ordered[..., -1]) if x.dtype_name in INEXACT else False
     count: Any = rows.shape[-1]
     if skips_nan:
-        count = sum(np.logical_not(np.isnan(rows)), -1).astype(x.dtype)
+        count = sum(np.logical_not(np.isnan(rows)), -1)
     parts = [_at_level(ordered, level, count, method) for level in levels]
     if not skips_nan and has_nan is not False:
         parts = [np.where(has_nan, ordered[..., -1], part) for part in parts]
     return _shaped(parts, q, shape)
+
+
+def _share(percent: Any) -> Any:
+    """A percentage as a level; a number of Python stays one, which promotes nothing."""
+    return percent / 100 if type(percent) in (int, float) else np.true_divide(percent, 100)
 
 
 def _shaped(parts: list[Any], q: Any, shape: tuple[int, ...]) -> Any:
@@ -173,27 +178,33 @@ _DISCRETE = ("lower", "higher", "nearest", "inverted_cdf", "closest_observation"
 
 
 def _in_dtype_of(x: Tracer, q: Any, method: str) -> Tracer:
-    """The values in the dtype of the result: a level that is an array promotes them."""
-    if x.dtype_name not in FLOATS:
-        return x if method in _DISCRETE else x.astype(np.float64)
-    if isinstance(q, (int, float)) or (isinstance(q, Tracer) and q.weak):
+    """The values in the dtype of the result: what is made of two of them has that of the levels."""
+    if method in _DISCRETE:
         return x
+    if type(q) in (int, float) or (isinstance(q, Tracer) and q.weak):
+        return x if x.dtype_name in FLOATS else x.astype(np.float64)
     levels = q.dtype if isinstance(q, Tracer) else np.asarray(q).dtype
     levels = levels if DTYPE_NAMES.get(levels) in FLOATS else np.dtype(np.float64)
     return x.astype(np.result_type(x.dtype, levels))  # type: ignore[no-any-return]
 
 
 def _levels(q: Any, x: Tracer) -> list[Any]:
+    """The levels as numbers of their own dtype, whose digits decide in which element one falls."""
+    own = x.dtype if x.dtype_name in FLOATS else np.dtype(np.float64)
     if isinstance(q, Tracer):
+        if not q.weak:
+            own = q.dtype if q.dtype_name in FLOATS else np.dtype(np.float64)
         levels = [ravel(q)[i] for i in range(q.size)] if q.ndim else [q]
-        dtype = x.dtype if x.dtype_name in FLOATS else np.float64
-        return [level.astype(dtype) for level in levels]
-    given = np.asarray(q, dtype=float).ravel()
-    if given.size and not (given.min() >= 0 and given.max() <= 1):
+        return [level.astype(own) for level in levels]
+    if type(q) not in (int, float):
+        given = np.asarray(q).dtype
+        own = given if DTYPE_NAMES.get(given) in FLOATS else np.dtype(np.float64)
+    numbers = np.asarray(q, dtype=own).ravel()
+    if numbers.size and not (numbers.min() >= 0 and numbers.max() <= 1):
         raise errors.AttributeValueError(
             "quantiles are in the range [0, 1], percentiles in [0, 100]", user_loc()
         )
-    return [float(level) for level in given]
+    return list(numbers)
 
 
 def _at_level(ordered: Tracer, level: Any, count: Any, method: str) -> Any:
@@ -203,10 +214,14 @@ def _at_level(ordered: Tracer, level: Any, count: Any, method: str) -> Any:
         low = math.floor(place)
         below, above = ordered[..., low], ordered[..., min(low + 1, count - 1)]
         return _between(below, above, place - low)
+    if isinstance(count, Tracer):
+        count = count.astype(level.dtype)
     last = max(count - 1, 0) if isinstance(count, int) else np.maximum(count - 1, 0)
     place = np.clip(_POSITIONS[method](count, level), 0, last)
     low = np.floor(place)
     below = _element(ordered, low)
+    if method in _DISCRETE:
+        return below
     above = _element(ordered, np.minimum(low + 1, last))
     return _between(below, above, place - low)
 
