@@ -35,6 +35,15 @@ def test_percentages_of_python_promote_nothing() -> None:
         same(gc.compile(percentile(q))(x), wanted)
 
 
+@pytest.mark.parametrize("dtype", ["?", "i8", "u1", "f4"])
+def test_whole_levels_give_elements(dtype: str) -> None:
+    x = np.array([1, 0, 1]).astype(dtype)
+    for q in (0, 1, [0, 1], np.array([1, 0])):
+        wanted = np.asarray(np.quantile(x, q))
+        same(gc.compile(at(q, "linear"))(x), wanted)
+        same(gc.compile(lambda x, q: np.quantile(x, q))(x, np.array(q)), wanted)
+
+
 def percentile(q: Any) -> Any:
     return lambda x: np.percentile(x, q)
 

@@ -144,6 +144,8 @@ def _quantile(
             f" {', '.join(_POSITIONS)}",
             user_loc(),
         )
+    if method == "linear" and _is_whole(q):
+        method = "lower"  # the first or the last element, and nothing between two
     x = _in_dtype_of(lift(a), q, method)
     rows, shape = _rows(x, axis, keepdims)
     if not rows.shape[-1]:
@@ -161,6 +163,10 @@ def _quantile(
     if not skips_nan and has_nan is not False:
         parts = [np.where(has_nan, ordered[..., -1], part) for part in parts]
     return _shaped(parts, q, shape)
+
+
+def _is_whole(q: Any) -> bool:
+    return (q.dtype if isinstance(q, Tracer) else np.asarray(q).dtype).kind in "iub"
 
 
 def _share(percent: Any) -> Any:
