@@ -18,10 +18,9 @@ from graphc.runtime.kernel import (
     Kernel,
     Load,
     Loop,
-    Name,
-    Operand,
     Statement,
     Store,
+    reads,
 )
 
 MOST_ARRAYS = 8
@@ -72,22 +71,10 @@ def _components(body: Sequence[Statement]) -> list[list[int]]:
         return i
 
     for i, statement in enumerate(body):
-        for name in _reads(statement):
+        for name in reads(statement):
             if name in made:
                 root[find(i)] = find(made[name])
     components: dict[int, list[int]] = {}
     for i in range(len(body)):
         components.setdefault(find(i), []).append(i)
     return list(components.values())
-
-
-def _reads(statement: Statement) -> list[Name]:
-    operands: list[Operand | None] = []
-    match statement:
-        case Load(position=position, guard=guard):
-            operands = [position, guard]
-        case Compute(ins=ins):
-            operands = list(ins)
-        case Store(value=value):
-            operands = [value]
-    return [operand for operand in operands if isinstance(operand, Name)]

@@ -24,7 +24,6 @@ from graphc.runtime.kernel import (
     Kernel,
     Load,
     Loop,
-    Name,
     Native,
     Product,
     Statement,
@@ -33,6 +32,7 @@ from graphc.runtime.kernel import (
     accesses,
     inner,
     loop_axes,
+    reads,
 )
 from graphc.runtime.program import Evenly, Root
 from graphc.runtime.sizes import is_symbolic
@@ -142,17 +142,7 @@ def _varying(kernel: Kernel, axis: int) -> set[int]:
 
 
 def _names(statement: Statement) -> set[int]:
-    """The numbers of the values that a statement reads."""
-    match statement:
-        case Load(position=position, guard=guard):
-            operands: tuple[object, ...] = (position, guard)
-        case Compute(ins=ins):
-            operands = ins
-        case Store(value=value):
-            operands = (value,)
-        case _:
-            operands = ()
-    return {operand.number for operand in operands if isinstance(operand, Name)}
+    return {name.number for name in reads(statement)}
 
 
 # ---- reading what is written ---------------------------------------------------------------------

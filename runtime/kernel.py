@@ -227,6 +227,28 @@ def inner(statements: Iterable[Statement]) -> Iterator[Statement]:
             yield from inner(statement.epilogue)
 
 
+def reads(statement: Statement) -> Iterator[Name]:
+    """The values that a statement itself reads; of a loop, those that it accumulates."""
+    operands: tuple[Operand | None, ...] = ()
+    match statement:
+        case Compute(ins=ins):
+            operands = ins
+        case Load(position=position, guard=guard):
+            operands = (position, guard)
+        case Store(value=value):
+            operands = (value,)
+        case AddAt(position=position, value=value):
+            operands = (position, value)
+        case Loop(accumulators=accumulators):
+            operands = tuple(a.value for a in accumulators)
+    yield from (operand for operand in operands if isinstance(operand, Name))
+
+
+def is_plain(statement: Load | Store) -> bool:
+    """Whether it touches the element of its access, wherever it stands."""
+    return isinstance(statement, Store) or (statement.position is None and statement.guard is None)
+
+
 def loop_axes(statement: Statement) -> Iterator[int]:
     """The axes that a statement itself runs over, or reads the index of."""
     match statement:

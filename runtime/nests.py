@@ -22,7 +22,6 @@ from graphc.runtime.kernel import (
     Kernel,
     Load,
     Loop,
-    Name,
     Product,
     Statement,
     Store,
@@ -30,6 +29,7 @@ from graphc.runtime.kernel import (
     accesses,
     inner,
     loop_axes,
+    reads,
 )
 from graphc.runtime.program import Root
 from graphc.runtime.renaming import Renaming
@@ -95,33 +95,15 @@ def _is_separable(
     return apart and written.isdisjoint(read)
 
 
-def _reads(statement: Statement) -> Iterator[int]:
-    """The numbers of the values that a statement itself reads."""
-    match statement:
-        case Compute(ins=ins):
-            operands: tuple[object, ...] = ins
-        case Load(position=position, guard=guard):
-            operands = (position, guard)
-        case Store(value=value):
-            operands = (value,)
-        case AddAt(position=position, value=value):
-            operands = (position, value)
-        case Loop(accumulators=accumulators):
-            operands = tuple(a.value for a in accumulators)
-        case _:
-            operands = ()
-    yield from (x.number for x in operands if isinstance(x, Name))
-
-
 def _needed(shared: Sequence[Statement], run: Sequence[Statement]) -> list[Statement]:
     """Those of the shared statements, in order, whose values the run needs."""
-    wanted = {number for statement in inner(run) for number in _reads(statement)}
+    wanted = {name.number for statement in inner(run) for name in reads(statement)}
     kept: list[Statement] = []
     for statement in reversed(shared):
         assert isinstance(statement, (Load, Compute, Index))
         if statement.out.number in wanted:
             kept.append(statement)
-            wanted.update(_reads(statement))
+            wanted.update(name.number for name in reads(statement))
     return kept[::-1]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 
-from graphc.runtime.kernel import Access, Kernel, Load, Loop, Statement, Store, accesses
+from graphc.runtime.kernel import Access, Kernel, Load, Loop, Statement, Store, accesses, is_plain
 from graphc.runtime.near_rows import with_kernels
 from graphc.runtime.partials import with_accesses
 from graphc.runtime.program import Call, Program, Root
@@ -73,7 +73,7 @@ def _home(
         for s in loop.body
         if isinstance(s, (Load, Store)) and s.access.buffer == scratch
     ]
-    if len(touching) != uses[scratch] or not all(map(_is_plain, touching)):
+    if len(touching) != uses[scratch] or not all(map(is_plain, touching)):
         return None  # something else touches it, or looks for elements in it
     if not isinstance(touching[0], Store) or len({s.access for s in touching}) > 1:
         return None
@@ -96,12 +96,6 @@ def _is_row(kernel: Kernel, axes: tuple[int, int], access: Access, dtype: str) -
     step, length = access.strides[row], kernel.domain[column]
     known = isinstance(step, int) and isinstance(length, int)
     return access.strides[column] == 1 and known and step >= length
-
-
-def _is_plain(statement: Load | Store) -> bool:
-    if isinstance(statement, Store):
-        return True
-    return statement.position is None and statement.guard is None
 
 
 def _is_at(statement: Statement, buffer: int) -> bool:

@@ -17,8 +17,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from graphc.build import literal
 from graphc.dims import hint
-from graphc.ir import FLOATS, Lit, Type
+from graphc.ir import Lit, Type
 from graphc.runtime.kernel import (
     Access,
     Accumulator,
@@ -32,7 +33,9 @@ from graphc.runtime.kernel import (
     Statement,
     Store,
     inner,
+    reads,
 )
+from graphc.runtime.reductions import COMBINE
 
 SHORT = 4
 """The longest axis that is written out."""
@@ -49,16 +52,6 @@ before."""
 
 Copies = tuple[Operand, ...]
 """A value at each index of the short axis: one operand where it is the same at all of them."""
-
-COMBINE = {
-    "sum": "add",
-    "prod": "multiply",
-    "max": "maximum",
-    "min": "minimum",
-    "any": "logical_or",
-    "all": "logical_and",
-}
-"""Reduction -> what combines two values."""
 
 KNOWN: Mapping[str, Callable[[Any, Any], Any]] = {
     "less": lambda x, y: x < y,
@@ -191,7 +184,7 @@ class _WritingOut:
             if self.row is not None and self.is_scratch(access):
                 copies.append(self._kept(access))
             elif isinstance(guard, Lit) and not guard.value:
-                copies.append(_literal(0, load.out.dtype))  # nothing chooses it
+                copies.append(literal(0, Type(load.out.dtype)))  # nothing chooses it
             else:
                 guard = None if isinstance(guard, Lit) else guard
                 position = self.at(load.position, i)
@@ -285,7 +278,7 @@ class _WritingOut:
         first: Operand
         first, *others = (self.at(value, i) for i in range(self.size))
         if combine == "sum" and is_whole:  # as NumPy: a sum of negative zeros is 0.0
-            first, others = _literal(0, out.dtype), [first, *others]
+            first, others = literal(0, Type(out.dtype)), [first, *others]
         for other in others:
             made = Compute(out, COMBINE[combine], (first, other))
             first = self.copy(made)
@@ -294,11 +287,6 @@ class _WritingOut:
 
 def _makes(statement: Statement) -> bool:
     return isinstance(statement, (Load, Compute, Index))
-
-
-def _literal(value: int, dtype: str) -> Lit:
-    kind = float if dtype in FLOATS else bool if dtype == "bool" else int
-    return Lit(kind(value), Type(dtype))
 
 
 def _without_unread(statements: Sequence[Statement]) -> tuple[Statement, ...]:
@@ -310,27 +298,13 @@ def _without_unread(statements: Sequence[Statement]) -> tuple[Statement, ...]:
         for statement in reversed(statements):
             if _makes(statement) and statement.out.number not in read:
                 continue
-            read.update(name.number for name in _names_read(statement))
+            read.update(name.number for name in reads(statement))
             if isinstance(statement, Loop):
                 statement = statement._replace(body=kept(statement.body))
             result.append(statement)
         return tuple(reversed(result))
 
     return kept(statements)
-
-
-def _names_read(statement: Statement) -> list[Name]:
-    operands: list[Operand | None] = []
-    match statement:
-        case Load(position=position, guard=guard):
-            operands = [position, guard]
-        case Compute(ins=ins):
-            operands = list(ins)
-        case Store(value=value):
-            operands = [value]
-        case Loop(accumulators=accumulators):
-            operands = [a.value for a in accumulators]
-    return [operand for operand in operands if isinstance(operand, Name)]
 
 
 def _known(op: str, ins: tuple[Operand, ...]) -> Operand | None:

@@ -15,10 +15,10 @@ from graphc.build import Builder, Value
 from graphc.ir import Type
 from graphc.ops.elementwise import cast, exp, sin
 from graphc.runtime.llvm.emit_step import emit_step, work_bytes
-from graphc.runtime.llvm.reductions import identity
 from graphc.runtime.llvm.target import host_target
 from graphc.runtime.plan import plan_arena
 from graphc.runtime.planner import make_program
+from graphc.runtime.reductions import identity
 from graphc.runtime.step import Step
 
 

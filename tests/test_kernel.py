@@ -17,6 +17,8 @@ from graphc.runtime.kernel import (
     Product,
     Store,
     accesses,
+    is_plain,
+    reads,
 )
 
 ROW = Access(0, 2, (5, 1))
@@ -74,3 +76,19 @@ def test_accesses_of_all_statements() -> None:
     assert list(accesses((product,))) == [ROW, OUT, OUT]
     text = str(Kernel("k", (4, 3), KERNEL.buffers, (product,)))
     assert "tiles of x[i0*5 + i1 + 2] @ y[i0] (1 x 2 x 3, strides (2, 1) and (3, 1)) {" in text
+
+
+def test_values_that_statements_read_themselves() -> None:
+    held = Name(9, "bool")
+    assert list(reads(Compute(Y, "multiply", (X, Lit(2.0, Type("f64")))))) == [X]
+    assert list(reads(Load(X, ROW, POSITION, 5, held))) == [POSITION, held]
+    assert list(reads(Store(OUT, Y))) == [Y]
+    assert list(reads(AddAt(OUT, POSITION, 1, Y))) == [POSITION, Y]
+    assert list(reads(INNER)) == [a.value for a in INNER.accumulators]
+    assert list(reads(Index(POSITION, 0))) == []
+
+
+def test_what_is_at_its_access_wherever_it_stands() -> None:
+    assert is_plain(Load(X, ROW)) and is_plain(Store(OUT, Y))
+    assert not is_plain(Load(X, ROW, POSITION, 5))
+    assert not is_plain(Load(X, ROW, guard=Name(9, "bool")))

@@ -33,10 +33,10 @@ from graphc.runtime.kernel import (
 from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.math import ELEMS, SCALARS
 from graphc.runtime.llvm.math.narrow import load_wide
-from graphc.runtime.llvm.reductions import COMBINE, identity
 from graphc.runtime.llvm.registers import Reg, constant
 from graphc.runtime.llvm.routines import call_routine
 from graphc.runtime.llvm.routines.lapack import NAMES as LIBRARY_ROUTINES
+from graphc.runtime.reductions import COMBINE, identity
 
 
 class ThreadEmitter(ElementEmitter):

@@ -27,8 +27,8 @@ from graphc.runtime.kernel import Loop, Statement
 from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.elements import memory_elem
 from graphc.runtime.llvm.math import SCALARS
-from graphc.runtime.llvm.reductions import COMBINE
 from graphc.runtime.llvm.registers import Reg, constant
+from graphc.runtime.reductions import COMBINE
 
 MOST_PARTS = 64
 """Of one column, that a thread reads: as many as are under way at once."""

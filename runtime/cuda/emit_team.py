@@ -48,9 +48,9 @@ from graphc.runtime.kernel import (
     inner,
 )
 from graphc.runtime.llvm.math import SCALARS
-from graphc.runtime.llvm.reductions import COMBINE
 from graphc.runtime.llvm.registers import Reg, constant
 from graphc.runtime.program import Root
+from graphc.runtime.reductions import COMBINE
 
 
 class TeamEmitter(ThreadEmitter):

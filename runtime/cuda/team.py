@@ -17,8 +17,8 @@ from graphc.runtime.cuda.simt import (
 )
 from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.math import SCALARS
-from graphc.runtime.llvm.reductions import COMBINE, identity
 from graphc.runtime.llvm.registers import Reg, constant
+from graphc.runtime.reductions import COMBINE, identity
 
 I64 = "i64"
 

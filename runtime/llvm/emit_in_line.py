@@ -33,10 +33,10 @@ from graphc.runtime.kernel import (
 from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.elements import memory_elem
 from graphc.runtime.llvm.math import ELEMS, SCALARS
-from graphc.runtime.llvm.reductions import COMBINE, identity
 from graphc.runtime.llvm.registers import Reg, constant
 from graphc.runtime.llvm.target import HostTarget
 from graphc.runtime.program import Call, Item, Pop, Push, Repeat, Root
+from graphc.runtime.reductions import COMBINE, identity
 
 MOST_STATEMENTS = 100
 """A longer kernel stays a function: its call costs nothing beside it."""

@@ -21,6 +21,7 @@ from graphc.runtime.kernel import (
     Loop,
     Statement,
     Store,
+    is_plain,
 )
 from graphc.runtime.llvm.registers import Reg
 from graphc.runtime.program import Root
@@ -121,7 +122,7 @@ def groups(
     found: dict[Access, Group] = {}
     if not all(isinstance(s, (Load, Store, Compute, Index)) for s in statements):
         return found
-    own = Counter(s.access for s in statements if isinstance(s, kind) and _is_plain(s))
+    own = Counter(s.access for s in statements if isinstance(s, kind) and is_plain(s))
     for first in own:
         step = first.strides[axis]
         if not isinstance(step, int) or not 2 <= step <= MOST:
@@ -141,12 +142,6 @@ def _is_divided(
     return any(
         isinstance(s, (Load, Store)) and not isinstance(s, kind) for s in statements[at[0] : at[-1]]
     )
-
-
-def _is_plain(statement: Load | Store) -> bool:
-    if isinstance(statement, Store):
-        return True
-    return statement.position is None and statement.guard is None
 
 
 def evens(lanes: int) -> list[int]:

@@ -23,8 +23,8 @@ from graphc.runtime.llvm.edges import Line, Range, edges, pieces
 from graphc.runtime.llvm.interleaved import groups
 from graphc.runtime.llvm.kernel_values import ValueEmitter
 from graphc.runtime.llvm.math import ELEMS, SCALARS
-from graphc.runtime.llvm.reductions import COMBINE, INFINITY, identity
 from graphc.runtime.llvm.registers import Reg, constant, lane_constants
+from graphc.runtime.reductions import COMBINE, INFINITY, identity
 from graphc.runtime.sizes import large, least, same
 
 BLOCK = 64
