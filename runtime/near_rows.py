@@ -13,7 +13,17 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
 from graphc.ir import Type
-from graphc.runtime.kernel import Access, Buffer, Kernel, Load, Loop, Statement, Store, accesses
+from graphc.runtime.kernel import (
+    Access,
+    Buffer,
+    Kernel,
+    Load,
+    Loop,
+    Statement,
+    Store,
+    accesses,
+    is_plain,
+)
 from graphc.runtime.program import Branch, Call, Item, Program, Repeat, Root, parts
 from graphc.runtime.sizes import large
 
@@ -94,7 +104,7 @@ def _is_worth(kernel: Kernel, access: Access, loops: Sequence[Loop]) -> bool:
     if len(loops) < WORTH_LOOPS or len(axes) > 1 or any(loop.axes != axes for loop in loops):
         return False
     loads = _loads(loops, access)
-    return all(load.guard is None and load.position is None for load in loads)
+    return all(is_plain(load) for load in loads)
 
 
 def _row_bytes(kernel: Kernel, outer: Loop) -> int:

@@ -29,6 +29,10 @@ class Root:
     sources: tuple[Root, ...] = ()
     """What a choice chooses from; what a slice is part of."""
 
+    def meets(self, other: Root) -> bool:
+        """Whether both may stand for the same memory."""
+        return not set(self.memories()).isdisjoint(other.memories())
+
     def memories(self) -> tuple[Root, ...]:
         """The memory that this may stand for: itself, or whatever a choice may choose."""
         return self._memories

@@ -89,3 +89,17 @@ def test_memory_of_the_function_itself() -> None:
 
     call(body, found)
     assert found.tolist() == [4, 9]
+
+
+@pytest.mark.parametrize("is_run", [0, 1])
+def test_registers_carried_through_a_condition(is_run: int) -> None:
+    found = np.zeros(1)
+
+    def body(f, p):
+        before = f.load(p[0], "double")
+        condition = f.icmp("ne", f.load(p[1], "i64"), constant(0, "i64"))
+        (after,) = f.carried_if(condition, [before], lambda: [f.fadd(before, before)])
+        f.store(after, p[2])
+
+    call(body, X[2:3].copy(), np.array([is_run]), found)
+    assert found[0] == X[2] * (1 + is_run)

@@ -23,22 +23,6 @@ def only_if(f: Function, condition: Reg) -> Iterator[None]:
     f.label(none)
 
 
-def carried_if(
-    f: Function, condition: Reg, before: Sequence[Reg], run: Callable[[], Sequence[Reg]]
-) -> list[Reg]:
-    """What `run` makes of registers where the condition holds; elsewhere they are as `before`."""
-    some, none, start = f.name_of("some"), f.name_of("none"), f.block
-    f.branch_if(condition, some, none)
-    f.label(some)
-    results, last = run(), f.block
-    f.branch(none)
-    f.label(none)
-    return [
-        f.phi(a.elem, a.lanes, [(a, start), (b, last)])
-        for a, b in zip(before, results, strict=True)
-    ]
-
-
 def in_turns(
     f: Function,
     first: Reg,
@@ -63,7 +47,7 @@ def in_turns(
             state.next = list(run(state.index, state.carried))
         return state.results
 
-    return carried_if(f, f.icmp("slt", first, end), carried, turns)
+    return f.carried_if(f.icmp("slt", first, end), carried, turns)
 
 
 def digits(f: Function, number: Reg, counts: Sequence[int]) -> list[Reg]:

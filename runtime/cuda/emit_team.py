@@ -27,7 +27,6 @@ from graphc.runtime.cuda.spreading import (
     Spread,
     Touch,
     is_held,
-    is_simple,
     merged,
     spread_of,
     touches_of,
@@ -46,6 +45,7 @@ from graphc.runtime.kernel import (
     Transpose,
     accesses,
     inner,
+    is_plain,
 )
 from graphc.runtime.llvm.math import SCALARS
 from graphc.runtime.llvm.registers import Reg, constant
@@ -351,7 +351,7 @@ class TeamEmitter(ThreadEmitter):
         stores = []
         for statement in loop.body:
             key = None
-            if isinstance(statement, Load) and is_simple(statement):
+            if isinstance(statement, Load) and is_plain(statement):
                 key = (spread, statement.access, turn)
             if isinstance(statement, Store):
                 value = self.operand(statement.value)

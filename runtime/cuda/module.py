@@ -79,7 +79,7 @@ def alignments(roots: Sequence[Root]) -> tuple[int, ...]:
 def overlaps(roots: Sequence[Root]) -> tuple[int, ...]:
     """For each pair of roots: 0 if they never share memory, 2 if they are one, 1 if they may."""
     return tuple(
-        2 if one is other else int(not set(one.memories()).isdisjoint(other.memories()))
+        2 if one is other else int(one.meets(other))
         for i, one in enumerate(roots)
         for other in roots[:i]
     )

@@ -21,7 +21,7 @@ from graphc.runtime.cuda.emit_product import tiles_bytes
 from graphc.runtime.cuda.forms import Form, sizes_inside
 from graphc.runtime.cuda.mapping import Nest, is_spreadable
 from graphc.runtime.cuda.simt import shared_array
-from graphc.runtime.cuda.spreading import is_held, is_simple, is_straight, spread_of
+from graphc.runtime.cuda.spreading import is_held, is_straight, spread_of
 from graphc.runtime.cuda.whole import whole
 from graphc.runtime.kernel import (
     Access,
@@ -34,6 +34,7 @@ from graphc.runtime.kernel import (
     Transpose,
     accesses,
     inner,
+    is_plain,
 )
 from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.elements import memory_elem
@@ -226,7 +227,7 @@ def register_rows(kernel: Kernel, roots: Sequence[Root], form: Form) -> frozense
         own = inner((statement,)) if not isinstance(statement, Blocks) else inner(statement.body)
         for part in own:
             for access in [] if isinstance(part, (Loop, Blocks)) else accesses((part,)):
-                simple = isinstance(part, Store) or (isinstance(part, Load) and is_simple(part))
+                simple = isinstance(part, (Load, Store)) and is_plain(part)
                 key = (spread, access) if fits and simple else None
                 ways.setdefault(access.buffer, set()).add(key)
     return frozenset(

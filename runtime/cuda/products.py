@@ -23,6 +23,7 @@ from graphc.runtime.kernel import (
     Product,
     Statement,
     Store,
+    is_plain,
 )
 from graphc.runtime.program import Root
 
@@ -234,6 +235,6 @@ def _with_rest(
 
 
 def _is_element_by_element(statement: Statement) -> bool:
-    if isinstance(statement, Load):
-        return statement.position is None and statement.guard is None
-    return isinstance(statement, (Compute, Index, Store))
+    if isinstance(statement, (Load, Store)):
+        return is_plain(statement)
+    return isinstance(statement, (Compute, Index))

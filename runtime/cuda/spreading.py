@@ -24,6 +24,7 @@ from graphc.runtime.kernel import (
     Transpose,
     accesses,
     inner,
+    is_plain,
 )
 from graphc.runtime.llvm.elements import memory_elem
 from graphc.runtime.llvm.registers import BITS
@@ -91,11 +92,6 @@ def is_straight(statements: Sequence[Statement]) -> bool:
     return all(isinstance(s, (Load, Compute, Index, Store)) for s in statements)
 
 
-def is_simple(load: Load) -> bool:
-    """Whether a load reads the same element in the same turn of any loop."""
-    return load.position is None and load.guard is None
-
-
 def is_held(loop: Loop, spread: Spread, threads: int) -> bool:
     """Whether the turns of each thread are written one after the other, with rows in registers."""
     if not is_straight(loop.body):
@@ -131,7 +127,7 @@ def touches_of(
 
 def _own_turns(statement: Statement, spread: Spread | None) -> Spread | None:
     """None where the element is not that of the turn."""
-    plain = isinstance(statement, Store) or (isinstance(statement, Load) and is_simple(statement))
+    plain = isinstance(statement, (Load, Store)) and is_plain(statement)
     return spread if plain else None
 
 

@@ -41,6 +41,7 @@ from graphc.runtime.kernel import (
     Statement,
     Store,
     accesses,
+    is_plain,
 )
 from graphc.runtime.program import Root
 
@@ -144,7 +145,7 @@ def _repeatable(
     """What may as well be run in each nest that needs its value."""
     written = written_memory(kernel, roots)
     for s in body:
-        if isinstance(s, Load) and s.position is None and s.guard is None:
+        if isinstance(s, Load) and is_plain(s):
             if written.isdisjoint(roots[s.access.buffer].memories()):
                 yield s.out.number, s
         elif isinstance(s, Index):

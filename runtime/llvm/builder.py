@@ -8,7 +8,7 @@ elements, and the same code serves both: with `lanes == 1` types and constants a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from graphc.dims import Dim, Size
@@ -188,6 +188,21 @@ class Function(Instructions):
     def phi(self, elem: str, lanes: int, incoming: Sequence[tuple[Reg, str]]) -> Reg:
         pairs = ", ".join(f"[{value.text}, %{block}]" for value, block in incoming)
         return self.let(f"phi {type_name(elem, lanes)} {pairs}", elem, lanes)
+
+    def carried_if(
+        self, condition: Reg, before: Sequence[Reg], run: Callable[[], Sequence[Reg]]
+    ) -> list[Reg]:
+        """What `run` makes of registers where the condition holds; elsewhere they are `before`."""
+        some, none, start = self.name_of("some"), self.name_of("none"), self.block
+        self.branch_if(condition, some, none)
+        self.label(some)
+        results, last = run(), self.block
+        self.branch(none)
+        self.label(none)
+        return [
+            self.phi(a.elem, a.lanes, [(a, start), (b, last)])
+            for a, b in zip(before, results, strict=True)
+        ]
 
     @contextmanager
     def loop(

@@ -29,6 +29,7 @@ from graphc.runtime.kernel import (
     Statement,
     Store,
     inner,
+    is_plain,
 )
 from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.elements import memory_elem
@@ -80,9 +81,9 @@ def _is_vector(kernel: Kernel, target: HostTarget) -> bool:
 
 
 def _is_plain(statement: Statement) -> bool:
-    if isinstance(statement, Load):
-        return statement.position is None and statement.guard is None
-    return isinstance(statement, (Compute, Store))
+    if isinstance(statement, (Load, Store)):
+        return is_plain(statement)
+    return isinstance(statement, Compute)
 
 
 def _is_vector_loop(loop: Loop) -> bool:
@@ -201,12 +202,8 @@ def _address(step: StepEmitter, root: Root, dtype: str, offset: Size) -> Reg:
 
 def _forget_memory(step: StepEmitter, root: Root) -> None:
     """Forget what lies in memory that is written under one of its names."""
-    for cell in [c for c in step.cells if _may_meet(c, root)]:
+    for cell in [c for c in step.cells if c.meets(root)]:
         del step.cells[cell]
-
-
-def _may_meet(cell: Root, root: Root) -> bool:
-    return not set(cell.memories()).isdisjoint(root.memories())
 
 
 def forget(step: StepEmitter, item: Item) -> None:

@@ -67,8 +67,7 @@ def with_stores_together(kernel: Kernel, roots: Sequence[Root]) -> Kernel:
     """
 
     def may_meet(load: Load, store: Store) -> bool:
-        first, second = roots[load.access.buffer], roots[store.access.buffer]
-        return not set(first.memories()).isdisjoint(second.memories())
+        return roots[load.access.buffer].meets(roots[store.access.buffer])
 
     def changed(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
         inside = tuple(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from graphc.dims import Dim, Size
@@ -117,7 +117,7 @@ class LoopEmitter(ValueEmitter):
                 some = has if some is None else self.f.and_(some, has)
         if some is None:
             return self.nested(loop, loop.axes, totals)
-        return self.guarded(some, totals, lambda: self.nested(loop, loop.axes, totals))
+        return self.f.carried_if(some, totals, lambda: self.nested(loop, loop.axes, totals))
 
     def nested(self, loop: Loop, axes: Sequence[int], totals: list[Reg]) -> list[Reg]:
         """Loops over `axes` around the body of `loop`; the accumulators after them."""
@@ -147,7 +147,7 @@ class LoopEmitter(ValueEmitter):
             return state.results
 
         if part is None and axis == self.divided_axis and isinstance(self.sizes[axis], Dim):
-            return self.guarded(self.f.icmp("slt", low, high), totals, run)
+            return self.f.carried_if(self.f.icmp("slt", low, high), totals, run)
         if part is None:
             return run()
         is_long = part[1] - part[0] >= LONG_PART
@@ -157,7 +157,7 @@ class LoopEmitter(ValueEmitter):
                 return run()
             low = self.f.intrinsic("smax", low, constant(part[0], "i64"))
             high = self.f.intrinsic("smin", high, constant(part[1], "i64"))
-            return self.guarded(self.f.icmp("slt", low, high), totals, run)
+            return self.f.carried_if(self.f.icmp("slt", low, high), totals, run)
 
     def row_parts(self, loop: Loop, axis: int) -> tuple[Range | None, ...]:
         """A loop around others in pieces between the edges of conditions on its index."""
@@ -260,7 +260,7 @@ class LoopEmitter(ValueEmitter):
                 return self.range_in_vectors(loop, axis, before, unroll, ends)
 
             with self.between(axis, (start, stop)):
-                totals = self.guarded(f.icmp("slt", low, high), totals, run)
+                totals = self.f.carried_if(f.icmp("slt", low, high), totals, run)
         return totals
 
     def range_in_vectors(
@@ -278,30 +278,16 @@ class LoopEmitter(ValueEmitter):
         def main() -> list[Reg]:
             return self.unrolled(loop, axis, totals, (low, stop), most, unroll)
 
-        totals = self.guarded(f.icmp("slt", low, stop), totals, main)
+        totals = self.f.carried_if(f.icmp("slt", low, stop), totals, main)
         self.masks_totals = bool(loop.accumulators)
         before = totals
 
         def rest() -> list[Reg]:
             return self.masked_rest(loop, axis, before, (stop, high))
 
-        totals = self.guarded(f.icmp("slt", stop, high), totals, rest)
+        totals = self.f.carried_if(f.icmp("slt", stop, high), totals, rest)
         self.masks_totals = False
         return totals
-
-    def guarded(self, condition: Reg, totals: list[Reg], run: Callable[[], list[Reg]]) -> list[Reg]:
-        """What `run` makes of the accumulators if the condition holds."""
-        f = self.f
-        inside, outside, before = f.name_of("some"), f.name_of("none"), f.block
-        f.branch_if(condition, inside, outside)
-        f.label(inside)
-        results, last = run(), f.block
-        f.branch(outside)
-        f.label(outside)
-        return [
-            f.phi(a.elem, a.lanes, [(a, before), (b, last)])
-            for a, b in zip(totals, results, strict=True)
-        ]
 
     def unrolled(
         self,
