@@ -76,7 +76,8 @@ def product_of_single_terms(at: Rewriter, eqn: Eqn) -> Result:
         at.make(shape.broadcast, column, shape=sizes, axes=(*batch, rank - 2)),
         at.make(shape.broadcast, row, shape=sizes, axes=(*batch, rank - 1)),
     )
-    return _without_negative_zero(at, product)
+    zero = literal(0, product.type)
+    return at.make(elementwise.add, product, zero) if product.type.dtype in FLOATS else product
 
 
 def product_of_vectors(at: Rewriter, eqn: Eqn) -> Result:
@@ -85,7 +86,8 @@ def product_of_vectors(at: Rewriter, eqn: Eqn) -> Result:
     Before:  p = matmul(a: f32[1,1000], b: f32[1000,1])
     After:   p = reshape(sum(multiply(reshape(a, (1000,)), reshape(b, (1000,)))), (1, 1))
 
-    Sound because it is the same sum; floats are added up in another order.
+    Sound because it is the same sum, which begins with 0.0 in both; floats are added up in another
+    order.
     """
     left, right = eqn.ins
     sizes = eqn.out.type.shape
@@ -94,7 +96,7 @@ def product_of_vectors(at: Rewriter, eqn: Eqn) -> Result:
     long = (*sizes[:-2], left.type.shape[-1])
     rows = [at.make(shape.reshape, vector, shape=long) for vector in (left, right)]
     total = at.make(reduce.sum, at.make(elementwise.multiply, *rows), axes=(len(long) - 1,))
-    return at.make(shape.reshape, _without_negative_zero(at, total), shape=sizes)
+    return at.make(shape.reshape, total, shape=sizes)
 
 
 SMALL = 4
@@ -129,12 +131,6 @@ def product_with_small_matrix(at: Rewriter, eqn: Eqn) -> Result:
         at.make(shape.broadcast, turned, shape=sizes, axes=(*batch, rank - 1, rank)),
     )
     return at.make(reduce.sum, product, axes=(rank,))
-
-
-def _without_negative_zero(at: Rewriter, atom: Atom) -> Atom:
-    if atom.type.dtype not in FLOATS:
-        return atom
-    return at.make(elementwise.add, atom, literal(0.0, atom.type))
 
 
 def _is_one(size: Size) -> bool:

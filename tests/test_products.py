@@ -105,6 +105,15 @@ def test_values_of_small_products(shapes: tuple, dtype: type) -> None:
         np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
 
 
+def test_no_product_is_a_negative_zero() -> None:
+    a = np.array([[-0.0], [0.0], [1.0]])
+    f = lambda a, b: (a @ b, a[:1] @ b[:, :1], a[:, 0] @ b[0, :3])
+    for b in (np.array([[0.0, -0.0, -1.0]]), np.array([[-0.0, -0.0, -0.0]])):
+        for found, wanted in zip(gc.compile(f)(a, b), f(a, b), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+            np.testing.assert_array_equal(np.signbit(found), np.signbit(wanted))
+
+
 def test_sums_of_products_of_vectors_share_a_loop() -> None:
     def cosine(x, y):
         return (x @ y) / (np.sqrt(x @ x) * np.sqrt(y @ y))
