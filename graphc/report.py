@@ -31,7 +31,8 @@ class KernelReport:
     flops   how many arithmetic operations it does; a matrix product of m x k x n counts 2*m*k*n
     source  the user's lines that it comes from
     threads how many threads it is divided among, and if it is 1, `because` of what
-    launches  on a GPU, the functions that run it one after the other: name, blocks, threads each
+    launches  on a GPU, the functions that run it one after the other: name, blocks, threads each;
+            or that it runs on the processor, and what is copied for that
     """
 
     name: str
@@ -126,6 +127,10 @@ def _device_report(entry: Specialised, step: CudaStep) -> Report:
 
 
 def _launches(step: CudaStep, call: Any) -> Iterator[str]:
+    if call.processor:
+        moved = _bytes(step.code.processor[id(call)].moved_bytes)
+        yield f"runs on the processor ({call.processor}): {moved} to and fro"
+        return
     prepared = step.code.launches[id(call)]
     for function in prepared.functions:
         yield f"{function.name} <<<{function.grid}, {function.block}>>>"

@@ -67,6 +67,8 @@ class Call(NamedTuple):
 
     In a program for several threads (`shares.py`), `cuts` say where the shares of a divided kernel
     begin and end; a kernel without is run by one thread, `because` of something.
+
+    In a program for a device, `processor` says why this machine's runs the kernel, if it does.
     """
 
     kernel: Kernel
@@ -75,6 +77,7 @@ class Call(NamedTuple):
     scratch: tuple[Root, ...] = ()
     cuts: tuple[int, ...] | Evenly = ()
     because: str = ""
+    processor: str = ""
 
 
 class Choice(NamedTuple):

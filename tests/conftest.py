@@ -30,6 +30,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write tests/golden/ anew")
     parser.addoption("--slow", action="store_true", help="run the tests marked slow, too")
+    parser.addoption(
+        "--target",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="what the tests compile for; cuda is the emulated device where there is no GPU",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,10 +48,16 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = tempfile.mkdtemp(prefix="graphc-tests-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         os.environ["XDG_CACHE_HOME"] = os.environ["GRAPHC_TESTS_CACHE"] = folder
+    if config.getoption("--target") == "cuda":
+        from on_device import everything_on_a_device
+
+        config.add_cleanup(everything_on_a_device().close)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     _skip_without_gpu([item for item in items if item.get_closest_marker("gpu")])
+    if config.getoption("--target") == "cuda":
+        _skip_cpu_only(items)
     if config.getoption("--slow"):
         return
     skip = pytest.mark.skip(reason="slow: runs with --slow")
@@ -55,21 +67,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _skip_without_gpu(items: list[pytest.Item]) -> None:
-    if items and (why := _no_gpu()):
+    if not items:
+        return
+    from on_device import no_gpu
+
+    if why := no_gpu():
         for item in items:
             item.add_marker(pytest.mark.skip(reason=f"gpu: {why}"))
 
 
-def _no_gpu() -> str:
-    """Why there is no GPU, "" where there is one."""
-    from graphc.errors import GraphcError
-    from graphc.runtime.cuda.driver import open_device
-
-    try:
-        open_device()
-    except GraphcError as error:
-        return str(error)
-    return ""
+def _skip_cpu_only(items: list[pytest.Item]) -> None:
+    for item in items:
+        mark = item.get_closest_marker("cpu_only")
+        if mark is not None:
+            item.add_marker(pytest.mark.skip(reason=f"cpu only: {mark.args[0]}"))
 
 
 @pytest.fixture(

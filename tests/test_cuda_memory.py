@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from graphc import errors
+from graphc.runtime.cuda import memory
 from graphc.runtime.cuda.host import HostDevice
 from graphc.runtime.cuda.memory import ALIGNMENT, Pool, Slot, rounded
 
@@ -62,3 +63,12 @@ def test_a_block_is_hardly_larger_than_asked_for(nbytes):
     size = rounded(nbytes)
     assert size % ALIGNMENT == 0
     assert nbytes <= size <= max(nbytes * 9 / 8, ALIGNMENT) + ALIGNMENT
+
+
+def test_a_block_may_outlive_the_modules_of_a_process(monkeypatch):
+    """What is let go last of all finds the names of its module gone."""
+    pool = Pool(HostDevice())
+    block = pool.take(1000)
+    monkeypatch.setattr(memory, "sys", None)
+    block.__del__()
+    assert pool.bytes_idle == rounded(1000)

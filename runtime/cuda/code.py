@@ -11,6 +11,7 @@ from graphc import errors
 from graphc.ir import ITEM_BYTES, Lit, Type, all_eqns
 from graphc.runtime.cuda.device_kernel import DeviceKernel, Launches, Limits
 from graphc.runtime.cuda.module import DeviceModule
+from graphc.runtime.cuda.on_processor import OnProcessor
 from graphc.runtime.cuda.products import MatrixProduct, divided
 from graphc.runtime.kernel import Access, Buffer, Compute, Kernel, Load, Name, Store
 from graphc.runtime.program import Call, Fail, Item, Program, Root
@@ -40,15 +41,18 @@ class Code:
     launches  what running each call means, by the call's identity
     check     what notes a check that failed; no functions where the program has no checks
     workspace_bytes  the working memory that the kernels use in turn
+    processor  the kernels that the processor runs, by the call's identity
     """
 
     text: str
     launches: dict[int, Prepared]
     check: Prepared
     workspace_bytes: int
+    processor: dict[int, OnProcessor]
 
     def functions(self, call: Call) -> tuple[DeviceKernel, ...]:
-        return self.launches[id(call)].functions
+        """The functions that a call launches; none where the processor runs its kernel."""
+        return () if call.processor else self.launches[id(call)].functions
 
     @property
     def has_status(self) -> bool:
@@ -71,14 +75,16 @@ def make_code(program: Program, flags: str = "", limits: Limits | None = None) -
     items = list(all_items(program.items))
     has_checks = any(isinstance(item, Fail) for item in items)
     module = DeviceModule(flags, limits, has_checks, atomics=bool(flags))
-    calls = [item for item in items if isinstance(item, Call)]
+    every = [item for item in items if isinstance(item, Call)]
+    processor = {id(c): OnProcessor(program, c, flags) for c in every if c.processor}
+    calls = [call for call in every if not call.processor]
     made = [_made(module, call, has_checks) for call in calls]
     launches = {id(call): prepared for call, (prepared, _) in zip(calls, made, strict=True)}
     check = Prepared((), ())
     if has_checks:
         check = _prepared(CHECK, module.add(CHECK, _CHECK_ROOTS), has_checks)
     workspace = max((nbytes for _, nbytes in made), default=0)
-    return Code(module.text, launches, check, workspace)
+    return Code(module.text, launches, check, workspace, processor)
 
 
 def _made(module: DeviceModule, call: Call, has_checks: bool) -> tuple[Prepared, int]:

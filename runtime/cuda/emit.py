@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from graphc import errors
 from graphc.dims import Size
 from graphc.runtime.cuda.branches import only_if
 from graphc.runtime.cuda.emit_elements import I64, ElementEmitter
@@ -35,7 +34,6 @@ from graphc.runtime.llvm.math import ELEMS, SCALARS
 from graphc.runtime.llvm.math.narrow import load_wide
 from graphc.runtime.llvm.registers import Reg, constant
 from graphc.runtime.llvm.routines import call_routine
-from graphc.runtime.llvm.routines.lapack import NAMES as LIBRARY_ROUTINES
 from graphc.runtime.reductions import COMBINE, identity
 
 
@@ -232,11 +230,6 @@ class ThreadEmitter(ElementEmitter):
             yield
 
     def routine(self, statement: Native) -> None:
-        if statement.routine in LIBRARY_ROUTINES:
-            raise errors.DeviceOperationError(
-                f"{statement.routine}: decompositions of matrices are calls of LAPACK, which does"
-                " not run on a device; compute this part with target='cpu'"
-            )
         places = [self.argument(a) for a in statement.arguments]
         call_routine(self.f, statement.routine, statement.dtype, places)
 

@@ -33,8 +33,8 @@ class Block:
         self.address = address
         self.size = size
 
-    def __del__(self) -> None:
-        if not sys.is_finalizing():
+    def __del__(self, is_ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not is_ending():  # an argument: when a process ends, modules have lost their names
             self._pool.take_back(self.address, self.size)
 
 

@@ -1,9 +1,9 @@
 """A program in pieces: what can be recorded and replayed as one, and what the host decides between.
 
 The host has to look at a value where a condition chooses what runs next, and to take part where a
-function outside of the program is called or a tape grows.  Everything between two such places is a
-straight run of launches, loops of a known length unrolled.  A device takes a straight run as one
-piece of work: a step without such places is one launch.
+function outside of the program is called, its processor runs a kernel, or a tape grows.  Everything
+between two such places is a straight run of launches, loops of a known length unrolled.  A device
+takes a straight run as one piece of work: a step without such places is one launch.
 """
 
 from __future__ import annotations
@@ -123,7 +123,9 @@ def count_runs(pieces: Sequence[Piece]) -> int:
 def straight_calls(item: Item, most: int = MOST_CALLS) -> int | None:
     """How many launches an item is that needs no host, None for one that does."""
     match item:
-        case Call() | Fail():
+        case Call(processor=why):
+            return None if why else 1
+        case Fail():
             return 1
         case Repeat(body=body, predicate=None, length=length):
             inside = [straight_calls(held, most) for held in body]

@@ -44,7 +44,7 @@ def _rejoined(items: Sequence[Item]) -> tuple[Item, ...]:
 def _belong(one: Call, other: Call) -> bool:
     """Whether two calls are nests of one equation, and elementwise."""
     few = len(one.roots) + len(other.roots) <= MOST_BUFFERS
-    same = one.eqn is not None and one.eqn is other.eqn
+    same = one.eqn is not None and one.eqn is other.eqn and one.processor == other.processor
     return few and same and is_elementwise(one.kernel) and is_elementwise(other.kernel)
 
 

@@ -335,6 +335,10 @@ class Runner:
                 self.pop(item)
             case Foreign():
                 self.foreign(item)
+            case Call():
+                kernel = self.code.processor[id(item)]
+                places = [self.address(part.root) for part in kernel.parts]
+                kernel.run(places, self.session.read, self.device.upload)
 
     def pop(self, pop: Pop) -> None:
         try:

@@ -17,6 +17,7 @@ from graphc.runtime.cuda.call import Given, Made, Memory
 from graphc.runtime.cuda.code import Code, all_items, make_code
 from graphc.runtime.cuda.current import current_session
 from graphc.runtime.cuda.device_kernel import Limits
+from graphc.runtime.cuda.on_processor import with_processor
 from graphc.runtime.cuda.pieces import cut
 from graphc.runtime.cuda.rejoin import rejoined
 from graphc.runtime.cuda.runner import Loaded, Runner
@@ -38,7 +39,7 @@ class CudaStep:
 
     def __init__(self, graph: Graph, fastmath: bool = False, limits: Limits | None = None):
         clock = Clock()
-        self.program: Program = rejoined(make_program(graph))
+        self.program: Program = rejoined(with_processor(make_program(graph)))
         self.arena: Arena = plan_arena(self.program)
         self.pieces = cut(self.program)
         clock.end("plan")
