@@ -7,6 +7,7 @@ A phase of the kernel (`phases.py`) takes one of these forms (`forms.py` chooses
     which threads side by side read side by side;
   - *teams*: a warp or a block for each unit: rows;
   - *tiles*: a block for each tile of a matrix product;
+  - *sorted*: a block for each tile of rows that are sorted, then launches that merge tiles;
   - *together*: one block for everything, for what is small or has an order to keep.
 
 A long reduction with few units is done in parts: teams or threads total a part each, and a second
@@ -25,6 +26,7 @@ from graphc.runtime.cuda.device_kernel import (
 )
 from graphc.runtime.cuda.emit import ThreadEmitter
 from graphc.runtime.cuda.emit_elements import I64, Target
+from graphc.runtime.cuda.emit_sort import emit_sorting
 from graphc.runtime.cuda.emit_team import TeamEmitter
 from graphc.runtime.cuda.emit_tiles import TilesEmitter
 from graphc.runtime.cuda.forms import (
@@ -47,6 +49,7 @@ from graphc.runtime.cuda.placement import (
 )
 from graphc.runtime.cuda.row_totals import RowHalves, part_root, row_halves
 from graphc.runtime.cuda.simt import place_in, shared_array
+from graphc.runtime.cuda.sorting import sorting_of
 from graphc.runtime.cuda.totals_apart import totals_apart
 from graphc.runtime.cuda.whole import whole
 from graphc.runtime.kernel import Kernel, Statement
@@ -66,6 +69,7 @@ class KernelEmitter(TilesEmitter):
             "threads": self.threads,
             "teams": self.teams,
             "tiles": self.tiles,
+            "sorted": self.sorted,
             "together": self.together,
         }
         if len(self.plan.phases) > 1 and work_of(self.kernel) <= self.limits.little_work:
@@ -194,6 +198,13 @@ class KernelEmitter(TilesEmitter):
         self.add(f, placed.grid, placed.block)
         if form.parts > 1:
             self.rows_together(phase, form)
+
+    # ---- sorting ---------------------------------------------------------------------------------
+
+    def sorted(self, phase: Phase, form: Form) -> None:
+        sorting = sorting_of(form.nest)
+        assert sorting is not None
+        emit_sorting(self, sorting)
 
     # ---- one block for everything ----------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from graphc.runtime.cuda.mapping import (
     peeled_adding,
 )
 from graphc.runtime.cuda.phases import PLAIN, Phase
+from graphc.runtime.cuda.sorting import sorting_of
 from graphc.runtime.cuda.spreading import MOST_TURNS, lanes_of_access, merged, spread_of, touches_of
 from graphc.runtime.cuda.whole import whole, wholes
 from graphc.runtime.kernel import (
@@ -62,7 +63,7 @@ class Form(NamedTuple):
     one access, `parts` of each reduction side by side."""
 
     kind: str
-    """"elements", "threads", "teams", "tiles" or "together"."""
+    """"elements", "threads", "teams", "tiles", "sorted" or "together"."""
     nest: Nest
     team: int = 1
     lanes: int = 1
@@ -85,15 +86,14 @@ def choose_form(
         if together is not None:
             return Form("elements", together, adds_at_once=True)
     nest = peeled(kernel, roots, phase.main)
+    if (routine := _routine_form(nest, limits)) is not None:
+        return routine
     statements = list(inner(nest.body))
     sizes = sizes_inside(kernel, nest)
     if isinstance(nest.body[-1], Product) and all(isinstance(s, PLAIN) for s in nest.body[:-1]):
         return Form("tiles", nest, limits.threads)
     if all(isinstance(s, (*PLAIN, AddAt)) for s in nest.body) and nest.units:
         return Form("elements", nest, 1, _lanes_of_units(kernel, nest))
-    if (running := running_of(nest.body[0])) is not None and len(nest.body) == 1:
-        wanted = max(running.columns if running.columns > 1 else limits.threads, 2 * WARP)
-        return Form("teams", nest, min(-(-wanted // WARP) * WARP, limits.threads))
     if any(isinstance(s, (AddAt, Native)) for s in statements):
         fixed = _with_inner_axes(kernel, roots, phase.main, nest, limits)
         if fixed.nest.units or any(isinstance(s, Native) for s in statements):
@@ -105,6 +105,17 @@ def choose_form(
     team = team_size(nest, sizes, lanes, limits)
     kind = "teams" if nest.units or isinstance(phase.main, Loop) else "together"
     return _in_parts(kernel, roots, Form(kind, nest, team, lanes), limits)
+
+
+def _routine_form(nest: Nest, limits: Limits) -> Form | None:
+    """The form of a nest of nothing but a routine that many threads can share."""
+    if sorting_of(nest) is not None:
+        return Form("sorted", nest)
+    running = running_of(nest.body[0]) if len(nest.body) == 1 else None
+    if running is None:
+        return None
+    wanted = max(running.columns if running.columns > 1 else limits.threads, 2 * WARP)
+    return Form("teams", nest, min(-(-wanted // WARP) * WARP, limits.threads))
 
 
 def _adds_exactly(kernel: Kernel, statement: Statement) -> bool:

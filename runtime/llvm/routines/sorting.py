@@ -19,7 +19,7 @@ from graphc.runtime.llvm.routines.running import as_number
 INDEX = "i64"
 
 
-def _less(f: Function, dtype: str, a: Reg, b: Reg) -> Reg:
+def is_less(f: Function, dtype: str, a: Reg, b: Reg) -> Reg:
     """a < b in the order of sorting, in which NaN comes last."""
     if dtype not in FLOATS:
         return f.icmp("ult" if dtype in UNSIGNED else "slt", a, b)
@@ -29,8 +29,8 @@ def _less(f: Function, dtype: str, a: Reg, b: Reg) -> Reg:
 def comes_first(f: Function, dtype: str, element: Reg, wanted: Reg, right: bool) -> Reg:
     """Whether an element stands before the place of `wanted`, on the right of its equals or not."""
     if right:
-        return f.not_(_less(f, dtype, wanted, element))
-    return _less(f, dtype, element, wanted)
+        return f.not_(is_less(f, dtype, wanted, element))
+    return is_less(f, dtype, element, wanted)
 
 
 def sort(f: Function, dtype: str, x: Reg, out: Reg, work: Reg, size: int) -> None:
@@ -99,7 +99,7 @@ def merge_function(module: Module, dtype: str, by_position: bool) -> str:
             keys = [
                 f.load(f.offset(arrays[0], ELEMS[dtype], at), ELEMS[dtype]) for at in (left, right)
             ]
-        ahead = f.or_(f.icmp("sge", i, middle), _less(f, dtype, keys[1], keys[0]))
+        ahead = f.or_(f.icmp("sge", i, middle), is_less(f, dtype, keys[1], keys[0]))
         takes_right = f.and_(f.icmp("slt", j, stop), ahead)
         f.store(f.select(takes_right, right, left), f.offset(target, elem, out.index))
         step = f.convert("zext", takes_right, INDEX)
