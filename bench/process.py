@@ -21,13 +21,19 @@ THREAD_VARIABLES = (
     "NPROC",  # JAX
 )
 
+SWITCHED_OFF = ("PYTHONDONTWRITEBYTECODE",)
+
 
 def environment(threads: int, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of every contender: the number of threads in each library's own words."""
+    """The environment of every contender: the number of threads in each library's own words.
+
+    A clone may write bytecode, as what is installed has it.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in SWITCHED_OFF}
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     counts = dict.fromkeys(THREAD_VARIABLES, str(threads))
     inductor = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}  # no helpers that stay in memory
-    return {**os.environ, **counts, **inductor, "PYTHONPATH": path, **(extra or {})}
+    return {**kept, **counts, **inductor, "PYTHONPATH": path, **(extra or {})}
 
 
 def pinned(threads: int) -> None:

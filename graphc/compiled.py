@@ -15,11 +15,10 @@ from graphc.collector import paused
 from graphc.donation import DONATED, donated, mark, refuse_donated
 from graphc.ir import Eqn, Graph
 from graphc.passes import pipeline
-from graphc.recall import LaterGraphs, key_of_step
+from graphc.recall import LaterGraphs, find, keep_steps, key_of_step
 from graphc.runtime.calling import MISS
 from graphc.runtime.llvm.entry import prepare
 from graphc.runtime.llvm.jit import keep_functions
-from graphc.runtime.recalled import find
 from graphc.runtime.step import Step
 from graphc.runtime.threads import expect_pool
 from graphc.signature import (
@@ -100,6 +99,7 @@ class Compiled:
         returned = self._run(self._of(leaves, structure, args, kwargs), leaves)
         prepare()  # the next call wants it, and this one need not share the processors with it
         keep_functions()
+        keep_steps()
         return returned
 
     def _of(
@@ -134,6 +134,7 @@ class Compiled:
         for i in entry.donated:
             mark(leaves[i])
         keep_functions()
+        keep_steps()
         return returned
 
     def _call_plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

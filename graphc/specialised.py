@@ -18,11 +18,12 @@ from graphc.ir import Graph, Type, all_eqns, subgraphs
 from graphc.ops.control import while_
 from graphc.ops.linalg import matmul
 from graphc.passes import pipeline
+from graphc.recall import keep_later
 from graphc.runtime.calling import MISS, Calling
 from graphc.runtime.code import Code
 from graphc.runtime.code import Options as StepOptions
 from graphc.runtime.listing import log_kernels
-from graphc.runtime.recalled import Record, keep, recall
+from graphc.runtime.recalled import Record, recall
 from graphc.runtime.shares import USUAL as DIVIDED
 from graphc.runtime.step import Step, Steps
 from graphc.runtime.threads import allowed_threads
@@ -147,7 +148,7 @@ class Specialised:
     def _made_step(self) -> Step | CudaStep:
         step = make_step(self.graphs["fused"], self.options)
         if self.key is not None and isinstance(step, Step) and isinstance(step.code, Code):
-            keep(self.key, step.code, work_of(self.graphs["fused"]) < SHORT_STEP)
+            keep_later(self.key, step.code, work_of(self.graphs["fused"]) < SHORT_STEP)
         return step
 
     @property

@@ -39,6 +39,7 @@ class Record(NamedTuple):
     threads   whether it calls others of the pool
     routines  the names of the LAPACK routines that it calls, as text
     is_short  what the caller wants to know of it: see `graphc.specialised`
+    compiler  what the caller knows the compiler by that made it
     """
 
     code: str
@@ -47,9 +48,10 @@ class Record(NamedTuple):
     threads: bool
     routines: str
     is_short: bool
+    compiler: str
 
 
-def keep(key: str, code: Code, is_short: bool) -> None:
+def keep(key: str, code: Code, is_short: bool, compiler: str) -> None:
     """Record code of fixed sizes under a key, if its machine code is kept, too."""
     cache, machine_key = current_cache(), code.machine.key
     if cache is None or machine_key is None:
@@ -67,13 +69,14 @@ def keep(key: str, code: Code, is_short: bool) -> None:
         "threads": code.program.shares > 1,
         "routines": routines,
         "is_short": is_short,
+        "compiler": compiler,
     }
     text = json.dumps(header).encode()
     constants = b"".join(array.tobytes() for array in needs.constants)
     cache.store(key, len(text).to_bytes(8, "little") + text + constants)
 
 
-def find(key: str) -> Record | None:
+def load(key: str) -> Record | None:
     """The record under a key."""
     cache = current_cache()
     content = None if cache is None else cache.load(key)
@@ -94,6 +97,7 @@ def find(key: str) -> Record | None:
         header["threads"],
         header["routines"],
         header["is_short"],
+        header["compiler"],
     )
 
 

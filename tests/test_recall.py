@@ -43,10 +43,11 @@ def is_recalled(compiled: Any) -> bool:
 
 
 def stepped(fn: Any, *args: Any, **options: Any) -> Any:
-    """The function after the calls that make it native."""
+    """The function after the calls that make it native, and once it is recorded."""
     compiled = gc.compile(fn, **options)
     for _ in range(3):
         compiled(*args)
+    recall.keeping.wait()
     return compiled
 
 
@@ -170,10 +171,33 @@ def test_another_process_finds_it(folder: Path) -> None:
 
 
 def test_every_file_of_the_compiler_counts() -> None:
-    stamp = recall.compiler_stamp()
-    assert stamp is not None
-    for name in ("fuse.py", "emit.py", "ir.py", "elementwise.py"):
-        assert f"{os.sep}{name}'" in stamp
+    files = recall.compiler_files()
+    assert files is not None
+    names = {os.path.basename(file[0]) for file in files}
+    assert names >= {"fuse.py", "emit.py", "ir.py", "elementwise.py"}
+
+
+def test_a_step_of_another_compiler_is_not_taken_and_gives_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recall, "compiler_stamp", lambda: "an older one")
+    stepped(model, X)
+    assert is_recalled(stepped(model, X))
+    monkeypatch.undo()
+    monkeypatch.setattr(pipeline.EachPass, "is_verified", False)
+    assert not is_recalled(stepped(model, X))
+    assert is_recalled(stepped(model, X))
+
+
+def test_what_is_new_is_compiled_before_the_files_of_the_compiler_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked: list[bool] = []
+    monkeypatch.setattr(recall, "compiler_stamp", lambda: looked.append(True))
+    monkeypatch.setattr("graphc.compiled.keep_steps", lambda: None)
+    gc.compile(model)(X)
+    assert not looked
+    recall._Unkept.steps.clear()
 
 
 def test_a_file_that_changed_is_another_even_at_its_old_date(tmp_path: Path) -> None:
@@ -188,14 +212,16 @@ def test_a_file_that_changed_is_another_even_at_its_old_date(tmp_path: Path) -> 
     assert list(recall._files(str(tmp_path))) != before
 
 
-def test_without_files_there_is_no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    stamp = recall.compiler_stamp.__wrapped__
-    assert stamp() is not None
+def test_without_files_nothing_is_known_of_the_compiler(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert recall.compiler_files() is not None
     for place in ("archive.zip/graphc/__init__.py", "__init__.py"):  # neither is there
         monkeypatch.setattr(gc.passes, "__file__", str(tmp_path / place))
-        assert stamp() is None
+        assert recall.compiler_files() is None
     monkeypatch.setattr(gc.passes, "__file__", None)
-    assert stamp() is None
+    assert recall.compiler_files() is None
+    assert recall.compiler_stamp.__wrapped__() is None
 
 
 def test_modules_without_source_count(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 import llvmlite.binding as llvm
 
-from graphc.runtime.background import Background
+from graphc.runtime.background import A_MOMENT, Background
 from graphc.runtime.disk_cache import current_cache, key_of
 from graphc.runtime.llvm.split import Part, shared_functions, split
 from graphc.runtime.llvm.target import HostTarget, host_target
@@ -179,7 +179,7 @@ def _keep_functions() -> None:
             _Unkept.texts.clear()  # the folder takes nothing
 
 
-_keeping = Background("graphc functions", _keep_functions)
+_keeping = Background("graphc functions", _keep_functions, A_MOMENT)
 
 
 def object_code(
