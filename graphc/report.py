@@ -175,6 +175,8 @@ def _size_conditions(entry: Specialised) -> Iterator[str]:
             yield f"these sizes, from the passes on: {entry.symbolic.undecided}"
         if entry.symbolic.alone:
             yield f"these sizes, in machine code: {entry.symbolic.alone}"
+        if entry.options.target == "cuda":
+            yield "these sizes, in device code: kernels are made anew for each size"
     if entry.shares_code and isinstance(entry.step, Step):
         for condition in entry.step.conditions():
             yield f"machine code where {condition}; other sizes have code of their own"

@@ -70,7 +70,7 @@ def _touched(
                 for argument in arguments:
                     if isinstance(argument, Access):
                         writes = kernel.buffers[argument.buffer].role != "in"
-                        yield argument.buffer, writes, _all(kernel, argument)
+                        yield argument.buffer, writes, _of_routine(kernel, argument, ranges)
             case Load(access=access) | Store(access=access) | AddAt(access=access):
                 is_fixed = getattr(statement, "position", None) is None
                 hull = _hull(access, ranges) if is_fixed else _all(kernel, access)
@@ -105,6 +105,17 @@ def _hull(access: Access, ranges: Sequence[Range]) -> Range:
         ends = (low * stride, (high - 1) * stride)
         start, stop = start + min(ends), stop + max(ends)
     return start, stop + 1
+
+
+def _of_routine(kernel: Kernel, access: Access, ranges: Sequence[Range]) -> Range:
+    """A routine has for each index what lies between its place and the next (`routine_calls.py`);
+    an argument that does not move it may touch anywhere."""
+    moving = [axis for axis, stride in enumerate(access.strides) if stride]
+    if len(moving) != 1:
+        return _all(kernel, access)
+    low, high = ranges[moving[0]]
+    stride = access.strides[moving[0]]
+    return access.offset + low * stride, access.offset + high * stride
 
 
 def _all(kernel: Kernel, access: Access) -> Range:

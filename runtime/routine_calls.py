@@ -27,7 +27,8 @@ Pair = tuple[int, int]
 class Calls:
     """Buffers of the operands, results and working memory, and a loop over `count` parts.
 
-    An access has a stride for the part; what `copied` loops over has axes of its own.
+    An access has a stride for the part, which is all that a routine touches of it; what `copied`
+    loops over has axes of its own.
     """
 
     def __init__(self, eqn: Eqn, offsets: Sequence[Size]):

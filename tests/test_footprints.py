@@ -55,9 +55,11 @@ def test_products():
     assert set(footprints(kernel, 1, (1, 3))) == columns
 
 
-def test_a_routine_may_touch_all_of_its_buffers():
-    kernel = touched(Native("sort", "f64", (Access(0, 0, (5, 0)), Access(2, 0, (5, 0)), 5)))
-    assert set(footprints(kernel)) == {Footprint(0, False, 0, 100), Footprint(2, True, 0, 100)}
+def test_a_routine_touches_what_lies_between_its_places_or_all_of_a_buffer():
+    kernel = touched(Native("searchsorted", "f64", (Access(0, 0, (0, 0)), Access(2, 1, (5, 0)), 5)))
+    assert set(footprints(kernel)) == {Footprint(0, False, 0, 100), Footprint(2, True, 1, 21)}
+    second = {Footprint(0, False, 0, 100), Footprint(2, True, 6, 11)}
+    assert set(footprints(kernel, 0, (1, 2))) == second
 
 
 def test_products_in_blocks_of_rows():

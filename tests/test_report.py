@@ -65,3 +65,14 @@ def test_times_are_given_by_pass_and_by_stage() -> None:
     assert list(report.stage_ms) == ["plan", "emit", "machine code"]
     assert sum(report.stage_ms.values()) <= report.compile_ms * 1.01
     assert all(ms >= 0 for ms in (*report.pass_ms.values(), *report.stage_ms.values()))
+
+
+def test_a_device_has_kernels_for_each_size() -> None:
+    """The processor's code is made once for all sizes; nobody should wonder about a device's."""
+    said = "these sizes, in device code: kernels are made anew for each size"
+    for target, is_said in (("cuda", True), ("cpu", False)):
+        double = gc.compile(lambda x: x * 2.0, target=target)
+        report = double.explain(gc.Spec(("B", 784), "f32"))
+        assert report.sizes == ("B = x.shape[0]: any B from 2 upwards",)
+        assert (said in report.specialisations) == is_said
+        assert double.explain(spec(3, 784)).specialisations == report.specialisations

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from graphc.dims import Size
 from graphc.runtime.cuda.branches import only_if
 from graphc.runtime.cuda.emit_elements import I64, ElementEmitter
+from graphc.runtime.cuda.emit_matrix import Alone, emit_matrix, is_small_matrix
 from graphc.runtime.cuda.whole import whole
 from graphc.runtime.kernel import (
     Access,
@@ -231,6 +232,9 @@ class ThreadEmitter(ElementEmitter):
 
     def routine(self, statement: Native) -> None:
         places = [self.argument(a) for a in statement.arguments]
+        if is_small_matrix(statement):
+            emit_matrix(self.f, Alone(), statement, places)
+            return
         call_routine(self.f, statement.routine, statement.dtype, places)
 
     def argument(self, argument: Access | Size | str) -> Reg | int | str:

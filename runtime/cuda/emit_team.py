@@ -19,6 +19,7 @@ from graphc.runtime.cuda.branches import digits, in_turns, only_if
 from graphc.runtime.cuda.device_kernel import WARP
 from graphc.runtime.cuda.emit import ThreadEmitter
 from graphc.runtime.cuda.emit_elements import I64
+from graphc.runtime.cuda.emit_matrix import emit_matrix, is_small_matrix
 from graphc.runtime.cuda.emit_product import emit_tile, tiling_of
 from graphc.runtime.cuda.emit_running import emit_running, running_of
 from graphc.runtime.cuda.mapping import is_spreadable
@@ -152,6 +153,10 @@ class TeamEmitter(ThreadEmitter):
                 running = running_of(statement)
                 if isinstance(statement, Native) and running is not None:
                     emit_running(self, statement, running)
+                    return
+                if isinstance(statement, Native) and is_small_matrix(statement):
+                    places = [self.argument(a) for a in statement.arguments]
+                    emit_matrix(self.f, self.team, statement, places)
                     return
                 with only_if(self.f, self.is_first()):
                     super().statement(statement)

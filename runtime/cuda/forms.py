@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from graphc.ir import Lit
 from graphc.runtime.cuda.device_kernel import WARP, Limits
+from graphc.runtime.cuda.emit_matrix import is_small_matrix
 from graphc.runtime.cuda.emit_running import running_of
 from graphc.runtime.cuda.mapping import (
     Nest,
@@ -108,9 +109,11 @@ def choose_form(
 
 
 def _routine_form(nest: Nest, limits: Limits) -> Form | None:
-    """The form of a nest of nothing but a routine that many threads can share."""
+    """The form of a nest with a routine that many threads can share."""
     if sorting_of(nest) is not None:
         return Form("sorted", nest)
+    if nest.units and any(is_small_matrix(s) for s in inner(nest.body)):
+        return Form("teams", nest, WARP)
     running = running_of(nest.body[0]) if len(nest.body) == 1 else None
     if running is None:
         return None

@@ -15,6 +15,7 @@ import numpy as np
 
 from graphc.ir import ITEM_BYTES
 from graphc.ops import external
+from graphc.runtime.cuda.emit_matrix import is_small_matrix
 from graphc.runtime.footprints import footprints
 from graphc.runtime.kernel import (
     Access,
@@ -71,6 +72,8 @@ def why_processor(kernel: Kernel) -> str:
 
 def _called(statement: Statement) -> str:
     """What a statement calls that this machine alone has."""
+    if is_small_matrix(statement):
+        return ""
     if isinstance(statement, Native) and statement.routine in lapack.NAMES:
         return f"LAPACK's {statement.routine}"
     if isinstance(statement, Compute) and statement.op == external.scalar_call.name:
