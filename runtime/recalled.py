@@ -106,6 +106,7 @@ def recall(record: Record, graph: Callable[[], Graph], options: Options) -> Reca
 
     `graph` gives the fused graph that it was made for, which takes a while.
     """
+
     def link() -> None:
         lapack.provide(record.routines)
         if record.threads:

@@ -440,12 +440,12 @@ def test_the_entry_point_is_loaded_once_the_first_call_has_its_result():
         "from graphc.runtime.llvm import entry\n"
         "at_trace = []\n"
         "def f(x):\n"
-        "    at_trace.append(entry._Loading.thread is not None)\n"
+        "    at_trace.append(entry._loading.thread is not None)\n"
         "    return x + 1.0\n"
         "compiled = gc.compile(f)\n"
-        "assert entry._Loading.thread is None\n"
+        "assert entry._loading.thread is None\n"
         "assert compiled(np.zeros(2))[0] == 1.0\n"
-        "assert at_trace == [False] and entry._Loading.thread is not None\n"
+        "assert at_trace == [False] and entry._loading.thread is not None\n"
         "assert compiled(np.zeros(2))[0] == 1.0 and entry._Loading.done is not None\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
@@ -472,7 +472,7 @@ def test_a_forked_child_does_not_wait_for_a_thread_that_it_lacks(monkeypatch):
     thread = threading.Thread(target=waiting.wait)
     thread.start()
     monkeypatch.setattr(entry._Loading, "done", None)
-    monkeypatch.setattr(entry._Loading, "thread", thread)
+    monkeypatch.setattr(entry._loading, "thread", thread)
     child = os.fork()
     if child == 0:
         fine = fast_of(gc.compile(lambda x: x + 1.0), A)(A)[0] == 1.0

@@ -6,6 +6,7 @@ import functools
 import platform
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -19,9 +20,11 @@ from graphc.ir import OPS, Graph, Type
 from graphc.runtime.llvm.emit_step import emit_step
 from graphc.runtime.llvm.jit import assembly
 from graphc.runtime.llvm.target import (
+    USUAL_LAST_CACHE,
     X86_LEVELS,
     HostTarget,
     host_target,
+    last_cache_bytes,
     neon_target,
     x86_target,
 )
@@ -163,3 +166,15 @@ def test_this_machine() -> None:
     target = host_target()
     assert target.vector_bytes in (16, 32, 64)
     assert target.vector_registers in (16, 32)
+
+
+def test_the_last_cache_is_the_largest_that_the_system_lists(tmp_path: Path) -> None:
+    assert last_cache_bytes(str(tmp_path)) == USUAL_LAST_CACHE
+    for number, size in enumerate(("32K\n", "1024K", "3M", "12")):
+        folder = tmp_path / f"index{number}"
+        folder.mkdir()
+        (folder / "size").write_text(size)
+        largest = (32 << 10, 1 << 20, 3 << 20, 3 << 20)[number]
+        assert last_cache_bytes(str(tmp_path)) == largest
+    (tmp_path / "index0" / "size").write_text("large")
+    assert last_cache_bytes(str(tmp_path)) == USUAL_LAST_CACHE

@@ -19,15 +19,13 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from graphc.ir import Type
+from graphc.runtime.background import A_MOMENT, Background
 from graphc.runtime.calling import Calling
 from graphc.runtime.llvm import numpy_api
 from graphc.runtime.llvm.entry_layout import (
@@ -146,19 +144,15 @@ class _EntryPoint(NamedTuple):
 
 
 class _Loading:
-    """The entry point of this process once it is loaded, and the thread that may be at it."""
+    """The entry point of this process once it is loaded."""
 
     done: _EntryPoint | None = None
-    thread: threading.Thread | None = None
 
 
 def prepare() -> None:
     """Begin to load the entry point beside whatever this thread does next."""
-    if _Loading.done is None and _Loading.thread is None:
-        thread = threading.Thread(target=_load, name="graphc entry point")
-        with suppress(RuntimeError):  # no threads any more: the interpreter is shutting down
-            thread.start()
-            _Loading.thread = thread
+    if _Loading.done is None and _loading.thread is None:
+        _loading.begin()
 
 
 def _entry_point() -> _EntryPoint:
@@ -167,27 +161,19 @@ def _entry_point() -> _EntryPoint:
     No lock: two threads that compile it both do no harm, and a forked child, in which the thread
     that was at it does not exist, must not wait for it.
     """
-    _wait()
+    _loading.wait()
     if _Loading.done is None:
         _load()
         assert _Loading.done is not None
     return _Loading.done
 
 
-def _wait(seconds: float | None = None) -> None:
-    """For the thread that loads the entry point."""
-    if _Loading.thread is not None:
-        _Loading.thread.join(seconds)
-
-
-if hasattr(os, "register_at_fork"):
-    # A fork amid it would give the child locks of LLVM and ours that nobody there gives back.
-    os.register_at_fork(before=lambda: _wait(1.0))
-
-
 def _load() -> None:
     if is_supported():
         _Loading.done = _make_entry_point()
+
+
+_loading = Background("graphc entry point", _load, A_MOMENT)
 
 
 def _make_entry_point() -> _EntryPoint:

@@ -56,6 +56,9 @@ class Machine:
         empty = llvm.parse_assembly("", self._context)
         empty.triple = host_target().triple
         self._engine = llvm.create_mcjit_compiler(empty, make_target_machine())
+        # An engine begins with a module, which it would compile, though it is empty.
+        self._engine.remove_module(empty)
+        empty.close()
         for part in _unpacked(code):
             self._engine.add_object_file(llvm.ObjectFileRef.from_data(part))
         self._engine.finalize_object()
@@ -63,7 +66,6 @@ class Machine:
     def __del__(self) -> None:
         if sys.is_finalizing():
             return  # what closes an engine may be gone already
-        # The engine owns the module, which lives in the context: the order matters.
         if hasattr(self, "_engine"):
             self._engine.close()
         if hasattr(self, "_context"):
