@@ -49,7 +49,7 @@ def compile(
     threads   the most threads that a step may use, from 1; None for as many as the process may keep
               busy (see `graphc.runtime.threads.allowed_threads`); short steps use one anyway
     fastmath  allow reassociation and contraction in the user's arithmetic: faster sums, results
-              that are no longer IEEE's to the last bit
+              that are no longer IEEE's to the last bit; on a GPU also TF32 and approximations
     donate    the name or names of arguments whose arrays the step may use for results of their
               type, in place of new memory; such an array must not be used again, and passing it to
               a compiled function again is an error

@@ -35,13 +35,14 @@ class Prepared(NamedTuple):
 
 @dataclass(frozen=True)
 class Code:
-    """The code of a step, for any device.
+    """The code of a step, for any device, or with tensor cores for any that has them.
 
     text      LLVM IR of the device functions
     launches  what running each call means, by the call's identity
     check     what notes a check that failed; no functions where the program has no checks
     workspace_bytes  the working memory that the kernels use in turn
     processor  the kernels that the processor runs, by the call's identity
+    uses_tensor_cores  whether it is for devices of `tensor_simt.LEAST_CAPABILITY` alone
     """
 
     text: str
@@ -49,6 +50,7 @@ class Code:
     check: Prepared
     workspace_bytes: int
     processor: dict[int, OnProcessor]
+    uses_tensor_cores: bool = False
 
     def functions(self, call: Call) -> tuple[DeviceKernel, ...]:
         """The functions that a call launches; none where the processor runs its kernel."""
@@ -65,8 +67,10 @@ class Code:
         return list(dict.fromkeys(f.name for p in (*every, *rests) for f in p.functions))
 
 
-def make_code(program: Program, flags: str = "", limits: Limits | None = None) -> Code:
-    """The device code of a program.
+def make_code(
+    program: Program, flags: str = "", limits: Limits | None = None, tensor_cores: bool = True
+) -> Code:
+    """The device code of a program, for a device with `tensor_cores` or for any.
 
     With fast-math `flags` threads add at computed positions as they come.
 
@@ -74,7 +78,7 @@ def make_code(program: Program, flags: str = "", limits: Limits | None = None) -
     """
     items = list(all_items(program.items))
     has_checks = any(isinstance(item, Fail) for item in items)
-    module = DeviceModule(flags, limits, has_checks, atomics=bool(flags))
+    module = DeviceModule(flags, limits, has_checks, bool(flags), tensor_cores)
     every = [item for item in items if isinstance(item, Call)]
     processor = {id(c): OnProcessor(program, c, flags) for c in every if c.processor}
     calls = [call for call in every if not call.processor]
@@ -84,7 +88,7 @@ def make_code(program: Program, flags: str = "", limits: Limits | None = None) -
     if has_checks:
         check = _prepared(CHECK, module.add(CHECK, _CHECK_ROOTS), has_checks)
     workspace = max((nbytes for _, nbytes in made), default=0)
-    return Code(module.text, launches, check, workspace, processor)
+    return Code(module.text, launches, check, workspace, processor, module.uses_tensor_cores)
 
 
 def _made(module: DeviceModule, call: Call, has_checks: bool) -> tuple[Prepared, int]:

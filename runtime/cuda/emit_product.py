@@ -50,6 +50,15 @@ class Tiling(NamedTuple):
     def columns(self) -> int:
         return self.across * self.square
 
+    @property
+    def threads(self) -> int:
+        return self.down * self.across
+
+    @property
+    def depth(self) -> int:
+        """Inner products are taken in steps of so many terms."""
+        return DEPTH
+
     def tiles(self, product: Product) -> tuple[int, int]:
         """How many rows and columns of tiles a product has."""
         rows, columns = wholes((product.rows, product.columns))

@@ -16,15 +16,19 @@ from graphc.runtime.cuda.emit_product import (
     DEPTH,
     ENOUGH_TILES,
     Depths,
+    Finish,
     Tiling,
     emit_tile,
     tiling_of,
 )
+from graphc.runtime.cuda.emit_team import TeamEmitter
+from graphc.runtime.cuda.emit_tensor import emit_tensor_tile
 from graphc.runtime.cuda.forms import Form, is_repeatable
 from graphc.runtime.cuda.launches import WORK
 from graphc.runtime.cuda.phases import Phase
 from graphc.runtime.cuda.placement import place_for_teams
 from graphc.runtime.cuda.simt import place_in
+from graphc.runtime.cuda.tensor_tiling import TensorTiling, tensor_tiling
 from graphc.runtime.cuda.whole import whole, wholes
 from graphc.runtime.kernel import Product
 from graphc.runtime.llvm.builder import Function
@@ -42,13 +46,30 @@ class Split(NamedTuple):
     depth: int
 
 
-def split_of(product: Product, tiles: int) -> Split:
-    """In how many parts the inner products are summed, for that many tiles."""
+def split_of(product: Product, tiles: int, step: int = DEPTH) -> Split:
+    """In how many parts the inner products are summed, for that many tiles; each but the last has
+    a multiple of `step` terms."""
     inner = whole(product.inner)
     parts = max(1, min(inner // LEAST_DEPTH, ENOUGH_TILES // max(tiles, 1)))
     depth = -(-max(inner, 1) // parts)
-    depth = -(-depth // DEPTH) * DEPTH
+    depth = -(-depth // step) * step
     return Split(-(-max(inner, 1) // depth), depth)
+
+
+def write_tile(
+    emitter: TeamEmitter,
+    product: Product,
+    tiling: Tiling | TensorTiling,
+    row: Reg,
+    column: Reg,
+    depths: Depths | None = None,
+    finish: Finish | None = None,
+) -> None:
+    """The tile in this row and column of tiles: see `emit_tile`."""
+    if isinstance(tiling, TensorTiling):
+        emit_tensor_tile(emitter, product, tiling, row, column, depths, finish)
+    else:
+        emit_tile(emitter, product, tiling, row, column, depths, finish)
 
 
 class TilesEmitter(PartsEmitter):
@@ -58,20 +79,36 @@ class TilesEmitter(PartsEmitter):
         """A block for each tile, or for each part of one."""
         nest, product = form.nest, form.nest.body[-1]
         assert isinstance(product, Product)
-        tiling = tiling_of(form.team, product, nest.size)
+        tiling = self.tiling(form, product)
+        form = form._replace(team=tiling.threads)
         down, across = tiling.tiles(product)
         count = nest.size * down * across
         if not count:
             return
-        split = split_of(product, count)
+        split = split_of(product, count, tiling.depth)
         if not is_repeatable(self.kernel, self.roots, nest):
             split = Split(1, whole(product.inner))
         self.tile_launch(phase, form, product, tiling, split)
         if split.parts > 1:
             self.tiles_together(phase, form, product, split)
 
+    def tiling(self, form: Form, product: Product) -> Tiling | TensorTiling:
+        """The tiles of a product, by tensor cores where these do it."""
+        units, settings = form.nest.size, self.settings
+        if settings.tensor_cores:
+            fast = bool(settings.flags)
+            found = tensor_tiling(self.kernel, product, form.team, units, fast)
+            if found is not None:
+                return found
+        return tiling_of(form.team, product, units)
+
     def tile_launch(
-        self, phase: Phase, form: Form, product: Product, tiling: Tiling, split: Split
+        self,
+        phase: Phase,
+        form: Form,
+        product: Product,
+        tiling: Tiling | TensorTiling,
+        split: Split,
     ) -> None:
         nest, f = form.nest, self.function()
         down, across = tiling.tiles(product)
@@ -88,7 +125,7 @@ class TilesEmitter(PartsEmitter):
 
             def tile() -> None:
                 if split.parts == 1:
-                    emit_tile(emitter, product, tiling, row, column)
+                    write_tile(emitter, product, tiling, row, column)
                     return
                 low, high = self.depths(f, product, split, part)
 
@@ -96,7 +133,7 @@ class TilesEmitter(PartsEmitter):
                     place = self.tile_place(f, form, product, part, unit, at_row, at_column)
                     f.store(value, f.offset(self.tile_parts(f), value.elem, place))
 
-                emit_tile(emitter, product, tiling, row, column, Depths(low, high), leave)
+                write_tile(emitter, product, tiling, row, column, Depths(low, high), leave)
 
             with self.bind(emitter, nest.units, unit):
                 emitter.turn((*nest.before, *nest.body[:-1]), tile)

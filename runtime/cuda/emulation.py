@@ -43,6 +43,11 @@ class EmulatedModule:
     def _cell(self, name: str) -> ctypes.c_uint64:
         return ctypes.c_uint64.from_address(self._code.global_address(f"emulated.{name}"))
 
+    @property
+    def conflicts(self) -> int:
+        """How many rows of small matrices were read from a bank that another one took."""
+        return self._cell("conflicts").value
+
     def launch(
         self, kernel: DeviceKernel, pointers: Sequence[int], memory: Iterable[tuple[int, int]]
     ) -> None:

@@ -35,6 +35,7 @@ _TEXT = """
 @emulated.contexts = global ptr null
 @emulated.stacks = global ptr null
 @emulated.bad = global ptr null
+@emulated.conflicts = global i64 0
 @emulated.current = internal global i32 0
 @emulated.block_number = internal global i32 0
 @emulated.main = internal global ptr null

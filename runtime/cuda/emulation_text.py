@@ -13,7 +13,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from graphc.runtime.cuda.emulation_runtime import runtime_text
+from graphc.runtime.cuda.emulation_runtime import MOST_THREADS, runtime_text
+from graphc.runtime.cuda.emulation_tensor import WAITING, cleared, tensor_text
 from graphc.runtime.cuda.simt import PREFIX
 from graphc.runtime.llvm.registers import BITS
 
@@ -27,9 +28,12 @@ _TABLE = re.compile(r"^@(\S+) = private constant \[(\d+) x (\w+)\]", re.MULTILIN
 _LOAD = re.compile(r"^  \S+ = load (.+?), ptr (\S+?), align \d+$")
 _STORE = re.compile(r"^  store (<\d+ x \w+>|\w+) .+, ptr (\S+?), align \d+$")
 _ATOMIC = re.compile(r"^  \S+ = atomicrmw \w+ ptr (\S+?), (\w+) .*$")
-_DECLARED = re.compile(rf"^declare \w+ @{re.escape(PREFIX)}")
+_DECLARED = re.compile(rf"^declare .*? @{re.escape(PREFIX)}")
 _KERNEL = re.compile(r"^define ptx_kernel void @(\S+)\((.*)\) #0", re.MULTILINE)
-_WAITING = re.compile(r"call (\w+) @emulated\.(barrier0|bar\.warp\.sync|shfl\.\S+?)\((.*)\)$")
+_WAITING = re.compile(
+    rf"call (\w+|{{.*?}}) @emulated\.(barrier0|bar\.warp\.sync|shfl\.\S+?|{WAITING})\((.*)\)$"
+)
+_TENSOR = re.compile(rf"@{re.escape(PREFIX)}(mma|ldmatrix|cp\.async|f2tf32)\.")
 
 
 def host_text(text: str) -> str:
@@ -38,15 +42,22 @@ def host_text(text: str) -> str:
     It defines `i32 emulated.launch.NAME(grid, block, backwards)` for each device function.
     """
     shared = _SHARED.findall(text)
+    has_tensor = bool(_TENSOR.search(text))
     tables = [(name, int(n) * BITS[elem] // 8) for name, n, elem in _TABLE.findall(text)]
     kernels = _KERNEL.findall(text)
     lines = text.splitlines()
     lines = [x for x in lines if not _DECLARED.match(x) and not x.startswith(("attributes", "!"))]
+    tensor = tensor_text(MOST_THREADS) if has_tensor else ""
+    declared = {x for x in tensor.splitlines() if x.startswith("declare")}
+    lines = [x for x in lines if x not in declared]
     body = "\n".join(_instrumented(lines)).replace("define ptx_kernel", "define internal")
     parts = [
         runtime_text(),
+        tensor,
         _ranges([*((name, int(n)) for name, n in shared), *tables]),
-        _clearing([(name, int(n)) for name, n in shared]),
+        _clearing(
+            [(name, int(n)) for name, n in shared], cleared(MOST_THREADS) if has_tensor else []
+        ),
         *(_entry(name, parameters, body) for name, parameters in kernels),
         body,
     ]
@@ -56,7 +67,8 @@ def host_text(text: str) -> str:
 def _instrumented(lines: list[str]) -> Iterator[str]:
     for number, line in enumerate(lines):
         line = re.sub(r"addrspacecast \(ptr addrspace\(3\) (@\S+) to ptr\)", r"\1", line)
-        line = line.replace(" addrspace(3)", "").replace(f"@{PREFIX}", f"@{_OWN}")
+        line = re.sub(r"addrspacecast (ptr \S+ to ptr) addrspace", r"bitcast \1 addrspace", line)
+        line = re.sub(r" addrspace\([13]\)", "", line).replace(f"@{PREFIX}", f"@{_OWN}")
         if (found := _LOAD.match(line)) or (found := _STORE.match(line)):
             yield _check(found[2], _size_of(found[1]))
         elif found := _ATOMIC.match(line):
@@ -88,11 +100,12 @@ def _ranges(known: list[tuple[str, int]]) -> str:
     )
 
 
-def _clearing(shared: list[tuple[str, int]]) -> str:
+def _clearing(shared: list[tuple[str, int]], counters: list[tuple[str, int]]) -> str:
     """Shared memory is full of NaN where a block begins: nothing may rely on what was there."""
     calls = [
-        f"  call void @llvm.memset.p0.i64(ptr @{name}, i8 -1, i64 {size}, i1 false)"
-        for name, size in shared
+        f"  call void @llvm.memset.p0.i64(ptr @{name}, i8 {value}, i64 {size}, i1 false)"
+        for value, memory in ((-1, shared), (0, counters))
+        for name, size in memory
     ]
     body = "\n".join([*calls, "  ret void"])
     declared = "declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)\n"

@@ -48,6 +48,7 @@ class Settings(NamedTuple):
     limits: Limits
     has_status: bool
     atomics: bool = False
+    tensor_cores: bool = True
 
 
 class Inherited(NamedTuple):

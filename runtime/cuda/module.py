@@ -8,6 +8,7 @@ from graphc.runtime.cuda.device_kernel import VECTOR_BYTES, Launches, Limits
 from graphc.runtime.cuda.emit_kernel import KernelEmitter
 from graphc.runtime.cuda.emit_product import tile_rows
 from graphc.runtime.cuda.launches import Settings
+from graphc.runtime.cuda.simt import PREFIX
 from graphc.runtime.cuda.smaller_blocks import with_smaller_blocks
 from graphc.runtime.cuda.vector_products import with_vectors_as_sums
 from graphc.runtime.kernel import Kernel
@@ -24,7 +25,8 @@ class DeviceModule:
     `flags` are the fast-math flags of the user's arithmetic, "" for IEEE.  With `has_status` the
     last argument of every function is the address of an i64: where that is not 0, because a check
     has failed, nothing is done.  With `atomics` threads add at computed positions as they come: the
-    last bits of floats differ from run to run.
+    last bits of floats differ from run to run.  With `tensor_cores` products use them, which only
+    devices of `tensor_simt.LEAST_CAPABILITY` have.
     """
 
     def __init__(
@@ -33,9 +35,10 @@ class DeviceModule:
         limits: Limits | None = None,
         has_status: bool = False,
         atomics: bool = False,
+        tensor_cores: bool = True,
     ):
         self.module = Module()
-        self.settings = Settings(flags, limits or Limits(), has_status, atomics)
+        self.settings = Settings(flags, limits or Limits(), has_status, atomics, tensor_cores)
         self._known: dict[tuple[str, tuple[int, ...], tuple[int, ...]], Launches] = {}
 
     def add(self, kernel: Kernel, roots: Sequence[Root]) -> Launches:
@@ -53,6 +56,11 @@ class DeviceModule:
             emitter = KernelEmitter(self.module, named, roots, key[1], self.settings)
             self._known[key] = emitter.emit()
         return self._known[key]
+
+    @property
+    def uses_tensor_cores(self) -> bool:
+        """Whether only devices of `tensor_simt.LEAST_CAPABILITY` run the code."""
+        return any(name.startswith(f"{PREFIX}mma.") for name in self.module.declarations)
 
     @property
     def text(self) -> str:

@@ -15,13 +15,14 @@ from graphc.runtime.code import FAST_MATH, Clock
 from graphc.runtime.cuda.arrays import DeviceArray
 from graphc.runtime.cuda.call import Given, Made, Memory
 from graphc.runtime.cuda.code import Code, all_items, make_code
-from graphc.runtime.cuda.current import current_session
+from graphc.runtime.cuda.current import current_session, opened_session
 from graphc.runtime.cuda.device_kernel import Limits
 from graphc.runtime.cuda.on_processor import with_processor
 from graphc.runtime.cuda.pieces import cut
 from graphc.runtime.cuda.rejoin import rejoined
 from graphc.runtime.cuda.runner import Loaded, Runner
 from graphc.runtime.cuda.session import Session
+from graphc.runtime.cuda.tensor_simt import LEAST_CAPABILITY
 from graphc.runtime.llvm.emit_step import used_variables
 from graphc.runtime.plan import Arena, plan_arena
 from graphc.runtime.planner import make_program
@@ -43,17 +44,27 @@ class CudaStep:
         self.arena: Arena = plan_arena(self.program)
         self.pieces = cut(self.program)
         clock.end("plan")
-        self.code: Code = make_code(self.program, FAST_MATH if fastmath else "", limits)
+        self._make = functools.partial(
+            make_code, self.program, FAST_MATH if fastmath else "", limits
+        )
+        session = opened_session()
+        self.code: Code = self._make(session is None or _has_tensor_cores(session))
         clock.end("emit")
         self.stage_ms = clock.milliseconds
         self.from_disk = False
-        self.text = self.code.text
-        self.nbytes = self.arena.nbytes + self.code.workspace_bytes
         self._results = [root for root in self.program.results if root is not None]
         self._types = [graph.outs[root.number].type for root in self._results]
         self._used = _used_arguments(self.program)
         self._loaded: Loaded | None = None
         self._lock = threading.Lock()
+
+    @property
+    def text(self) -> str:
+        return self.code.text
+
+    @property
+    def nbytes(self) -> int:
+        return self.arena.nbytes + self.code.workspace_bytes
 
     def __call__(
         self,
@@ -91,6 +102,8 @@ class CudaStep:
         with self._lock:
             if self._loaded is None or self._loaded.session is not session:
                 clock = Clock()
+                if self.code.uses_tensor_cores and not _has_tensor_cores(session):
+                    self.code = self._make(False)
                 text, names = self.code.text, self.code.names()
                 load = functools.partial(session.device.load, text, names)
                 self._loaded = Loaded(
@@ -123,6 +136,10 @@ class CudaStep:
         """Each kernel that the step calls: its function's name, its equation, the call."""
         calls = [item for item in all_items(self.program.items) if isinstance(item, Call)]
         return [(name_of(self.code, call), call.eqn, call) for call in calls]
+
+
+def _has_tensor_cores(session: Session) -> bool:
+    return session.device.capability >= LEAST_CAPABILITY
 
 
 def name_of(code: Code, call: Call) -> str:
