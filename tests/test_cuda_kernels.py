@@ -215,7 +215,8 @@ def test_running_operations(name, shape, axis, dtype) -> None:  # type: ignore[n
             emulated = Emulated(fused(graph), limits, backwards)
             (got,) = emulated(arrays)
             assert_within(got, expected, 1e-12 * np.abs(expected))
-            assert all(k.block > 32 for run in emulated.launches for k in run.kernels)
+            (kernels,) = (run.kernels for run in emulated.launches)
+            assert len(kernels) > 1 or kernels[0].block > 32
 
 
 def test_a_running_maximum_passes_nan_on() -> None:

@@ -8,6 +8,7 @@ A phase of the kernel (`phases.py`) takes one of these forms (`forms.py` chooses
   - *teams*: a warp or a block for each unit: rows;
   - *tiles*: a block for each tile of a matrix product;
   - *sorted*: a block for each tile of rows that are sorted, then launches that merge tiles;
+  - *scanned*: a thread for each piece of a column of a running operation;
   - *together*: one block for everything, for what is small or has an order to keep.
 
 A long reduction with few units is done in parts: teams or threads total a part each, and a second
@@ -25,7 +26,9 @@ from graphc.runtime.cuda.device_kernel import (
     Launches,
 )
 from graphc.runtime.cuda.emit import ThreadEmitter
+from graphc.runtime.cuda.emit_affine import AffineScanner
 from graphc.runtime.cuda.emit_elements import I64, Target
+from graphc.runtime.cuda.emit_scan import Scanner
 from graphc.runtime.cuda.emit_sort import emit_sorting
 from graphc.runtime.cuda.emit_team import TeamEmitter
 from graphc.runtime.cuda.emit_tiles import TilesEmitter
@@ -48,6 +51,7 @@ from graphc.runtime.cuda.placement import (
     place_for_threads,
 )
 from graphc.runtime.cuda.row_totals import RowHalves, part_root, row_halves
+from graphc.runtime.cuda.scans import scan_of
 from graphc.runtime.cuda.simt import place_in, shared_array
 from graphc.runtime.cuda.sorting import sorting_of
 from graphc.runtime.cuda.totals_apart import totals_apart
@@ -70,6 +74,7 @@ class KernelEmitter(TilesEmitter):
             "teams": self.teams,
             "tiles": self.tiles,
             "sorted": self.sorted,
+            "scanned": self.scanned,
             "together": self.together,
         }
         if len(self.plan.phases) > 1 and work_of(self.kernel) <= self.limits.little_work:
@@ -199,12 +204,17 @@ class KernelEmitter(TilesEmitter):
         if form.parts > 1:
             self.rows_together(phase, form)
 
-    # ---- sorting ---------------------------------------------------------------------------------
+    # ---- routines -------------------------------------------------------------------------------
 
     def sorted(self, phase: Phase, form: Form) -> None:
         sorting = sorting_of(form.nest)
         assert sorting is not None
         emit_sorting(self, sorting)
+
+    def scanned(self, phase: Phase, form: Form) -> None:
+        scan = scan_of(form.nest, self.limits)
+        assert scan is not None
+        (AffineScanner if scan.is_affine else Scanner)(self, scan).emit()
 
     # ---- one block for everything ----------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from graphc.ir import FLOATS
 from graphc.runtime.cuda.branches import in_turns, only_if
 from graphc.runtime.cuda.device_kernel import WARP
 from graphc.runtime.cuda.simt import shared_array, wait_for_block
@@ -57,6 +58,8 @@ def running_of(statement: object) -> Running | None:
     assert isinstance(source, Access) and isinstance(target, Access)
     sizes = [whole(n) for n in (rows, columns) if not isinstance(n, (Access, str))]
     running = Running(source, target, sizes[0], sizes[1], bool(reverse))
+    if running.columns == 1 and statement.routine == "cumprod" and statement.dtype in FLOATS:
+        return None  # a part of a product may be too large where the whole is not
     return running if running.is_for_teams else None
 
 

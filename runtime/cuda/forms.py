@@ -20,6 +20,7 @@ from graphc.runtime.cuda.mapping import (
     peeled_adding,
 )
 from graphc.runtime.cuda.phases import PLAIN, Phase
+from graphc.runtime.cuda.scans import scan_of
 from graphc.runtime.cuda.sorting import sorting_of
 from graphc.runtime.cuda.spreading import MOST_TURNS, lanes_of_access, merged, spread_of, touches_of
 from graphc.runtime.cuda.whole import whole, wholes
@@ -64,7 +65,7 @@ class Form(NamedTuple):
     one access, `parts` of each reduction side by side."""
 
     kind: str
-    """"elements", "threads", "teams", "tiles", "sorted" or "together"."""
+    """"elements", "threads", "teams", "tiles", "sorted", "scanned" or "together"."""
     nest: Nest
     team: int = 1
     lanes: int = 1
@@ -114,6 +115,8 @@ def _routine_form(nest: Nest, limits: Limits) -> Form | None:
         return Form("sorted", nest)
     if nest.units and any(is_small_matrix(s) for s in inner(nest.body)):
         return Form("teams", nest, WARP)
+    if scan_of(nest, limits) is not None:
+        return Form("scanned", nest)
     running = running_of(nest.body[0]) if len(nest.body) == 1 else None
     if running is None:
         return None
