@@ -75,7 +75,8 @@ class Report:
     threads          the most threads that run the step
     target           "cpu" or "cuda"
     straight_runs    on a GPU, the runs of kernels that are recorded and launched as one: 1 where
-                     the whole step is, more where the host looks at values in between
+                     the whole step is, more where the host takes part in between
+    host_parts       what the host does in between, and why
 
     `str(report)` is for people, `report.to_dict()` for programs.
     """
@@ -94,6 +95,7 @@ class Report:
     threads: int = 1
     target: str = "cpu"
     straight_runs: int = 0
+    host_parts: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,6 +116,7 @@ def make_report(entry: Specialised) -> Report:
 
 def _device_report(entry: Specialised, step: CudaStep) -> Report:
     """The report with what is launched for each kernel."""
+    from graphc.runtime.cuda.host_parts import host_parts
     from graphc.runtime.cuda.pieces import count_runs
 
     report = _make_report(entry, step)
@@ -123,7 +126,13 @@ def _device_report(entry: Specialised, step: CudaStep) -> Report:
         shown = launches.setdefault(name if eqn is None else names[eqn], [])
         shown += [text for text in _launches(step, call) if text not in shown]
     kernels = tuple(replace(k, launches=tuple(launches[k.name])) for k in report.kernels)
-    return replace(report, kernels=kernels, target="cuda", straight_runs=count_runs(step.pieces))
+    return replace(
+        report,
+        kernels=kernels,
+        target="cuda",
+        straight_runs=count_runs(step.pieces),
+        host_parts=host_parts(step.program, step.pieces),
+    )
 
 
 def _launches(step: CudaStep, call: Any) -> Iterator[str]:
@@ -311,6 +320,8 @@ def _lines(report: Report) -> Iterator[str]:
     if report.target == "cuda":
         runs = report.straight_runs
         yield f"  for a GPU, in {runs} recorded run{'s' * (runs != 1)}; <<<blocks, threads each>>>"
+    for part in report.host_parts:
+        yield f"  left to the host: {part}"
     for kernel in report.kernels:
         yield f"  {kernel.name}: {_shortened(kernel.ops)}"
         yield (

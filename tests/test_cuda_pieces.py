@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.runtime.cuda.pieces import Chosen, Repeated, Straight, count_runs, cut
+from graphc.runtime.cuda.pieces import Chosen, Decided, Repeated, Straight, count_runs, cut
+from graphc.runtime.cuda.settle import settled
 from graphc.runtime.planner import make_program
 from graphc.runtime.program import Foreign
 
 
 def pieces(function, *args, most=4096):
-    return cut(make_program(gc.compile(function).graph(*args, stage="fused")), most)
+    return cut(settled(make_program(gc.compile(function).graph(*args, stage="fused"))), most)
 
 
 def kinds(found):
@@ -52,34 +53,60 @@ def test_a_long_loop_is_cut_into_runs():
     assert all(run.calls <= 100 for run in found if isinstance(run, Straight))
 
 
-def test_a_conditional_is_two_sides_between_runs():
+def test_a_conditional_is_part_of_its_run_and_two_sides_where_the_host_decides():
     def function(x):
         s = np.exp(x).sum()
         y = x * 2.0 if s > 1.0 else x - 1.0
         return np.cumsum(y)
 
     found = pieces(function, X)
-    assert kinds(found) == [Straight, Chosen, Straight]
-    assert count_runs(found) == 2 + len(found[1].then) + len(found[1].otherwise)
+    (run,) = found
+    assert isinstance(run, Decided)
+    assert not run.has_loop
+    assert run.run.calls == 7
+    assert {root.kind for root in run.run.moving} == {"argument", "result"}
+    assert kinds(run.apart) == [Straight, Chosen, Straight]
+    assert count_runs(found) == 1
+    assert count_runs(run.apart) == 4
 
 
-def test_the_memory_that_a_branch_chose_moves():
+def test_the_memory_that_a_branch_chose_moves_where_the_host_decides():
     def function(x, y):
-        z = x if x.sum() > 0 else y
+        print(x.sum())  # noqa: T201
+        if x.sum() > 0:
+            z = x
+        else:
+            z = y
+            print("less")  # noqa: T201
         return np.sort(z) * 2.0 + np.cumsum(z)
 
     *_, run = pieces(function, X, X + 1.0)
     assert "choice" in {root.kind for root in run.moving}
 
 
-def test_a_while_loop_is_repeated_by_the_host():
+def test_a_while_loop_is_part_of_its_run_and_repeated_where_the_host_decides():
     def function(x):
         while x.sum() < 100.0:
             x = np.sort(np.exp(x))
         return x
 
-    (loop,) = [piece for piece in pieces(function, X) if isinstance(piece, Repeated)]
+    (run,) = pieces(function, X)
+    assert isinstance(run, Decided)
+    assert run.has_loop
+    (loop,) = [piece for piece in run.apart if isinstance(piece, Repeated)]
     assert set(kinds(loop.test) + kinds(loop.body)) == {Straight}
+
+
+def test_a_conditional_that_is_too_long_is_cut():
+    def function(x):
+        if x.sum() > 0:
+            for _ in range(4):
+                x = np.sort(x[::-1])
+        return x
+
+    found = pieces(function, X, most=3)
+    assert Chosen in kinds(found)
+    assert Decided not in kinds(found)
 
 
 def test_a_function_of_this_machine_stands_alone():

@@ -625,9 +625,58 @@ def test_explain_needs_no_device():
     assert report.to_dict()["target"] == "cuda"
 
 
-def test_explain_counts_the_runs_between_decisions():
+def test_explain_counts_the_runs_between_what_the_host_does():
     def function(x):
         y = np.sort(x) if x.sum() > 0 else np.cumsum(x)
         return np.cumsum(np.sort(y))
 
-    assert on_device(function).explain(gc.Spec((10,), "f32")).straight_runs == 4
+    def spoken(x):
+        y = np.sort(np.cumsum(x))
+        print(y.sum())  # noqa: T201
+        return np.cumsum(np.sort(y))
+
+    spec = gc.Spec((10,), "f32")
+    report = on_device(function).explain(spec)
+    assert (report.straight_runs, report.host_parts) == (1, ())
+    report = on_device(spoken).explain(spec)
+    assert report.straight_runs == 2
+    (part,) = report.host_parts
+    assert part.startswith("print runs on this machine (")
+    assert "left to the host: print runs" in str(report)
+
+
+def test_explain_says_why_the_host_repeats_a_loop():
+    def loss(x):
+        while (x**2).sum() < 50.0:
+            x = x * 1.5 + 0.1
+        return (x**3).sum()
+
+    def spoken(x):
+        while x.sum() < 50.0:
+            if x[0] > 1.0:
+                print(x.sum())  # noqa: T201
+            x = x * 1.5
+        return x
+
+    spec = gc.Spec((10,), "f32")
+    first, second = on_device(gc.grad(loss)).explain(spec).host_parts
+    assert "turns of a loop (" in first
+    assert first.endswith("its records for a gradient take memory that grows")
+    assert second.startswith("the turns of a loop")
+    said = on_device(spoken).explain(spec).host_parts
+    assert [part.partition("(")[0] for part in said] == [
+        "the turns of a loop ",
+        "which side of a conditional runs ",
+        "print runs on this machine ",
+    ]
+    assert said[0].endswith("it calls what runs on this machine")
+
+
+def test_a_long_loop_is_repeated_by_the_host():
+    def function(x):
+        for i in range(3000):
+            x = np.sort(x[::-1] * i) if x.sum() > 1e3 else x + 1.0
+        return x
+
+    (part,) = on_device(function).explain(gc.Spec((5,), "f64")).host_parts
+    assert part.endswith("it is more than 4096 kernels")

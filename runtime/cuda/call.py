@@ -48,8 +48,8 @@ class Memory:
 
     arena, workspace  of its kernels: memory that all steps share
     constants         one block for each
-    numbers           the address of 0, 1, 2, ..., `NUMBER_BYTES` apart: counters of loops and the
-                      numbers of checks
+    numbers           the address of 0, 1, 2, ..., `NUMBER_BYTES` apart: counters of loops, the
+                      numbers of checks, a status of steps without checks
     inbox, outbox     small arguments and results; the inbox begins with the status of checks
     movable           the small arguments that are moved to the inbox from the device, too
     slots             of the large arguments and results
@@ -89,11 +89,11 @@ def uploaded(session: Session, array: np.ndarray) -> Block:
 
 
 def numbers(program: Program) -> np.ndarray:
-    """0, 1, 2, ..., as many as counters and checks need, one every `NUMBER_BYTES`."""
+    """0, 1, 2, ..., as many as counters and checks need, one every `NUMBER_BYTES`: at least 0."""
     items = list(all_items(program.items))
     lengths = [i.length for i in items if isinstance(i, Repeat) and i.counter is not None]
     checks = 1 + len(program.checks) if any(isinstance(i, Fail) for i in items) else 0
-    table = np.zeros((max([*lengths, checks], default=0), NUMBER_BYTES // 8), np.int64)
+    table = np.zeros((max([*lengths, checks, 1]), NUMBER_BYTES // 8), np.int64)
     table[:, 0] = np.arange(len(table))
     return table
 

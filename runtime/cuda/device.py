@@ -9,7 +9,7 @@ before it is done; `download` and `synchronise` wait for all that was put there 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -17,6 +17,9 @@ import numpy as np
 
 from graphc.runtime.cuda.device_kernel import DeviceKernel
 from graphc.runtime.cuda.products import MatrixProduct
+
+Work = Callable[[], None]
+"""Puts something on the queue."""
 
 
 class OutOfMemory(Exception):
@@ -46,6 +49,7 @@ class Device(Protocol):
     capability  what code it runs: (9, 0) is sm_90
     kind        what DLPack calls devices of this kind: 2 for CUDA, 1 for this machine
     is_lost     whether it has stopped, and its memory is gone
+    decides     whether what it records may hold decisions: `choose` and `repeat`
     """
 
     name: str
@@ -53,6 +57,7 @@ class Device(Protocol):
     capability: tuple[int, int]
     kind: int
     is_lost: bool
+    decides: bool
 
     def allocate(self, nbytes: int) -> int:
         """The address of `nbytes` > 0 bytes, aligned to 256.  Raises `OutOfMemory`."""
@@ -86,12 +91,24 @@ class Device(Protocol):
     def multiply(self, product: MatrixProduct, pointers: Sequence[int]) -> bool:
         """Have a library do a product on these buffers; False where there is no library."""
 
-    def record(self) -> AbstractContextManager[list[Recording]]:
-        """Record what is launched and copied in the block, without doing it.
+    def record(self, decides: bool = False) -> AbstractContextManager[list[Recording]]:
+        """Record what is launched and copied in the block, without doing it; with `decides`, what
+        is decided, too.
 
         The list holds the recording once the block has ended.  Raises `CannotRecord`, `Fault` and
         `OutOfMemory`.
         """
+
+    def choose(self, predicate: int, status: int, then: Work | None, other: Work | None) -> None:
+        """In a recording that decides: what one of two functions puts there.
+
+        Which one says the byte at the address `predicate`.  Where the i64 at `status` is not 0,
+        what is done does nothing.
+        """
+
+    def repeat(self, predicate: int, status: int, turn: Work) -> None:
+        """In a recording that decides: what a function puts there, as long as the byte at the
+        address `predicate` holds, and the i64 at `status` is 0."""
 
     def replay(self, recording: Any) -> None:
         """Do what was recorded, as one piece of work."""

@@ -85,6 +85,7 @@ class CudaDevice:
     """A GPU.  `driver` is the module `cuda.bindings.driver`."""
 
     kind = CUDA
+    decides = False
 
     def __init__(self, driver: Any, number: int = 0):
         self._driver = driver
@@ -273,7 +274,7 @@ class CudaDevice:
     # ---- recording -------------------------------------------------------------------------------
 
     @contextmanager
-    def record(self) -> Iterator[list[Any]]:
+    def record(self, decides: bool = False) -> Iterator[list[Any]]:
         self._enter()
         # Relaxed, because garbage may be collected in the block: a module that is unloaded then
         # would put an end to the recording.

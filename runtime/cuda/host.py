@@ -15,7 +15,7 @@ array([2., 2., 2.])
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.runtime.cuda.device import Fault, OutOfMemory
+from graphc.runtime.cuda.device import Fault, OutOfMemory, Work
 from graphc.runtime.cuda.device_kernel import DeviceKernel
 from graphc.runtime.cuda.dlpack import CPU
 from graphc.runtime.cuda.emulation import EmulatedModule
@@ -46,7 +46,7 @@ class _Work:
 
 class HostDevice:
     """A device that is this machine, with at most `limit` bytes of memory, and a library for
-    products if it is given one.
+    products if it is given one.  `decides` says whether it records decisions, as new drivers do.
 
     Counts what it was told to do: `launches`, `products`, `replays`, `uploads`, `downloads`.
     """
@@ -56,9 +56,12 @@ class HostDevice:
     capability = (8, 0)
     kind = CPU
 
-    def __init__(self, limit: int = 1 << 40, library: CublasLt | None = None):
+    def __init__(
+        self, limit: int = 1 << 40, library: CublasLt | None = None, decides: bool = True
+    ):
         self.limit = limit
         self.library = library
+        self.decides = decides
         self.is_lost = False
         self.blocks: dict[int, np.ndarray] = {}
         self.launches = self.replays = self.uploads = self.downloads = self.products = 0
@@ -124,14 +127,14 @@ class HostDevice:
         self.products += 1
         library.multiply(product, pointers, 0)
 
-    def _do(self, work: Callable[[], None]) -> None:
+    def _do(self, work: Work) -> None:
         if self._work is not None:
             self._work.items.append(work)
         else:
             work()
 
     @contextmanager
-    def record(self) -> Iterator[list[Any]]:
+    def record(self, decides: bool = False) -> Iterator[list[Any]]:
         recordings: list[Any] = []
         self._work = _Work()
         try:
@@ -140,11 +143,32 @@ class HostDevice:
         finally:
             self._work = None
 
+    def choose(self, predicate: int, status: int, then: Work | None, other: Work | None) -> None:
+        sides = [self._apart(side) for side in (other, then)]
+        self._do(lambda: _all(sides[_holds(predicate, status)]))
+
+    def repeat(self, predicate: int, status: int, turn: Work) -> None:
+        items = self._apart(turn)
+
+        def turns() -> None:
+            while _holds(predicate, status):
+                _all(items)
+
+        self._do(turns)
+
+    def _apart(self, work: Work | None) -> list[Work]:
+        """What a function puts into a recording, not in it."""
+        assert self._work is not None, "decisions are recorded"
+        before, self._work.items = self._work.items, []
+        if work is not None:
+            work()
+        made, self._work.items = self._work.items, before
+        return made
+
     def replay(self, recording: Any) -> None:
         assert recording.is_open
         self.replays += 1
-        for work in recording.items:
-            work()
+        _all(recording.items)
 
     def synchronise(self) -> None:
         """Nothing is ever left to do."""
@@ -156,4 +180,14 @@ class HostDevice:
         """Nothing is ever left to do."""
 
     def reset(self) -> HostDevice:
-        return HostDevice(self.limit, self.library)
+        return HostDevice(self.limit, self.library, self.decides)
+
+
+def _holds(predicate: int, status: int) -> bool:
+    has_failed = ctypes.c_int64.from_address(status).value != 0
+    return ctypes.c_uint8.from_address(predicate).value != 0 and not has_failed
+
+
+def _all(items: Sequence[Work]) -> None:
+    for work in items:
+        work()

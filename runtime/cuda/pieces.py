@@ -1,15 +1,19 @@
 """A program in pieces: what can be recorded and replayed as one, and what the host decides between.
 
-The host has to look at a value where a condition chooses what runs next, and to take part where a
-function outside of the program is called, its processor runs a kernel, or a tape grows.  Everything
-between two such places is a straight run of launches, loops of a known length unrolled.  A device
-takes a straight run as one piece of work: a step without such places is one launch.
+The host has to take part where a function outside of the program is called, its processor runs a
+kernel, or a tape grows.  Everything between two such places is a run of launches, loops of a known
+length unrolled.  A device takes a run as one piece of work: a step without such places is one
+launch.
+
+A run may hold conditionals and loops of unknown length (`settle.py` has given them fixed memory).
+Where a device does not decide these, the host looks at a value, and what lies between two decisions
+are straight runs of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphc.runtime.program import (
     Branch,
@@ -28,9 +32,9 @@ MOST_CALLS = 4096
 
 @dataclass(frozen=True, eq=False)
 class Straight:
-    """Calls, checks and loops of known length, in order.
+    """Calls, checks and loops of known length, in order; in a `Decided`, conditionals, too.
 
-    `moving` are the roots that they use whose memory is not the same in every run, `set` those
+    `moving` are the roots that they use whose memory is not the same in every run, `sets` those
     that have memory only after them.
     """
 
@@ -38,6 +42,16 @@ class Straight:
     moving: tuple[Root, ...]
     sets: tuple[Root, ...]
     calls: int
+
+
+@dataclass(frozen=True, eq=False)
+class Decided:
+    """A run in which something is decided, and its pieces where that is left to the host."""
+
+    run: Straight
+    apart: tuple[Piece, ...]
+    has_loop: bool
+    """Whether something is repeated, nobody knows how often."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,13 +72,15 @@ class Repeated:
     body: tuple[Piece, ...]
 
 
-Piece = Straight | Chosen | Repeated | Item
+Piece = Straight | Decided | Chosen | Repeated | Item
 
 
 @dataclass(frozen=True)
 class _Cutter:
     fixed: frozenset[Root]
     most: int
+    decides: bool
+    """Whether a run may hold what is decided when it runs."""
 
     def pieces(self, items: Sequence[Item]) -> tuple[Piece, ...]:
         return tuple(self._pieces(items))
@@ -73,9 +89,9 @@ class _Cutter:
         run: list[Item] = []
         calls = 0
         for item in items:
-            count = straight_calls(item, self.most)
+            count = straight_calls(item, self.most, self.decides)
             if run and (count is None or calls + count > self.most):
-                yield self._straight(run, calls)
+                yield self._run(run, calls)
                 run, calls = [], 0
             if count is None:
                 yield self._apart(item)
@@ -83,7 +99,7 @@ class _Cutter:
                 run.append(item)
                 calls += count
         if run:
-            yield self._straight(run, calls)
+            yield self._run(run, calls)
 
     def _apart(self, item: Item) -> Piece:
         match item:
@@ -92,6 +108,14 @@ class _Cutter:
             case Repeat(test=test, body=body):
                 return Repeated(item, self.pieces(test), self.pieces(body))
         return item
+
+    def _run(self, run: Sequence[Item], calls: int) -> Straight | Decided:
+        straight = self._straight(run, calls)
+        decisions = [item for item in _all(run) if is_decision(item)]
+        if not decisions:
+            return straight
+        apart = replace(self, decides=False).pieces(run)
+        return Decided(straight, apart, any(isinstance(item, Repeat) for item in decisions))
 
     def _straight(self, run: Sequence[Item], calls: int) -> Straight:
         used = dict.fromkeys(root for item in run for root in roots_of(item))
@@ -105,33 +129,52 @@ def cut(program: Program, most: int = MOST_CALLS) -> tuple[Piece, ...]:
     turning = {root for item in _all(program.items) for root in _turning(item)}
     roots = {root for item in _all(program.items) for root in roots_of(item)}
     fixed = {root for root in roots if root.kind in ("arena", "constant") and root not in turning}
-    return _Cutter(frozenset(fixed), most).pieces(program.items)
+    return _Cutter(frozenset(fixed), most, decides=True).pieces(program.items)
 
 
 def count_runs(pieces: Sequence[Piece]) -> int:
-    """How many straight runs there are, those in branches and loops too."""
+    """How many runs there are where the device decides, those in branches and loops too."""
     count = 0
     for piece in pieces:
         match piece:
-            case Straight():
+            case Straight() | Decided():
                 count += 1
             case Chosen(then=first, otherwise=second) | Repeated(test=first, body=second):
                 count += count_runs(first) + count_runs(second)
     return count
 
 
-def straight_calls(item: Item, most: int = MOST_CALLS) -> int | None:
-    """How many launches an item is that needs no host, None for one that does."""
+def is_decision(item: Item) -> bool:
+    """Whether something is looked at when an item runs."""
+    return isinstance(item, Branch) or (isinstance(item, Repeat) and item.predicate is not None)
+
+
+def straight_calls(item: Item, most: int = MOST_CALLS, decides: bool = False) -> int | None:
+    """How many launches an item is that needs no host, None for one that does.
+
+    Where the device decides, a conditional is the launch that tells it how, and both sides.
+    """
+
+    def total(items: Sequence[Item]) -> int | None:
+        inside = [straight_calls(held, most, decides) for held in items]
+        return None if None in inside else sum(count for count in inside if count is not None)
+
+    count: int | None = None
     match item:
         case Call(processor=why):
             return None if why else 1
         case Fail():
             return 1
         case Repeat(body=body, predicate=None, length=length):
-            inside = [straight_calls(held, most) for held in body]
-            total = sum(count for count in inside if count is not None) * int(length)
-            return None if None in inside or total > most else total
-    return None
+            turn = total(body)
+            count = None if turn is None else turn * int(length)
+        case Repeat(test=test, body=body, results=()) if decides:
+            turn = total((*test, *test, *body))
+            count = None if turn is None else turn + 3
+        case Branch(then=then, otherwise=otherwise, choices=()) if decides:
+            turn = total((*then, *otherwise))
+            count = None if turn is None else turn + 3
+    return None if count is None or count > most else count
 
 
 def roots_of(item: Item) -> Iterator[Root]:

@@ -41,11 +41,25 @@ def _rejoined(items: Sequence[Item]) -> tuple[Item, ...]:
     return tuple(result)
 
 
+def joined_calls(calls: Sequence[Call]) -> list[Call]:
+    """Calls that run one after the other, as few as they can be: elementwise ones are joined."""
+    result: list[Call] = []
+    for call in calls:
+        if result and _can_join(result[-1], call):
+            result[-1] = _joined(result[-1], call)
+        else:
+            result.append(call)
+    return result
+
+
 def _belong(one: Call, other: Call) -> bool:
     """Whether two calls are nests of one equation, and elementwise."""
-    few = len(one.roots) + len(other.roots) <= MOST_BUFFERS
-    same = one.eqn is not None and one.eqn is other.eqn and one.processor == other.processor
-    return few and same and is_elementwise(one.kernel) and is_elementwise(other.kernel)
+    return one.eqn is not None and one.eqn is other.eqn and _can_join(one, other)
+
+
+def _can_join(one: Call, other: Call) -> bool:
+    fit = len(one.roots) + len(other.roots) <= MOST_BUFFERS and one.processor == other.processor
+    return fit and is_elementwise(one.kernel) and is_elementwise(other.kernel)
 
 
 def is_elementwise(kernel: Kernel) -> bool:

@@ -7,6 +7,7 @@ second time, and replayed from then on.
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -20,13 +21,14 @@ from graphc.ops import external
 from graphc.runtime.cuda.call import NUMBER_BYTES, Memory
 from graphc.runtime.cuda.code import Code, Prepared, element_bytes
 from graphc.runtime.cuda.device import CannotRecord, OutOfMemory, Recording
-from graphc.runtime.cuda.pieces import Chosen, Piece, Repeated, Straight
+from graphc.runtime.cuda.pieces import Chosen, Decided, Piece, Repeated, Straight
 from graphc.runtime.cuda.session import Session
 from graphc.runtime.cuda.tape_memory import TapeMemory, WrongRecord
 from graphc.runtime.failures import failure
 from graphc.runtime.llvm.emit_tapes import WRONG_RECORD
 from graphc.runtime.plan import Arena
 from graphc.runtime.program import (
+    Branch,
     Call,
     Fail,
     Foreign,
@@ -72,11 +74,11 @@ class Recordings:
             self.used[key] = self.runs
         return found
 
-    def is_due(self, key: tuple[int, ...]) -> bool:
+    def is_due(self, key: tuple[int, ...], at_once: bool = False) -> bool:
         """Whether it is time to record for these addresses: they come again, and there is room."""
         if self.is_refused:
             return False
-        if key not in self.seen:
+        if key not in self.seen and not at_once:
             self.seen[key] = None
             if len(self.seen) > PATIENCE:
                 del self.seen[next(iter(self.seen))]
@@ -134,6 +136,8 @@ class Runner:
             match piece:
                 case Straight():
                     self.straight(piece)
+                case Decided():
+                    self.decided(piece)
                 case Chosen():
                     self.choose(piece)
                 case Repeated():
@@ -159,46 +163,59 @@ class Runner:
     # ---- straight runs ---------------------------------------------------------------------------
 
     def straight(self, piece: Straight) -> None:
-        if piece.calls < 2:
+        if piece.calls < 2 or not self.replayed(piece):
             self.directly(piece.items)
-            return
-        known = self.recordings.setdefault(piece, Recordings())
-        key = tuple([self.address(root) for root in piece.moving])
+
+    def decided(self, piece: Decided) -> None:
+        """A run in which the device decides, if it does; the host where it is not recorded.
+
+        A loop is recorded at once: the host would wait for the device in each turn.
+        """
+        is_known = self.device.decides and self.replayed(piece.run, True, piece.has_loop)
+        if not is_known:
+            self.pieces(piece.apart)
+
+    def replayed(self, run: Straight, decides: bool = False, at_once: bool = False) -> bool:
+        """Whether a run was recorded for where its memory is, now or before, and was replayed."""
+        known = self.recordings.setdefault(run, Recordings())
+        key = tuple([self.address(root) for root in run.moving])
         found = known.find(key)
-        if found is None and known.is_due(key):
-            found = self.record(piece, known)
+        if found is None and known.is_due(key, at_once):
+            found = self.record(run, known, decides)
             if found is not None:
                 known.keep(key, found)
         if found is None:
-            self.directly(piece.items)
-            return
-        with self.session.running(piece.items, self.code):
+            return False
+        with self.session.running(run.items, self.code):
             self.device.replay(found.recording)
         self.addresses.update(found.sets)
+        return True
 
-    def record(self, piece: Straight, known: Recordings) -> Recorded | None:
-        """The piece for these addresses; None where that cannot be recorded, now and later."""
+    def record(self, run: Straight, known: Recordings, decides: bool) -> Recorded | None:
+        """The run for these addresses; None where that cannot be recorded, now and later."""
         try:
-            return self.session.pool.with_room(lambda: self._record(piece), "no memory to record")
+            return self.session.pool.with_room(
+                lambda: self._record(run, decides), "no memory to record"
+            )
         except errors.DeviceMemoryError:
             why = "the device has no memory for that"
         except CannotRecord as refusal:
             why = str(refusal)
         known.is_refused = True
+        what = "waits for decisions of the host" if decides else "is launched kernel by kernel"
         warnings.warn(
-            f"a step of {piece.calls} kernels is launched kernel by kernel: it cannot be recorded"
-            f" ({why})",
+            f"a step of {run.calls} kernels {what}: it cannot be recorded ({why})",
             RuntimeWarning,
             stacklevel=2,
         )
         return None
 
-    def _record(self, piece: Straight) -> Recorded:
+    def _record(self, piece: Straight, decides: bool) -> Recorded:
         before = dict(self.addresses)
         try:
             with (
                 self.session.running(piece.items, self.code),
-                self.device.record() as recording,
+                self.device.record(decides) as recording,
             ):
                 self.directly(piece.items)
         except (CannotRecord, OutOfMemory):
@@ -214,8 +231,33 @@ class Runner:
                     self.call(item)
                 case Fail():
                     self.check(item)
-                case Repeat():
+                case Repeat(predicate=None):
                     self.count(item, lambda repeat: self.directly(repeat.body))
+                case Branch():
+                    self.record_branch(item)
+                case Repeat():
+                    self.record_loop(item)
+
+    def record_branch(self, branch: Branch) -> None:
+        """Both sides of a conditional, of which the device will choose one."""
+        at = self.place(branch.predicate)
+        sides = [
+            functools.partial(self.directly, side) if side else None
+            for side in (branch.then, branch.otherwise)
+        ]
+        self.device.choose(at, self.status_or_zero, *sides)
+
+    def record_loop(self, repeat: Repeat) -> None:
+        """A turn of a loop, which the device will repeat: the test comes before the first, too."""
+        assert repeat.predicate is not None
+        self.directly(repeat.test)
+        turn = functools.partial(self.directly, (*repeat.body, *repeat.test))
+        self.device.repeat(self.place(repeat.predicate), self.status_or_zero, turn)
+
+    @property
+    def status_or_zero(self) -> int:
+        """Where a number is that is 0 as long as no check has failed."""
+        return self.memory.status if self.code.has_status else self.memory.numbers
 
     def call(self, call: Call) -> None:
         """Launch what a kernel became, one function after the other."""

@@ -22,6 +22,7 @@ from graphc.runtime.cuda.pieces import cut
 from graphc.runtime.cuda.rejoin import rejoined
 from graphc.runtime.cuda.runner import Loaded, Runner
 from graphc.runtime.cuda.session import Session
+from graphc.runtime.cuda.settle import settled
 from graphc.runtime.cuda.tensor_simt import LEAST_CAPABILITY
 from graphc.runtime.llvm.emit_step import used_variables
 from graphc.runtime.plan import Arena, plan_arena
@@ -40,7 +41,7 @@ class CudaStep:
 
     def __init__(self, graph: Graph, fastmath: bool = False, limits: Limits | None = None):
         clock = Clock()
-        self.program: Program = rejoined(with_processor(make_program(graph)))
+        self.program: Program = settled(rejoined(with_processor(make_program(graph))))
         self.arena: Arena = plan_arena(self.program)
         self.pieces = cut(self.program)
         clock.end("plan")
