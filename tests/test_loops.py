@@ -280,3 +280,89 @@ def test_what_is_refused(function, kind, message, line):
     with pytest.raises(kind, match=message) as raised:
         gc.compile(function)(X)
     assert raised.value.loc.line == function.__code__.co_firstlineno + line
+
+
+# ---- lists of floats -----------------------------------------------------------------------------
+
+FACTORS = [1.0 + 0.01 * i for i in range(100)]
+
+
+def test_a_long_list_of_floats_is_one_loop():
+    def search(x):
+        best = x * 0.0
+        for factor in FACTORS:
+            best = np.maximum(best, np.sin(x * factor))
+            if best.sum() > 2.9:
+                break
+        return best, factor
+
+    (note,) = loops(search, X)
+    assert "while (it stops on data)" in note
+    np.testing.assert_allclose(gc.compile(search)(X)[0], search(X)[0])
+    assert gc.compile(search)(X)[1] == search(X)[1]
+
+
+def test_floats_of_a_list_take_the_dtype_of_what_they_meet():
+    def weighted(x):
+        total = x * 0
+        for i, (factor, other) in enumerate(zip(FACTORS, reversed(FACTORS))):
+            total = total + factor * x / other + i
+        return total
+
+    x = X.astype(np.float32)
+    result = gc.compile(weighted)(x)
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, weighted(x), rtol=1e-5)
+
+
+def test_a_body_that_must_know_the_floats_of_a_list_finds_them():
+    def shaped(x):
+        for factor in FACTORS:
+            x = x + np.ones(int(factor) * 3)[:3] * TABLE[factor]
+        return x
+
+    np.testing.assert_allclose(gc.compile(shaped)(X), shaped(X))
+    assert "unrolled" in loops(shaped, X)[0]
+
+
+TABLE = {factor: -factor for factor in FACTORS}
+
+
+def shorter(left, factor):
+    left.pop()
+
+
+def longer(left, factor):
+    if len(left) < 150:
+        left.append(0.5)
+
+
+def other(left, factor):
+    left[-1] = left[-1] + 1.0
+
+
+@pytest.mark.parametrize("change", [shorter, longer, other])
+def test_a_long_list_that_the_body_changes_is_gone_over_as_python_does(change):
+    def consumed(x):
+        left = list(FACTORS)
+        for factor in left:
+            x = x + factor
+            change(left, factor)
+        return x
+
+    np.testing.assert_allclose(gc.compile(consumed)(X), consumed(X))
+
+
+def test_the_gradient_through_a_long_list_of_floats():
+    def product(x):
+        for factor in FACTORS:
+            if x.sum() > 3.0:
+                x = x * 0.9
+            x = x + np.sin(factor * x) * 0.1
+        return x.sum()
+
+    def slope(direction):
+        return (product(X + 1e-6 * direction) - product(X - 1e-6 * direction)) / 2e-6
+
+    expected = [slope(direction) for direction in np.eye(3)]
+    np.testing.assert_allclose(gc.compile(gc.grad(product))(X), expected, rtol=1e-4)

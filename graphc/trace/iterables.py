@@ -6,6 +6,7 @@ Converted functions get these from `range`, `enumerate`, `zip` and `reversed`.  
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from graphc.ir import INTS
 from graphc.trace.scope import user_loc
 from graphc.trace.sizes import as_size
 from graphc.trace.tracer import Tracer
+
+MANY = 64
+"""A list of more floats than this is gone over without knowing them, if that can be."""
 
 Index = Any
 """An int, or a traced i64[]."""
@@ -93,6 +97,42 @@ class Rows:
         return iter(self.array)
 
 
+class Numbers:
+    """The floats of a long list or tuple, from a place in it on: Python numbers, known or not."""
+
+    def __init__(self, values: Sequence[float], start: int = 0):
+        self.values = values
+        self.start = start
+        self._seen = tuple(values)
+
+    @property
+    def length(self) -> int:
+        return len(self._seen) - self.start
+
+    def arrays(self) -> list[Any]:
+        return [np.array(self._seen[self.start :])]
+
+    def element(self, index: Index, slices: Iterator[Any]) -> Any:
+        number = next(slices)
+        number.weak = True
+        return number
+
+    def first(self) -> Any:
+        return self.values[self.start]
+
+    def rest(self, count: int) -> Numbers:
+        return Numbers(self.values, self.start + count)
+
+    def is_changed(self) -> bool:
+        """Whether the list holds other numbers than at first."""
+        return tuple(self.values) != self._seen
+
+    def __iter__(self) -> Iterator[Any]:
+        """As Python's own: what is in the list by then."""
+        numbers = iter(self.values)
+        return itertools.islice(numbers, self.start, None)
+
+
 @dataclass
 class Together:
     """Tuples of the elements of several sequences: `zip`, and `enumerate` with a range."""
@@ -122,7 +162,7 @@ class Together:
         return zip(*self.parts, strict=False)
 
 
-Elements = Range | Rows | Together
+Elements = Range | Rows | Numbers | Together
 
 
 def _least(lengths: Sequence[Index]) -> Any:
@@ -160,14 +200,22 @@ def elements_of(iterable: Any) -> Elements | None:
     """What a `for` loop goes over, if its elements need not be known; None for other iterables."""
     if isinstance(iterable, range):
         return Range(iterable.start, iterable.step, len(iterable))
-    if isinstance(iterable, (Range, Rows, Together)):
+    if isinstance(iterable, (Range, Rows, Numbers, Together)):
         return iterable
     if isinstance(iterable, Stream):
         return iterable.take_all()
     is_array = isinstance(iterable, Tracer) or type(iterable) is np.ndarray
     if is_array and iterable.ndim and iterable.dtype != object:
         return Rows(iterable)
-    return None
+    is_long = type(iterable) in (list, tuple) and len(iterable) > MANY
+    return Numbers(iterable) if is_long and set(map(type, iterable)) == {float} else None
+
+
+def is_changed(elements: Elements) -> bool:
+    """Whether a list is no longer what it was when its elements were taken."""
+    if isinstance(elements, Together):
+        return any(map(is_changed, elements.parts))
+    return isinstance(elements, Numbers) and elements.is_changed()
 
 
 def is_traced(elements: Elements) -> bool:
@@ -176,6 +224,8 @@ def is_traced(elements: Elements) -> bool:
         return any(map(is_traced, elements.parts))
     if isinstance(elements, Rows):
         return isinstance(elements.array, Tracer)
+    if isinstance(elements, Numbers):
+        return False
     return isinstance(elements.start, Tracer) or isinstance(elements.step, Tracer)
 
 

@@ -13,7 +13,8 @@ from graphc.ops import control as control_ops
 from graphc.ops import index as index_ops
 from graphc.trace import mutations, syntax, tree
 from graphc.trace.branches import UNDEFINED, truth
-from graphc.trace.loop_state import Aliases, Body, Final, Key, LoopState, Slot
+from graphc.trace.loop_state import LoopState
+from graphc.trace.loop_values import Aliases, Body, Final, Key, Slot
 from graphc.trace.scope import Scope, Storage, current, reenter
 from graphc.trace.tracer import Tracer
 

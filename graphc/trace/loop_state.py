@@ -9,26 +9,23 @@ places in lists, dicts and objects, are found in the same way.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from graphc import errors
 from graphc.build import Value, zero_of
-from graphc.ir import Type, all_eqns
 from graphc.trace import mutations, syntax, tree
 from graphc.trace.branches import UNDEFINED, Unusable, settled
-from graphc.trace.merging import Shown, outer_alias, with_traced
+from graphc.trace.loop_memory import Arrays, Found, Question, shapes_of
+from graphc.trace.loop_values import Body, Final, Head, Key, Left, Slot, Start
+from graphc.trace.merging import Shown, with_traced
 from graphc.trace.parking import Parked, is_same
 from graphc.trace.promotion import cast_to, holds_number
 from graphc.trace.scope import Scope, Storage, current, open_scope, reenter
-from graphc.trace.tracer import Tracer, lift
+from graphc.trace.tracer import Tracer
 
 GetState = Callable[[], tuple[Any, ...]]
 SetState = Callable[[Iterable[Any]], None]
-Key = str | mutations.Entry
-Aliases = tuple[weakref.ref[Storage], ...]
 
 ROUNDS = 20
 """How often a body is traced before its types count as unstable: each round widens something."""
@@ -43,125 +40,6 @@ class Unstable(Exception):
         super().__init__(reason)
 
 
-@dataclass(frozen=True)
-class Slot:
-    """A carried value: before the loop, as the body finds it, and as the body leaves it."""
-
-    before: Value
-    param: Value
-    after: Value
-
-
-@dataclass(frozen=True)
-class Final:
-    """What a name or place holds after the loop: a tree of the loop's results.
-
-    `starts` are the arrays that the leaves are before the loop; of a name that has no value then,
-    and none after a loop that never ran, it is None.
-    """
-
-    structure: tree.Structure
-    results: tuple[int, ...]
-    weak: tuple[bool, ...]
-    aliases: tuple[Aliases, ...]
-    starts: tuple[Aliases, ...] | None = None
-
-
-@dataclass
-class Body:
-    """A body traced with stable types; the slots are in the order of the loop's results."""
-
-    scope: Scope
-    slots: list[Slot] = field(default_factory=list)
-    finals: dict[Key, Final] = field(default_factory=dict)
-    storages: dict[Storage, int] = field(default_factory=dict)
-    gone: dict[Key, Any] = field(default_factory=dict)
-    """Names that have no value after the loop: UNDEFINED or `Unusable`."""
-
-    @property
-    def size(self) -> int:
-        """How many equations an iteration has."""
-        return sum(1 for _ in all_eqns(self.scope.builder.finish([])))
-
-
-@dataclass(frozen=True)
-class Start:
-    """What a carried leaf is before the loop.
-
-    It does not keep the array alive: one that no variable holds any more may be assigned into.
-    """
-
-    value: Value
-    weak: bool
-    aliases: Aliases = ()
-
-    __graphc_leaf__ = True
-
-    @staticmethod
-    def of(leaf: Any) -> Start:
-        if isinstance(leaf, Start):
-            return leaf
-        x = lift(leaf)
-        is_array = bool(x.shape) and x.storage.mutable
-        return Start(x.value(), x.weak, (weakref.ref(x.storage),) if is_array else ())
-
-    @property
-    def type(self) -> Type:
-        return self.value.type
-
-    def cast(self, dtype: str, weak: bool) -> Start:
-        return Start(cast_to(self.value, dtype), weak)
-
-
-class _Head:
-    """What the body finds in a name or place: its value before the loop, of parameters."""
-
-    def __init__(self, init: Any, scope: Scope):
-        starts, self.structure = tree.flatten(init)
-        self.params = [scope.builder.param(start.type) for start in starts]
-        self.weak = [start.weak for start in starts]
-        self.aliases = [start.aliases for start in starts]
-        self.scope = scope
-
-    def value(self) -> Any:
-        """To be given away: what keeps an array alive would be another holder of it."""
-        rows = zip(self.params, self.weak, self.aliases, strict=True)
-        leaves = [
-            Tracer(Storage(p.atom, self.scope, bool(p.shape), aliases), p.shape, weak=weak)
-            for p, weak, aliases in rows
-        ]
-        return tree.unflatten(self.structure, leaves)
-
-
-@dataclass
-class _Left:
-    """What a round left in a name or place, leaf by leaf."""
-
-    structure: tree.Structure
-    leaves: list[Tracer]
-    values: list[Value]
-    aliases: list[Aliases]
-
-    @staticmethod
-    def of(value: Any, scope: Scope) -> _Left:
-        """To be asked while the body's assignments to arrays still hold."""
-        leaves, structure = tree.flatten(value)
-        lifted = [lift(leaf) for leaf in leaves]
-        values = [leaf.value() for leaf in lifted]
-        return _Left(structure, lifted, values, [_outer_arrays(leaf, scope) for leaf in lifted])
-
-    def with_bools_of(self, structure: tree.Structure, scope: Scope) -> _Left:
-        """The same with those of its bools traced that are traced in `structure`."""
-        value = tree.unflatten(with_traced(self.structure, structure, scope), self.leaves)
-        known = {id(leaf): i for i, leaf in enumerate(self.leaves)}
-        with reenter(scope):
-            new = _Left.of(value, scope)
-        for position, leaf in enumerate(new.leaves):
-            if id(leaf) in known:
-                new.values[position] = self.values[known[id(leaf)]]
-        return new
-
-
 class LoopState:
     """The variables of a loop, and what is known of them before its body is traced."""
 
@@ -170,13 +48,20 @@ class LoopState:
         self.set_state = set_state
         self.site = site
         self.before: dict[Key, Any] = dict(zip(site.names, get_state(), strict=True))
+        self.untraced = {k: x for k, x in self.before.items() if not isinstance(x, Tracer)}
         self.parked: dict[Key, Parked] = {}
-        self.watched = mutations.Watched(mutations.visible())
+        seen = mutations.visible()
+        self.watched = mutations.Watched(seen)
+        self.arrays = Arrays(seen)
         self.inits: dict[Key, Any] = {}
         self.storages: list[Storage] = []
         self.is_traced = False
         self.doubtful: dict[Key, Any] = {}
-        for name in site.names:
+        self._begin()
+
+    def _begin(self) -> None:
+        """Carry the names that the body is expected to rebind, from the types that they have."""
+        for name in self.site.names:
             if self._is_rebound(name, self.before[name]):
                 self._carry(name, self.before[name])
             elif (known := settled(self.before[name])) is not self.before[name]:
@@ -214,18 +99,57 @@ class LoopState:
 
         Raises `Unstable` if they never are.
         """
+        found_before = current().session.loops_traced
+        question = self.question()
+        known = found_before.get(question)
+        if known is not None:
+            try:
+                self._begin_with(known)
+                return self._search(run)
+            except Exception:  # noqa: BLE001 - the search from the start will raise it
+                del found_before[question]
+                self._begin_anew()
+        found = self._search(run)
+        found_before[question] = Found(shapes_of(self.inits), self.arrays.numbers(self.storages))
+        return found
+
+    def question(self) -> Question:
+        """Which loop this is, and the types that it begins with."""
+        return self.site.loc.test, shapes_of(self.inits)
+
+    def _search(self, run: Callable[[], Any]) -> tuple[Body, Any]:
         for _ in range(ROUNDS):
             found = self._round(run)
             if found is not None:
                 return found
         raise self._unstable("what it carries", "grows in every iteration")
 
+    def _begin_with(self, known: Found) -> None:
+        """Carry what the same loop carried before, from values of the same types."""
+        for key, structure, types in known.carried:
+            leaves, now = tree.flatten(self.inits.get(key, self._before(key)))
+            if now != structure:
+                now = with_traced(now, structure, current())
+            if key not in self.inits or now != tree.flatten(self.inits[key])[1]:
+                self._carry(key, tree.unflatten(now, leaves))
+            starts, now = tree.flatten(self.inits[key])
+            if now == structure:
+                cast = [start.cast_like(*row) for start, row in zip(starts, types, strict=True)]
+                self.inits[key] = tree.unflatten(structure, cast)
+        self.storages = self.arrays.storages(known.arrays)
+
+    def _begin_anew(self) -> None:
+        self.before.update(zip(self.site.names, self.originals(), strict=True))
+        self.before.update(self.untraced)
+        self.parked, self.inits, self.storages, self.doubtful = {}, {}, [], {}
+        self._begin()
+
     def _round(self, run: Callable[[], Any]) -> tuple[Body, Any] | None:
         session = current().session
         specialised = dict(session.specialisations)
         memory = [current().read(storage) for storage in self.storages]
         with open_scope("body") as scope:
-            heads = {k: _Head(init, scope) for k, init in self.inits.items()}
+            heads = {k: Head(init, scope) for k, init in self.inits.items()}
             params = [self._enter(storage, scope) for storage in self.storages]
             try:
                 self._put(heads)
@@ -254,13 +178,13 @@ class LoopState:
         scope.write(storage, param)
         return param
 
-    def _put(self, heads: dict[Key, _Head]) -> None:
+    def _put(self, heads: dict[Key, Head]) -> None:
         start = {**self.doubtful, **{key: head.value() for key, head in heads.items()}}
         self.set_state([start.get(name, value) for name, value in self.before.items()])
         entries = {key: value for key, value in start.items() if isinstance(key, mutations.Entry)}
         self.watched.put(entries, UNDEFINED)
 
-    def _left(self, heads: dict[Key, _Head], scope: Scope) -> dict[Key, Any]:
+    def _left(self, heads: dict[Key, Head], scope: Scope) -> dict[Key, Any]:
         """What the body left in the names and places that it may have changed."""
         self.watched.expect_arrays_unchanged()
         self.watched.expect_globals_unchanged()
@@ -272,7 +196,7 @@ class LoopState:
         now.update(self.watched.changes(UNDEFINED).items())
         now = {key: settled(value) for key, value in now.items()}
         return {
-            key: value if _is_no_value(value) else _Left.of(value, scope)
+            key: value if _is_no_value(value) else Left.of(value, scope)
             for key, value in now.items()
             if key in heads or not is_same(value, self._before(key))
         }
@@ -284,7 +208,7 @@ class LoopState:
 
     # ---- comparing -------------------------------------------------------------------------------
 
-    def _compare(self, body: Body, key: Key, heads: dict[Key, _Head], left: Any) -> bool:
+    def _compare(self, body: Body, key: Key, heads: dict[Key, Head], left: Any) -> bool:
         """Add a name or place to the body; False where another round must carry something else."""
         if _is_no_value(left):
             if isinstance(key, mutations.Entry):
@@ -307,7 +231,7 @@ class LoopState:
         self._carry(key, known)
         return False
 
-    def _pair(self, body: Body, key: Key, head: _Head, left: _Left) -> bool:
+    def _pair(self, body: Body, key: Key, head: Head, left: Left) -> bool:
         """Carry what the body found in `key` and what it left there; False if the types grow."""
         structure = head.structure
         if structure != left.structure:
@@ -354,7 +278,7 @@ class LoopState:
             f"`{name}`", f"is {init.type} before an iteration and {left.type} after it"
         )
 
-    def _widen_bools(self, key: Key, init: Any, left: _Left) -> bool:
+    def _widen_bools(self, key: Key, init: Any, left: Left) -> bool:
         """Carry the bools of `key` that the body changes; that is for another round."""
         leaves, structure = tree.flatten(init)
         widened = with_traced(structure, left.structure, current())
@@ -366,7 +290,7 @@ class LoopState:
         self._carry(key, tree.unflatten(widened, leaves))
         return False
 
-    def _add_late(self, body: Body, key: Key, left: _Left) -> None:
+    def _add_late(self, body: Body, key: Key, left: Left) -> None:
         """A name that has a value after an iteration only; the body never finds one in it."""
         first = len(body.slots)
         builder = current().builder
@@ -391,14 +315,6 @@ class LoopState:
 def _is_no_value(value: Any) -> bool:
     """Whether a name has no value, or one that cannot be used."""
     return value is UNDEFINED or any(isinstance(x, Unusable) for x in tree.flatten(value)[0])
-
-
-def _outer_arrays(leaf: Tracer, scope: Scope) -> Aliases:
-    """The arrays outside of the body that an array it left may be."""
-    if not leaf.shape or not leaf.storage.mutable:
-        return ()
-    outer = outer_alias(leaf, scope)
-    return leaf.storage.aliases if outer is None else (outer, *leaf.storage.aliases)
 
 
 def _describe(init: Any) -> str:

@@ -17,9 +17,10 @@ from graphc.dims import Dim, Size
 from graphc.ir import Lit, Loc, Type
 from graphc.ops import index as index_ops
 from graphc.trace import conditionals
-from graphc.trace.iterables import Elements, elements_of, is_traced
+from graphc.trace.iterables import Elements, elements_of, is_changed, is_traced
 from graphc.trace.loop_equations import Items, emit_scan, emit_while
-from graphc.trace.loop_state import Body, GetState, LoopState, SetState, Slot, Unstable
+from graphc.trace.loop_state import GetState, LoopState, SetState, Unstable
+from graphc.trace.loop_values import Body, Slot
 from graphc.trace.scope import LoopNote, Storage, current, is_tracing, open_scope
 from graphc.trace.syntax import Site
 from graphc.trace.tracer import Tracer, lift
@@ -135,18 +136,30 @@ def while_statement(
 
 
 def _stops_on_data(loop: _Loop) -> bool:
-    """Whether an iteration leaves it to a traced value whether there is another one."""
+    """Whether an iteration leaves it to a traced value whether there is another one.
+
+    A loop of the same place and types has the same answer: where it has not, as `while` equation it
+    computes the same.
+    """
     state = loop.state()
+    known = current().session.loops_stopping
+    question = state.question()
+    if question in known:
+        loop.set_state(state.originals())
+        return True
     with open_scope("trial") as scope:
         try:
             loop.body()
-            return isinstance(loop.stopped(), Tracer)
+            stops = isinstance(loop.stopped(), Tracer)
         except Exception:  # noqa: BLE001 - the iteration itself will raise it
-            return False
+            stops = False
         finally:
             scope.undo_writes()
             state.watched.restore()
             loop.set_state(state.originals())
+    if stops:
+        known.add(question)
+    return stops
 
 
 def _while_node(loop: _Loop, test: Callable[[], Any], go: Any, reason: str) -> None:
@@ -279,6 +292,9 @@ def _trace_items(
             slices = [index_ops.take(array.value(), index, axis=0) for array in arrays]
         rows = [Tracer(Storage(s.atom, scope, mutable=False), s.shape) for s in slices]
         loop.body(elements.element(number, iter(rows)))
+        if is_changed(elements):
+            problem = errors.UnsupportedSyntaxError(_CHANGED, loop.loc)
+            raise Unstable(problem, _CHANGED)
         stopped = loop.stopped()
         if sliced:
             return Items(index, tuple(values), tuple(slices)), stopped
@@ -293,6 +309,9 @@ def _trace_items(
     except Exception as error:
         raise Unstable(error, _needs(error)) from error
     return body, items, stopped
+
+
+_CHANGED = "its body changes the list that it goes over"
 
 
 def _needs(error: Exception) -> str:

@@ -21,6 +21,7 @@ from graphc import errors
 from graphc.trace import masks, watch
 from graphc.trace.scope import shown_file, user_loc
 from graphc.trace.syntax import is_synthetic
+from graphc.trace.tracer import Tracer
 
 Content = dict[Any, Any]
 """What a container holds, by position or name; a set's elements by themselves."""
@@ -181,28 +182,37 @@ def _user_frames() -> Iterator[types.FrameType]:
 def _reachable(values: Iterable[Any]) -> Iterator[Any]:
     """The containers, arrays and iterators that `values` lead to."""
     seen: set[int] = set()
-    waiting = deque(values)
+    waiting = deque(value for value in values if type(value) not in _PLAIN)
     while waiting and len(seen) < LIMIT:
         value = waiting.popleft()
         identity = id(value.cell if isinstance(value, watch.Variable) else value)
         if identity in seen:
             continue
         seen.add(identity)
-        if isinstance(value, (tuple, frozenset)):
-            waiting += value
-        elif isinstance(value, np.ndarray):
+        if isinstance(value, np.ndarray):
             if value.flags.writeable and not value.dtype.hasobject:
                 yield value
-        elif isinstance(value, types.FunctionType):
-            waiting += watch.rebound_cells(value)
-        elif isinstance(value, types.MethodType):
-            waiting += (value.__self__, value.__func__)
-        elif watch.is_iterator(value):
+            continue
+        if watch.is_iterator(value) or _is_container(value):
             yield value
-            waiting += watch.inner_iterators(value)
-        elif _is_container(value):
-            yield value
-            waiting += _content(value).values()
+        waiting.extend([part for part in _parts(value) if type(part) not in _PLAIN])
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    """The values that one value leads to."""
+    if isinstance(value, (tuple, frozenset)):
+        return value
+    if isinstance(value, types.FunctionType):
+        return watch.rebound_cells(value)
+    if isinstance(value, types.MethodType):
+        return value.__self__, value.__func__
+    if watch.is_iterator(value):
+        return watch.inner_iterators(value)
+    return _content(value).values() if _is_container(value) else ()
+
+
+_PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), types.ModuleType, Tracer})
+"""Types of values that lead nowhere; most are of these."""
 
 
 def _is_container(value: Any) -> bool:

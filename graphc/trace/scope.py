@@ -62,6 +62,10 @@ class Session:
 
     specialisations: dict[int, Specialisation] = field(default_factory=dict)
     loops: dict[Loc, LoopNote] = field(default_factory=dict)
+    loops_traced: dict[Any, Any] = field(default_factory=dict)
+    """What loops carry: by `graphc.trace.loop_memory.Question`, what was `Found`."""
+    loops_stopping: set[Any] = field(default_factory=set)
+    """The same questions, of the loops that a traced value may end in their first iteration."""
     guards: dict[Question, Any] = field(default_factory=dict)
     """What was asked about symbolic sizes: `graphc.trace.sizes.Guard`s."""
     masks: dict[int, tuple[Any, Loc]] = field(default_factory=dict)
