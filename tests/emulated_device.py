@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
+from ptx_device import PtxModule
 
 from graphc.ir import NUMPY_DTYPES, Graph
 from graphc.runtime.cuda.device_kernel import Limits
@@ -59,7 +60,10 @@ def calls(program: Program) -> list[Call]:
 
 
 class Emulated:
-    """A fused graph without control flow, to be called on arrays; results are fresh."""
+    """A fused graph without control flow, to be called on arrays; results are fresh.
+
+    `as_ptx` runs its PTX, instead of the same code made for this processor.
+    """
 
     def __init__(
         self,
@@ -68,11 +72,13 @@ class Emulated:
         backwards: bool = False,
         flags: str = "",
         atomics: bool = False,
+        as_ptx: bool = False,
     ):
         self.program = rejoined(make_program(graph))
         self.module = DeviceModule(flags, limits, atomics=atomics)
         self.launches = [self.module.add(c.kernel, c.roots) for c in calls(self.program)]
-        self.code = EmulatedModule(self.module.text, backwards)
+        text = self.module.text
+        self.code = PtxModule(text) if as_ptx else EmulatedModule(text, backwards)
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         program = self.program

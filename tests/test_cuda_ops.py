@@ -1,4 +1,4 @@
-"""Every op as a device runs it: emulated, beside the reference; and as PTX that assembles."""
+"""Every op as a device runs it: emulated and as PTX, beside the reference; and assembled."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ SAMPLE = 11
 """Of so many cases the ordinary suite takes one."""
 
 
-def check(group: Sequence[Case], limits: Limits | None, backwards: bool) -> None:
+def check(
+    group: Sequence[Case], limits: Limits | None, backwards: bool = False, as_ptx: bool = False
+) -> None:
     graph = joined(group)
     operands = [case.operands() for case in group]
     arrays = [array for own in operands for array in own]
     expected = iter(interpret(graph, arrays))
-    got = iter(Emulated(fused(graph), limits, backwards)(arrays))
+    got = iter(Emulated(fused(graph), limits, backwards, as_ptx=as_ptx)(arrays))
     for case, own in zip(group, operands, strict=True):
         if OPS[case.op].effect is None:
             check_value(case, own, next(got), next(expected))
@@ -37,6 +39,7 @@ def check_text(group: Sequence[Case], limits: Limits | None = None) -> None:
 
 
 FIRST = {case.op: i for i, case in reversed(list(enumerate(CASES)))}
+FEW = [CASES[i] for i in sorted(FIRST.values())[::4]]
 SAMPLED = chunks([CASES[i] for i in sorted({*FIRST.values(), *range(0, len(CASES), SAMPLE)})])
 ALL = chunks(CASES)
 
@@ -50,6 +53,17 @@ def test_emulated_kernels_equal_the_reference(part, limits, backwards) -> None: 
 @pytest.mark.parametrize("part", SAMPLED, ids=lambda part: str(part[0].op))
 def test_kernels_are_ptx(part: list[Case]) -> None:
     check_text(part)
+
+
+def test_ptx_gives_what_the_reference_does() -> None:
+    check(FEW, SMALL, as_ptx=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ALL, ids=lambda part: str(part[0].op))
+@pytest.mark.parametrize("limits", [None, SMALL], ids=["", "small"])
+def test_all_ptx_gives_what_the_reference_does(part, limits) -> None:  # type: ignore[no-untyped-def]
+    check(part, limits, as_ptx=True)
 
 
 @pytest.mark.slow
