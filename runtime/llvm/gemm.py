@@ -92,7 +92,7 @@ def emit_matmul(
     if transposed:
         left, right, rows, columns = right, left, columns, rows
     operands = Operands(f, seen, tiling, left, right, workspace)
-    Matmul(f, seen, tiling, transposed, operands, epilogue, workspace).emit(rows, columns)
+    Matmul(f, seen, tiling, transposed, operands, epilogue, workspace, target).emit(rows, columns)
 
 
 class Panel(NamedTuple):
@@ -114,6 +114,7 @@ class Matmul(NamedTuple):
     operands: Operands
     epilogue: Epilogue
     workspace: Reg
+    target: HostTarget
 
     @property
     def blocked(self) -> bool:
@@ -213,7 +214,8 @@ class Matmul(NamedTuple):
             return dot_kernel(module, shape, height, tiling.dot, tiling.lanes)
         if vectors > WIDEST:
             return row_kernel(module, shape, tiling.lanes)
-        return tile_kernel(module, shape, height, vectors, tiling.lanes, tiling.asks_ahead)
+        size = height, vectors, tiling.lanes
+        return tile_kernel(module, shape, *size, tiling.asks_ahead, self.target)
 
     # ---- rows ------------------------------------------------------------------------------------
 

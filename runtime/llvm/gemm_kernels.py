@@ -13,9 +13,12 @@ from typing import NamedTuple
 
 from graphc.dims import Size
 from graphc.runtime.llvm.builder import Function
+from graphc.runtime.llvm.gemm_assembly import ROWS_PER_POINTER, assemble, is_assembled
+from graphc.runtime.llvm.gemm_assembly import Tile as AssembledTile
 from graphc.runtime.llvm.math.narrow import NARROW, load_wide
 from graphc.runtime.llvm.module import Module
 from graphc.runtime.llvm.registers import Reg, constant, lane_constants
+from graphc.runtime.llvm.target import HostTarget
 
 ELEMENTS = {"f32": ("float", 4), "f64": ("double", 8), "i32": ("i32", 4), "i64": ("i64", 8)}
 
@@ -167,17 +170,25 @@ def multiply_add(f: Function, a: Reg, b: Reg, c: Reg) -> Reg:
     return f.add(f.mul(a, b), c)
 
 
-ROWS_PER_POINTER = 3  # base, base + stride and base + 2*stride are each one x86 address
-
-
 def tile_kernel(
-    module: Module, shape: MatmulShape, height: int, vectors: int, lanes: int, ahead: bool = False
+    module: Module,
+    shape: MatmulShape,
+    height: int,
+    vectors: int,
+    lanes: int,
+    ahead: bool = False,
+    target: HostTarget | None = None,
 ) -> Reg:
     """height x vectors sums in registers: one broadcast of `left` meets one vector of `right`.
 
-    With `ahead` it also asks, in each turn, for a cache line that another call will need.
+    With `ahead` it also asks, in each turn, for a cache line that another call will need.  For a
+    `target` that it is known for it is written as assembly.
     """
     elem, left_elem, right_elem = shape.elem, shape.left_elem, shape.right_elem
+
+    def assembled(f: Function) -> None:
+        pointers = row_pointers(f, f.parameters[0], f.parameters[1], height)
+        assemble(f, AssembledTile(elem, height, vectors, lanes), pointers, ahead)
 
     def body(f: Function) -> None:
         left, row_stride, left_step, right, right_step, inner, out, out_stride = f.parameters[:8]
@@ -205,6 +216,8 @@ def tile_kernel(
         store_tile(f, out, out_stride, sums, vectors)
 
     name = f"matmul_tile_{shape.name}_{height}x{vectors}" + "_ahead" * ahead
+    if target is not None and is_assembled(target, elem, left_elem, right_elem):
+        body = assembled
     return shared(module, name, KERNEL_NAMES + AHEAD_NAMES * ahead, body)
 
 

@@ -75,6 +75,7 @@ def host_target() -> HostTarget:
 def _host_target() -> HostTarget:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    llvm.initialize_native_asmparser()
     features = llvm.get_host_cpu_features()
     triple, cpu, text = llvm.get_default_triple(), llvm.get_host_cpu_name(), features.flatten()
     if not triple.startswith(("x86_64", "i686")):
