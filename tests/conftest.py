@@ -80,7 +80,7 @@ def _skip_cpu_only(items: list[pytest.Item]) -> None:
     for item in items:
         mark = item.get_closest_marker("cpu_only")
         if mark is not None:
-            item.add_marker(pytest.mark.skip(reason=f"cpu only: {mark.args[0]}"))
+            item.add_marker(pytest.mark.skip(reason=f"about the processor: {mark.args[0]}"))
 
 
 @pytest.fixture(

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 import numpy as np
+import pytest
 
 import graphc as gc
 from graphc.runtime.llvm import emit_step
@@ -91,6 +92,7 @@ def deep(params: Any, x: Any) -> Any:
     return np.sum(x * x)
 
 
+@pytest.mark.cpu_only("its functions")
 def test_layers_of_different_sizes_share_code_and_give_the_same_bits(monkeypatch):
     rng = np.random.default_rng(0)
     sizes = [64, 96, 128, 160, 192]

@@ -150,6 +150,7 @@ def test_what_python_cannot_pickle_is_its_error() -> None:
         pickle.dumps(fast_sum)
 
 
+@pytest.mark.cpu_only("its machine code on disk")
 def test_another_process() -> None:
     scale(X)
     with multiprocessing.get_context("spawn").Pool(1) as pool:

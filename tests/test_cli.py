@@ -96,6 +96,7 @@ def test_kernels(dump) -> None:
     assert "vector for" in text
 
 
+@pytest.mark.cpu_only("its kernels have named sizes")
 def test_kernels_below_a_conditional(dump) -> None:
     symbolic = dump("model.py:softmax", "--arg", "f32[B,8]", "--stage", "kernels")
     assert "f32[8*B]" in symbolic
@@ -103,6 +104,7 @@ def test_kernels_below_a_conditional(dump) -> None:
     assert "if arena" in text and "} else {" in text
 
 
+@pytest.mark.cpu_only("its machine code")
 def test_llvm_and_asm(dump) -> None:
     import llvmlite.binding as llvm
 

@@ -134,6 +134,7 @@ def test_a_real_array_does_not_take_complex_values() -> None:
         gc.compile(f)(np.zeros(3), Z)
 
 
+@pytest.mark.cpu_only("the memory of NumPy's arrays")
 def test_donated_arguments_give_their_memory() -> None:
     double = gc.compile(lambda z: z * 2, donate=("z",))
     given = Z.copy()
@@ -148,6 +149,7 @@ def test_constants_from_outside() -> None:
     check(lambda z: z + W * 2 + (1 - 1j) + np.complex128(3j), Z)
 
 
+@pytest.mark.cpu_only("a step as a C function")
 def test_specs_addresses_and_reports() -> None:
     double = gc.compile(lambda z: z * 2j)
     native = double.address(gc.Spec((6,), "c128"))

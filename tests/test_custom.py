@@ -116,6 +116,7 @@ def test_scan_that_keeps_some(keep_every: Any, length: int, reverse: bool) -> No
     assert fns[0](0.7, xs) == pytest.approx(fns[1](0.7, xs)), "on plain arrays"
 
 
+@pytest.mark.cpu_only("a million turns, each of them several launches")
 def test_scan_that_keeps_few_takes_the_memory_that_explain_says() -> None:
     def fn(keep_every: Any) -> Any:
         step = lambda h, _: (np.sin(h) * 0.99 + 0.1, None)

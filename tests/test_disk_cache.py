@@ -19,6 +19,8 @@ from graphc.runtime import disk_cache
 from graphc.runtime.disk_cache import DiskCache, default_folder, key_of
 from graphc.runtime.llvm import jit, target
 
+pytestmark = pytest.mark.cpu_only("its machine code on disk")
+
 X = np.arange(6.0)
 
 

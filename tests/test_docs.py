@@ -7,6 +7,7 @@ import importlib.util
 import re
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,20 @@ def python_of(page: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+ABOUT_THE_PROCESSOR = {
+    "api": "a step as a C function",
+    "control_flow": "a million turns, each of them several launches",
+    "shapes": "code for all sizes",
+    "threads": "its threads",
+}
+
+
+def marked(path: Path) -> Any:
+    why = ABOUT_THE_PROCESSOR.get(path.stem)
+    return path if why is None else pytest.param(path, marks=pytest.mark.cpu_only(why))
+
+
+@pytest.mark.parametrize("path", list(map(marked, PAGES)), ids=lambda path: path.stem)
 def test_python_blocks(path: Path, tmp_path: Path) -> None:
     program = tmp_path / f"{path.stem}.py"
     program.write_text(python_of(path.read_text(encoding="utf-8")))

@@ -22,6 +22,7 @@ def parameters() -> dict[str, np.ndarray]:
     return {"w": np.ones((3, 4), np.float32), "b": np.ones(4, np.float32)}
 
 
+@pytest.mark.cpu_only("the memory of NumPy's arrays")
 def test_results_lie_in_the_memory_of_donated_arguments() -> None:
     params, grads = parameters(), parameters()
     places = {name: memory(array) for name, array in params.items()}
@@ -86,6 +87,7 @@ def test_an_array_that_is_passed_twice_is_not_donated() -> None:
     np.testing.assert_array_equal(x, np.ones(4))
 
 
+@pytest.mark.cpu_only("the memory of NumPy's arrays")
 def test_an_argument_that_is_assigned_to_and_returned() -> None:
     @gc.compile(donate="x")
     def f(x):

@@ -17,6 +17,8 @@ from graphc import donation
 from graphc.runtime.calling import MISS
 from graphc.runtime.llvm import entry
 
+pytestmark = pytest.mark.cpu_only("its entry point")
+
 
 @pytest.fixture(autouse=True)
 def _no_donated_arrays() -> None:

@@ -13,6 +13,8 @@ import pytest
 import graphc as gc
 from graphc import errors
 
+pytestmark = pytest.mark.cpu_only("a step as a C function")
+
 
 def model(p, x, scale):
     hidden = np.tanh(x @ p["w"]) * scale

@@ -14,6 +14,8 @@ from graphc.runtime.kernel import Access, Buffer, Load, Loop, Store
 from graphc.runtime.llvm.prefetch import rows_ahead
 from graphc.runtime.near_rows import copied_rows
 
+pytestmark = pytest.mark.cpu_only("its caches")
+
 
 def test_the_first_of_three_loops_copies_its_row_for_the_others() -> None:
     kernel = copied_rows(rows(3)[0])

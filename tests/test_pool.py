@@ -14,6 +14,8 @@ from graphc.runtime import threads
 from graphc.runtime.llvm.jit import compile_text
 from graphc.runtime.llvm.pool import LIMIT, RUN, pool_text
 
+pytestmark = pytest.mark.cpu_only("its threads")
+
 if not threads.has_pool():
     pytest.skip("no POSIX threads here", allow_module_level=True)
 

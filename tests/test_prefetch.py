@@ -10,6 +10,8 @@ import graphc as gc
 from graphc.runtime.kernel import Load, Loop, Store
 from graphc.runtime.llvm.prefetch import rows_ahead
 
+pytestmark = pytest.mark.cpu_only("its caches")
+
 
 @pytest.mark.parametrize("passes", [2, 3])
 def test_the_next_row_is_fetched_in_the_first_loop(passes: int) -> None:

@@ -18,6 +18,8 @@ from graphc.equal import structurally_equal
 from graphc.passes import pipeline
 from graphc.runtime.recalled import RecalledCode
 
+pytestmark = pytest.mark.cpu_only("its steps on disk")
+
 X = np.linspace(-1.0, 1.0, 12).reshape(3, 4)
 TABLE = np.arange(4.0)
 

@@ -17,6 +17,8 @@ import graphc as gc
 from graphc.runtime.llvm import result_memory
 from graphc.runtime.llvm.result_memory import LARGE
 
+pytestmark = pytest.mark.cpu_only("where its results lie")
+
 USUAL = "default_allocator"
 OURS = "graphc_results"
 COUNT = LARGE // 8

@@ -13,6 +13,8 @@ import graphc as gc
 from graphc.runtime.llvm import jit
 from graphc.runtime.llvm.split import SHORT, WORTH, Part, shared_functions, split
 
+pytestmark = pytest.mark.cpu_only("its machine code in parts")
+
 PADDING = "  %unused{i} = add i64 %x, {i}\n"
 
 

@@ -26,6 +26,8 @@ from graphc.runtime.shares import ALWAYS
 from graphc.runtime.step import Step
 from graphc.runtime.streams import with_streams
 
+pytestmark = pytest.mark.cpu_only("its caches")
+
 X = Type("f32", (64, 100))
 BYTES = 64 * 100 * 4
 

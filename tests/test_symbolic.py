@@ -33,6 +33,7 @@ def rows(count: int, width: int = 3) -> np.ndarray:
     return rng.standard_normal((count, width))
 
 
+@pytest.mark.cpu_only("code for all sizes")
 def test_two_hundred_batch_sizes_are_two_traces() -> None:
     compiled, traces = counted(lambda x, w: np.tanh(x @ w).mean(0) + len(x))
     w = rows(3, 4)
@@ -44,6 +45,7 @@ def test_two_hundred_batch_sizes_are_two_traces() -> None:
     assert known.steps is not None and known.steps.compilations == 1
 
 
+@pytest.mark.cpu_only("its entry point")
 def test_a_new_size_answers_what_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole trace is neither bound nor verified again, unless a rule needs the number."""
     bound: list[int] = []
@@ -64,6 +66,7 @@ def test_a_new_size_answers_what_is_left_to_it(monkeypatch: pytest.MonkeyPatch) 
     assert set(bound) <= {2, -1}  # two elements are sliced by a trace of their own
 
 
+@pytest.mark.cpu_only("its entry point")
 def test_sizes_that_were_met_stay_in_the_native_entry_point() -> None:
     compiled, _ = counted(lambda x: x * len(x))
     arrays = [rows(n) for n in (4, 5, 6, 7)]
@@ -290,6 +293,7 @@ def test_the_same_array_twice() -> None:
         np.testing.assert_allclose(compiled(x, x), x * x, rtol=1e-12)
 
 
+@pytest.mark.cpu_only("code for all sizes")
 def test_where_code_cannot_be_shared_each_size_has_its_own(monkeypatch: Any) -> None:
     def fail(*args: Any) -> Any:
         raise NotImplementedError("no such kernel")
@@ -326,6 +330,7 @@ def test_checks_name_the_number() -> None:
     assert len(traces) == 2
 
 
+@pytest.mark.cpu_only("code for all sizes")
 def test_kernels_that_read_a_size() -> None:
     """A size is no kernel of its own."""
     compiled, _ = counted(lambda x: x.mean(0) / len(x))
@@ -361,6 +366,7 @@ def test_expressions_of_named_sizes_are_checked() -> None:
     assert len(traces) == 2
 
 
+@pytest.mark.cpu_only("a step as a C function")
 def test_a_c_function_has_fixed_sizes() -> None:
     with pytest.raises(errors.ArgumentError, match="a C function has fixed sizes"):
         gc.compile(lambda x: x * 2).address(Spec(("B", 3), "f64"))
@@ -395,6 +401,7 @@ def test_layer_norm_gradients() -> None:
     assert len(traces) == 2
 
 
+@pytest.mark.cpu_only("code for all sizes")
 def test_explain_names_what_the_machine_code_is_for() -> None:
     compiled = gc.compile(lambda x: np.linalg.cholesky(x @ x.T + np.eye(3)[:1, :1] * 9.0) * 2.0)
     for n in (3, 4, 5):

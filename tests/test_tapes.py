@@ -79,6 +79,7 @@ def repeats(graph: Graph) -> list[Repeat]:
     return [item for item in make_program(fused(graph)).items if isinstance(item, Repeat)]
 
 
+@pytest.mark.cpu_only("the memory of the process")
 def test_an_iteration_gives_back_what_it_alone_has_kept() -> None:
     """A training loop: each step has a loop of unknown length, and its gradient, in it."""
 
@@ -97,6 +98,7 @@ def test_an_iteration_gives_back_what_it_alone_has_kept() -> None:
     assert grown < 30_000, "kB"
 
 
+@pytest.mark.cpu_only("the memory of the process")
 def test_a_tape_grows_by_chunks() -> None:
     fn = gc.compile(gc.value_and_grad(doubled_until))
     value, slope = fn(0.1, 100.0)

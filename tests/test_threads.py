@@ -24,6 +24,8 @@ from graphc.runtime import threads
 from graphc.runtime.shares import ALWAYS
 from graphc.runtime.step import Step
 
+pytestmark = pytest.mark.cpu_only("its threads")
+
 X, W, ROW = Type("f32", (60, 40)), Type("f32", (40, 40)), Type("f32", (40,))
 
 if not threads.has_pool():
