@@ -11,6 +11,8 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
+import running
+
 from graphc import api, derivatives, transforms
 from graphc.compiled import Compiled
 from graphc.device_call import DeviceCompiled
@@ -19,6 +21,7 @@ from graphc.runtime.cuda.arrays import DeviceArray
 from graphc.runtime.cuda.current import use
 from graphc.runtime.cuda.driver import open_device
 from graphc.runtime.cuda.host import HostDevice
+from graphc.runtime.cuda.step import CudaStep
 from graphc.specialised import USUAL, Options, Specialised
 from graphc.trace import tree
 
@@ -37,6 +40,13 @@ def _at_home(value: Any) -> Any:
     return value.copy_to_host()[()] if isinstance(value, DeviceArray) else value
 
 
+class StepOnDevice(CudaStep):
+    """A fused graph on the device, whose results are arrays of this machine."""
+
+    def __call__(self, arguments: Any, types: Any = None) -> Any:
+        return [result.copy_to_host() for result in super().__call__(arguments, types)]
+
+
 def _kind_for(options: Options) -> type[Compiled]:
     return OnDevice if options.target == "cpu" else DeviceCompiled
 
@@ -48,6 +58,7 @@ def everything_on_a_device() -> ExitStack:
     stack.enter_context(mock.patch.object(api, "_kind_for", _kind_for))
     for module in (derivatives, transforms):
         stack.enter_context(mock.patch.object(module, "Compiled", OnDevice))
+    stack.enter_context(mock.patch.object(running, "Step", StepOnDevice))
     stack.enter_context(use(HostDevice() if no_gpu() else open_device()))
     return stack
 

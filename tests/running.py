@@ -63,8 +63,13 @@ def fused(graph: Graph) -> Graph:
 
 def compiled(graph: Graph) -> Callable[..., list[np.ndarray]]:
     """Machine code: all results of `graph` for arguments, which are copied first."""
-    step = Step(fused(graph))
+    step = make_step(fused(graph))
     return lambda *arrays: all_results(step, graph, arrays)
+
+
+def make_step(graph: Graph) -> Step:
+    """The executable of a fused graph; with `--target cuda`, one for the device."""
+    return Step(graph)
 
 
 def all_results(step: Step, graph: Graph, arrays: Arrays) -> list[np.ndarray]:

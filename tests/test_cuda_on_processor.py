@@ -112,6 +112,8 @@ def test_explain_says_what_is_copied() -> None:
     bessel = gc.compile(lambda x: scipy.special.jv(1.0, x), target="cuda")
     (kernel,) = bessel.explain(np.ones(125)).kernels
     assert kernel.launches == ("runs on the processor (scipy.special.jv): 2.0 kB to and fro",)
+    (kernel,) = gc.compile(lambda x: leaky(x) * 2.0, target="cuda").explain(np.ones(125)).kernels
+    assert kernel.launches == ("runs on the processor (leaky): 2.0 kB to and fro",)
 
 
 def test_only_what_is_read_and_written_is_copied(emulated: Any) -> None:

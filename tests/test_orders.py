@@ -6,14 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from running import all_results, assert_within, build, fused, interpret, op
+from running import all_results, assert_within, build, fused, interpret, make_step, op
 
 from graphc.build import Value
 from graphc.ir import Type
 from graphc.ops.elementwise import exp
 from graphc.runtime.orders import ordered, preferred_orders
 from graphc.runtime.planner import make_program
-from graphc.runtime.step import Step
 
 X = Type("f32", (2, 3, 4, 5))
 W = Type("f32", (15, 6))
@@ -64,7 +63,7 @@ def test_calls(name: str, make: Callable, count: int) -> None:
     rng = np.random.default_rng(0)
     arrays = [rng.normal(size=t.shape).astype("f4") for t in (X, W)]
     expected = interpret(graph, arrays)
-    for got, out in zip(all_results(Step(fused(graph)), graph, arrays), expected, strict=True):
+    for got, out in zip(all_results(make_step(fused(graph)), graph, arrays), expected, strict=True):
         assert_within(got, out, 1e-4 * (1 + np.abs(out)))
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_graphs import NUMBERS, Recipe, arguments, random_graph, recipes
-from running import all_results, assert_same, assert_ulps, fused, interpret
+from running import all_results, assert_same, assert_ulps, fused, interpret, make_step
 
 from graphc import errors
 from graphc.equal import structurally_equal
@@ -45,7 +45,7 @@ def outcome(run, *args):  # type: ignore[no-untyped-def]
 def check_graph(graph: Graph, seeds: Sequence[int]) -> None:
     verify(graph)
     assert structurally_equal(parse(str(graph)), graph)
-    step = Step(fused(graph))
+    step = make_step(fused(graph))
     for seed in seeds:
         arrays = arguments(graph, seed)
         expected = outcome(interpret, graph, arrays)

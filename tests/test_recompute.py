@@ -18,6 +18,7 @@ from running import (
     build,
     interpret,
     kernels,
+    make_step,
     op,
 )
 
@@ -35,7 +36,6 @@ from graphc.passes.fuse import fuse
 from graphc.passes.lower import lower
 from graphc.passes.recompute import recompute
 from graphc.passes.row_blocks import fuse_rows
-from graphc.runtime.step import Step
 from graphc.text import parse
 from graphc.verify import verify
 
@@ -63,8 +63,9 @@ def check(graph: Graph) -> list[Eqn]:
     expected = interpret(graph, arrays)
     for got, out in zip(interpret(after, arrays), expected, strict=True):
         assert_same(got, out)
-    for got, out in zip(all_results(Step(fuse_rows(after)), graph, arrays), expected, strict=True):
-        assert_within(got, out, 1e-11 * (1 + np.abs(out)))
+    got = all_results(make_step(fuse_rows(after)), graph, arrays)
+    for result, out in zip(got, expected, strict=True):
+        assert_within(result, out, 1e-11 * (1 + np.abs(out)))
     return kernels(after)
 
 
@@ -175,7 +176,7 @@ def test_random_graphs(params: list[int], recipe: Recipe, outs: list[int]) -> No
         return
     for got, out in zip(interpret(after, arrays), expected, strict=True):
         assert_same(got, out)
-    for got, out in zip(all_results(Step(after), graph, arrays), expected, strict=True):
+    for got, out in zip(all_results(make_step(after), graph, arrays), expected, strict=True):
         if got.dtype.kind == "f":
             assert_ulps(got, out, 5)
         else:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from models import softmax, spread
-from running import all_results, assert_within, build, fused, interpret, kernels, op
+from running import all_results, assert_within, build, fused, interpret, kernels, make_step, op
 from test_scaling import calls
 
 import graphc as gc
@@ -26,7 +26,6 @@ from graphc.passes.row_blocks import PARTS, RIGHT_BYTES, ROW_BYTES, fuse_rows, p
 from graphc.runtime import schedule_rows
 from graphc.runtime.kernel import Blocks, Kernel, Loop
 from graphc.runtime.planner import make_program
-from graphc.runtime.step import Step
 
 
 def matmul(a: Value, b: Value) -> Value:
@@ -71,7 +70,7 @@ def normal(types: Sequence[Type], seed: int = 0) -> list[np.ndarray]:
 def check(graph: Graph, seed: int = 0) -> None:
     arrays = normal(graph.in_types, seed)
     expected = interpret(graph, arrays)
-    for got, out in zip(all_results(Step(fused(graph)), graph, arrays), expected, strict=True):
+    for got, out in zip(all_results(make_step(fused(graph)), graph, arrays), expected, strict=True):
         assert_within(got, out, 1e-10 * (1 + np.abs(out)))
 
 

@@ -7,14 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from models import spread
-from running import all_results, assert_within, build, fused, interpret, op
+from running import all_results, assert_within, build, fused, interpret, make_step, op
 
 from graphc.build import Value
 from graphc.ir import OPS, Type
 from graphc.ops.elementwise import maximum
 from graphc.runtime.kernel import Kernel, Loop, Product
 from graphc.runtime.planner import make_program
-from graphc.runtime.step import Step
 
 X = Type("f64", (3, 4, 5, 6))
 W = Type("f64", (6, 7))
@@ -78,5 +77,5 @@ def test_batches(name: str, types: list[Type], make: Callable, loops: list[int])
     rng = np.random.default_rng(0)
     arrays = [rng.normal(size=t.shape) for t in types]
     expected = interpret(graph, arrays)
-    for got, out in zip(all_results(Step(after), graph, arrays), expected, strict=True):
+    for got, out in zip(all_results(make_step(after), graph, arrays), expected, strict=True):
         assert_within(got, out, 1e-12 * (1 + np.abs(out)))

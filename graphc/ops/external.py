@@ -58,6 +58,11 @@ def unique_name(wanted: str) -> str:
     return f"{plain}_{len(FUNCTIONS)}"
 
 
+def wanted_name(name: str) -> str:
+    """What `unique_name` was asked for, for people."""
+    return name.removeprefix("external_").rpartition("_")[0]
+
+
 def known(name: str) -> External:
     """The function of that name.  Raises `errors.ExternalError` where this process has none."""
     from graphc.ops import scipy_functions

@@ -46,7 +46,7 @@ def make_box(roots: Sequence[Root], start: int = 0) -> Box:
 class Memory:
     """What a step keeps on the device between calls.
 
-    arena, workspace  of its kernels: memory that all steps share
+    arena, workspace  of its kernels: memory that all steps share, unless it is not `shared`
     constants         one block for each
     numbers           the address of 0, 1, 2, ..., `NUMBER_BYTES` apart: counters of loops, the
                       numbers of checks, a status of steps without checks
@@ -55,14 +55,22 @@ class Memory:
     slots             of the large arguments and results
     """
 
-    def __init__(self, session: Session, program: Program, code: Code, arena_bytes: int):
+    def __init__(
+        self,
+        session: Session,
+        program: Program,
+        code: Code,
+        arena_bytes: int,
+        shared: bool = True,
+    ):
         pool = session.pool
         workspace = rounded(arena_bytes)
+        take = session.shared if shared else pool.take
         results = [root for root in program.results if root is not None]
         self.in_box = make_box(program.arguments, STATUS_BYTES)
         self.out_box = make_box(results)
         self.blocks = [
-            session.shared(workspace + code.workspace_bytes),
+            take(workspace + code.workspace_bytes),
             pool.take(self.in_box.nbytes),
             pool.take(self.out_box.nbytes),
             uploaded(session, numbers(program)),

@@ -78,7 +78,7 @@ def _called(statement: Statement) -> str:
         return f"LAPACK's {statement.routine}"
     if isinstance(statement, Compute) and statement.op == external.scalar_call.name:
         name = dict(statement.attrs)["function"]
-        return external.known(name).shown or str(name)
+        return external.known(name).shown or external.wanted_name(name)
     return ""
 
 

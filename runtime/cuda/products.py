@@ -97,6 +97,8 @@ def divided(kernel: Kernel, roots: Sequence[Root], may_fail: bool) -> Divided | 
 
 def _product(kernel: Kernel) -> tuple[tuple[int, ...], Product] | None:
     """The product that is all of a kernel, and the axes of its batches."""
+    if not kernel.body:  # a routine on nothing
+        return None
     (first, *others) = kernel.body
     axes: tuple[int, ...] = ()
     if isinstance(first, Loop) and not first.accumulators and len(first.axes) == 1:

@@ -52,22 +52,18 @@ class Session:
         return self._shared
 
     @contextmanager
-    def working(self) -> Iterator[None]:
-        """The block is one step's work, alone on the device.
+    def working(self) -> Iterator[bool]:
+        """The block is one step's work, alone on the device; it is told whether it is within
+        another's, which waits for a function of this machine that calls it.
 
-        Raises `errors.DeviceOperationError` within another step's, and `errors.DeviceFaultError`.
+        Raises `errors.DeviceFaultError`.
         """
         with self.lock, self.reporting():
-            if self.is_busy:
-                raise errors.DeviceOperationError(
-                    "a function that a step calls has called a step on the same device, whose"
-                    ' memory is in use; compile the inner one with target="cpu"'
-                )
-            self.is_busy = True
+            was_busy, self.is_busy = self.is_busy, True
             try:
-                yield
+                yield was_busy
             finally:
-                self.is_busy = False
+                self.is_busy = was_busy
 
     @contextmanager
     def running(self, items: Sequence[Item], code: Code) -> Iterator[None]:

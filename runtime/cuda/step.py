@@ -83,8 +83,10 @@ class CudaStep:
                 "an argument that is assigned to in place shares memory with another argument;"
                 " pass a copy of one of them"
             )
-        with session.working():
+        with session.working() as is_within:
             loaded = self.on(session)
+            if is_within:  # all memory that steps share is in use, and maybe this one's own
+                loaded = loaded._replace(memory=self._memory(session, shared=False), recordings={})
             given = Given(session, loaded.memory, self.program, arguments)
             made = Made(session, loaded.memory, self._results)
             runner = Runner(
@@ -110,12 +112,15 @@ class CudaStep:
                 self._loaded = Loaded(
                     session,
                     session.pool.with_room(load, "no memory for the code of a step"),
-                    Memory(session, self.program, self.code, self.arena.nbytes),
+                    self._memory(session),
                     {},
                 )
                 clock.end("load")
                 self.stage_ms |= clock.milliseconds
             return self._loaded
+
+    def _memory(self, session: Session, shared: bool = True) -> Memory:
+        return Memory(session, self.program, self.code, self.arena.nbytes, shared)
 
     def overlapping(self, arguments: Sequence[np.ndarray | DeviceArray]) -> tuple[int, int] | None:
         """An updated argument that shares memory of a device with another that the step uses."""
