@@ -198,13 +198,13 @@ def scores(q, k, v):  # type: ignore[no-untyped-def]
 
 def test_blocks_of_rows_are_as_high_as_a_tile() -> None:
     kernel = attention().kernel
-    smaller = with_smaller_blocks(kernel, 64)
+    smaller = with_smaller_blocks(kernel, LIMITS)
     (blocks,) = [s for s in inner(smaller.body) if isinstance(s, Blocks)]
     assert whole(blocks.size) <= 64
     assert {s.rows for s in inner(blocks.body) if isinstance(s, Product)} == {blocks.size}
     before, after = (sum(whole(b.size) for b in k.buffers) for k in (kernel, smaller))
     assert after < before
-    assert with_smaller_blocks(smaller, 64) == smaller
+    assert with_smaller_blocks(smaller, LIMITS) == smaller
 
 
 # ---- totals over rows, and what is refused -------------------------------------------------------

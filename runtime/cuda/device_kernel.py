@@ -57,6 +57,8 @@ class Limits(NamedTuple):
     """Bytes of workspace that may be spent on running more blocks at once."""
     little_work: int = 4096
     """Up to so many turns of loops one block takes all phases of a kernel: a launch costs more."""
+    tensor_elems: frozenset[str] = frozenset()
+    """The types of elements that tensor cores multiply."""
 
 
 WARP = 32

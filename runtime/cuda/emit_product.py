@@ -16,7 +16,7 @@ from graphc.runtime.cuda.emit import multiply_add
 from graphc.runtime.cuda.emit_elements import I64
 from graphc.runtime.cuda.simt import shared_array, wait_for_block
 from graphc.runtime.cuda.whole import wholes
-from graphc.runtime.kernel import Access, Kernel, Product, Statement, inner
+from graphc.runtime.kernel import Access, Product
 from graphc.runtime.llvm.math import ELEMS
 from graphc.runtime.llvm.math.narrow import load_wide
 from graphc.runtime.llvm.registers import BITS, Reg, constant, type_name
@@ -80,16 +80,8 @@ def tile_rows(threads: int) -> int:
     return tiling_of(threads).rows
 
 
-def tiles_bytes(kernel: Kernel, statements: Sequence[Statement], threads: int) -> int:
-    """The shared memory that the products among statements take."""
-    sizes = [0]
-    for product in inner(statements):
-        if isinstance(product, Product):
-            sizes.append(_nbytes(tiling_of(threads), ELEMS[product.out.dtype]))
-    return max(sizes)
-
-
-def _nbytes(tiling: Tiling, elem: str) -> int:
+def tile_bytes(tiling: Tiling, elem: str) -> int:
+    """The shared memory that a tile takes."""
     panels = DEPTH * (tiling.rows + PADDING + tiling.columns)
     return max(panels, tiling.rows * tiling.columns) * BITS[elem] // 8
 
@@ -119,7 +111,7 @@ def emit_tile(
     Each element goes to `finish`, or through what comes after the product.
     """
     f, elem = emitter.f, ELEMS[product.out.dtype]
-    nbytes = _nbytes(tiling, elem)
+    nbytes = tile_bytes(tiling, elem)
     shared = shared_array(f.module, f"{f.name}_tile_{elem}", nbytes)
     first_row = f.mul(row, constant(tiling.rows, I64))
     first_column = f.mul(column, constant(tiling.columns, I64))

@@ -20,10 +20,12 @@ from graphc.runtime.cuda.device_kernel import WARP
 from graphc.runtime.cuda.emit import ThreadEmitter
 from graphc.runtime.cuda.emit_elements import I64
 from graphc.runtime.cuda.emit_matrix import emit_matrix, is_small_matrix
-from graphc.runtime.cuda.emit_product import emit_tile, tiling_of
+from graphc.runtime.cuda.emit_product import tiling_of
 from graphc.runtime.cuda.emit_running import emit_running, running_of
+from graphc.runtime.cuda.emit_tensor import write_tile
 from graphc.runtime.cuda.mapping import is_spreadable
 from graphc.runtime.cuda.placement import Placement
+from graphc.runtime.cuda.row_warps import emit_rows, registers_of_warps
 from graphc.runtime.cuda.spreading import (
     Spread,
     Touch,
@@ -33,6 +35,7 @@ from graphc.runtime.cuda.spreading import (
     touches_of,
 )
 from graphc.runtime.cuda.team import Team
+from graphc.runtime.cuda.tensor_tiling import team_tiling
 from graphc.runtime.kernel import (
     Access,
     AddAt,
@@ -67,6 +70,7 @@ class TeamEmitter(ThreadEmitter):
         team: Team,
         lanes_at_most: int,
         placed: Placement,
+        tensor_elems: frozenset[str] = frozenset(),
     ):
         super().__init__(thread.f, thread.kernel, thread.bases, thread.alignments)
         self.roots = roots
@@ -74,6 +78,8 @@ class TeamEmitter(ThreadEmitter):
         self.lanes_at_most = lanes_at_most
         self.registers = placed.registers
         self.own = placed.own
+        self.shared = frozenset(number for number, *_ in (*placed.shared, *placed.stack))
+        self.tensor_elems = tensor_elems
         self.pitches = placed.pitches
         self.alone = False
         self.touched: list[Touch] = []
@@ -173,6 +179,8 @@ class TeamEmitter(ThreadEmitter):
             super().loop(loop)
         elif isinstance(whole, Loop) and is_spreadable(inside, self.roots, whole):
             self.spread(whole)
+        elif (registers := registers_of_warps(self, loop)) is not None:
+            emit_rows(self, loop, registers)
         else:
             self.start_turns(loop.body)
             super().loop(loop)
@@ -200,14 +208,15 @@ class TeamEmitter(ThreadEmitter):
             super().product(product)
             return
         self.meet(touches_of(self.kernel, (product,), None))
-        tiling = tiling_of(self.team.size)
+        size = self.team.size
+        tiling = team_tiling(self.kernel, product, size, self.tensor_elems) or tiling_of(size)
         down, across = tiling.tiles(product)
         if not across * down:
             return
         f, zero = self.f, constant(0, I64)
         with f.loop(zero, constant(across * down, I64), 1) as state:
             row, column = digits(f, state.index, [down, across])
-            emit_tile(self, product, tiling, row, column)
+            write_tile(self, product, tiling, row, column)
             self.wait()
 
     def transpose(self, statement: Transpose) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from graphc.runtime.cuda.branches import only_if
 from graphc.runtime.cuda.device_kernel import WARP
 from graphc.runtime.cuda.emit_elements import I64
-from graphc.runtime.cuda.emit_product import Depths, Finish
+from graphc.runtime.cuda.emit_product import Depths, Finish, Tiling, emit_tile
 from graphc.runtime.cuda.panel_copies import Operand, PanelCopies
 from graphc.runtime.cuda.panels import ElementReader, MatrixReader
 from graphc.runtime.cuda.phases import PLAIN
@@ -36,6 +36,22 @@ SHORT = frozenset(
 MOST_WRITTEN = 8
 """An epilogue of at most so many short operations is written once for each pair of elements that a
 thread has; a longer one once, in loops that hand it one pair after the other."""
+
+
+def write_tile(
+    emitter: TeamEmitter,
+    product: Product,
+    tiling: Tiling | TensorTiling,
+    row: Reg,
+    column: Reg,
+    depths: Depths | None = None,
+    finish: Finish | None = None,
+) -> None:
+    """The tile in this row and column of tiles: see `emit_tile`."""
+    if isinstance(tiling, TensorTiling):
+        emit_tensor_tile(emitter, product, tiling, row, column, depths, finish)
+    else:
+        emit_tile(emitter, product, tiling, row, column, depths, finish)
 
 
 def emit_tensor_tile(
@@ -75,8 +91,7 @@ class _Tile:
         self.panels = tiling.panels(product)
         self.stages = tiling.stages(product)
         self.stage_bytes = sum(panel.nbytes for panel in self.panels)
-        name = f"{f.name}_panels_{tiling.elem}"
-        self.shared = shared_array(f.module, name, self.stages * self.stage_bytes)
+        self.shared = shared_array(f.module, f"{f.name}_panels", self.stages * self.stage_bytes)
         self.first_row = f.mul(row, constant(tiling.rows, I64))
         self.first_column = f.mul(column, constant(tiling.columns, I64))
         rank = emitter.team.rank

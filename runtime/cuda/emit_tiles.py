@@ -16,13 +16,10 @@ from graphc.runtime.cuda.emit_product import (
     DEPTH,
     ENOUGH_TILES,
     Depths,
-    Finish,
     Tiling,
-    emit_tile,
     tiling_of,
 )
-from graphc.runtime.cuda.emit_team import TeamEmitter
-from graphc.runtime.cuda.emit_tensor import emit_tensor_tile
+from graphc.runtime.cuda.emit_tensor import write_tile
 from graphc.runtime.cuda.forms import Form, is_repeatable
 from graphc.runtime.cuda.launches import WORK
 from graphc.runtime.cuda.phases import Phase
@@ -56,22 +53,6 @@ def split_of(product: Product, tiles: int, step: int = DEPTH) -> Split:
     return Split(-(-max(inner, 1) // depth), depth)
 
 
-def write_tile(
-    emitter: TeamEmitter,
-    product: Product,
-    tiling: Tiling | TensorTiling,
-    row: Reg,
-    column: Reg,
-    depths: Depths | None = None,
-    finish: Finish | None = None,
-) -> None:
-    """The tile in this row and column of tiles: see `emit_tile`."""
-    if isinstance(tiling, TensorTiling):
-        emit_tensor_tile(emitter, product, tiling, row, column, depths, finish)
-    else:
-        emit_tile(emitter, product, tiling, row, column, depths, finish)
-
-
 class TilesEmitter(PartsEmitter):
     """Writes the launches of matrix products."""
 
@@ -94,13 +75,8 @@ class TilesEmitter(PartsEmitter):
 
     def tiling(self, form: Form, product: Product) -> Tiling | TensorTiling:
         """The tiles of a product, by tensor cores where these do it."""
-        units, settings = form.nest.size, self.settings
-        if settings.tensor_cores:
-            fast = bool(settings.flags)
-            found = tensor_tiling(self.kernel, product, form.team, units, fast)
-            if found is not None:
-                return found
-        return tiling_of(form.team, product, units)
+        found = tensor_tiling(self.kernel, product, form.team, form.nest.size, self.limits)
+        return found or tiling_of(form.team, product, form.nest.size)
 
     def tile_launch(
         self,

@@ -48,7 +48,6 @@ class Settings(NamedTuple):
     limits: Limits
     has_status: bool
     atomics: bool = False
-    tensor_cores: bool = True
 
 
 class Inherited(NamedTuple):
@@ -192,7 +191,8 @@ class LaunchEmitter:
             team = warp_team(f)
             warp = f.lshr(place_in(f, "thread"), constant(WARP.bit_length() - 1, I64))
             number = f.add(f.mul(block, constant(placed.block // WARP, I64)), warp)
-        emitter = TeamEmitter(self.thread(f), self.roots, team, form.lanes, placed)
+        elems = self.limits.tensor_elems
+        emitter = TeamEmitter(self.thread(f), self.roots, team, form.lanes, placed, elems)
         placed.apply(emitter, WORK, number)
         return emitter, number
 

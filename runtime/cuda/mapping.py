@@ -153,6 +153,16 @@ def is_spreadable(kernel: Kernel, roots: Sequence[Root], loop: Loop) -> bool:
     return all(is_apart(alone, roots, axis, reduces=True) for axis in axes)
 
 
+def are_apart_rows(
+    kernel: Kernel, roots: Sequence[Root], loop: Loop, private: frozenset[int]
+) -> bool:
+    """Whether no turn of a loop sees another one, where each has the `private` scratch memory for
+    itself and shares all other."""
+    others = [b for b in range(len(kernel.buffers)) if b not in private]
+    alone = _sharing(kernel._replace(body=(loop,), division=None), others)
+    return all(is_apart(alone, roots, axis) for axis in loop.axes if alone.domain[axis] > 1)
+
+
 def is_apart(kernel: Kernel, roots: Sequence[Root], axis: int, reduces: bool = False) -> bool:
     """Whether no index along an axis sees what another one does, on this memory.
 

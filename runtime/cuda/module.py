@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from graphc.runtime.cuda.device_kernel import VECTOR_BYTES, Launches, Limits
 from graphc.runtime.cuda.emit_kernel import KernelEmitter
-from graphc.runtime.cuda.emit_product import tile_rows
 from graphc.runtime.cuda.launches import Settings
 from graphc.runtime.cuda.simt import PREFIX
 from graphc.runtime.cuda.smaller_blocks import with_smaller_blocks
+from graphc.runtime.cuda.tensor_tiling import tensor_elems
 from graphc.runtime.cuda.vector_products import with_vectors_as_sums
 from graphc.runtime.kernel import Kernel
 from graphc.runtime.llvm.module import Module
@@ -38,7 +38,9 @@ class DeviceModule:
         tensor_cores: bool = True,
     ):
         self.module = Module()
-        self.settings = Settings(flags, limits or Limits(), has_status, atomics, tensor_cores)
+        elems = tensor_elems(fast=bool(flags)) if tensor_cores else frozenset()
+        limits = (limits or Limits())._replace(tensor_elems=elems)
+        self.settings = Settings(flags, limits, has_status, atomics)
         self._known: dict[tuple[str, tuple[int, ...], tuple[int, ...]], Launches] = {}
 
     def add(self, kernel: Kernel, roots: Sequence[Root]) -> Launches:
@@ -50,8 +52,7 @@ class DeviceModule:
         key = repr(kernel), alignments(roots), overlaps(roots)
         if key not in self._known:
             name = f"{kernel.name}_{len(self._known)}"
-            rows = tile_rows(self.settings.limits.threads)
-            changed = with_vectors_as_sums(with_smaller_blocks(kernel, rows))
+            changed = with_vectors_as_sums(with_smaller_blocks(kernel, self.settings.limits))
             named = changed._replace(name=name)
             emitter = KernelEmitter(self.module, named, roots, key[1], self.settings)
             self._known[key] = emitter.emit()

@@ -67,7 +67,7 @@ class PanelCopies:
         self.count = panel.lines * panel.length // self.width
         self.outer_fits = operand.outer % panel.outer == 0
         self.depth_fits = operand.depth % panel.depth == 0
-        self.runs_beside = self.nbytes in COPY_BYTES and operand.access.buffer not in emitter.own
+        self.runs_beside = self.nbytes in COPY_BYTES and operand.access.buffer not in emitter.shared
         self.copies = self._prepared() if self.runs_beside else []
 
     def _access_bytes(self) -> int:

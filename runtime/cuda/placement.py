@@ -17,12 +17,12 @@ from typing import NamedTuple
 from graphc.runtime.cuda.device_kernel import SHARED_BYTES, WARP, Limits
 from graphc.runtime.cuda.emit import ThreadEmitter
 from graphc.runtime.cuda.emit_elements import I64
-from graphc.runtime.cuda.emit_product import tiles_bytes
 from graphc.runtime.cuda.forms import Form, sizes_inside
 from graphc.runtime.cuda.mapping import Nest, is_spreadable
 from graphc.runtime.cuda.simt import shared_array
 from graphc.runtime.cuda.spreading import is_held, is_straight, spread_of
-from graphc.runtime.cuda.whole import whole
+from graphc.runtime.cuda.tensor_tiling import tiles_bytes
+from graphc.runtime.cuda.whole import whole, wholes
 from graphc.runtime.kernel import (
     Access,
     Blocks,
@@ -153,7 +153,7 @@ def place_for_teams(
     grid = max(min(teams_wanted, limits.most_blocks), 1)
     registers = register_rows(kernel, roots, form)
     private = [b for b in private_scratch(kernel, form.nest) if b not in registers]
-    shared, pitches = _in_shared(kernel, form, private, per_block, f)
+    shared, pitches = _in_shared(kernel, form, private, per_block, limits, f)
     large = [b for b in private if b not in {number for number, _, _ in shared}]
     each = sum(nbytes_of(kernel, b) for b in large) * per_block
     if grid_is_fixed:
@@ -180,10 +180,17 @@ def place_for_teams(
 
 
 def _in_shared(
-    kernel: Kernel, form: Form, private: Sequence[int], per_block: int, f: Function
+    kernel: Kernel,
+    form: Form,
+    private: Sequence[int],
+    per_block: int,
+    limits: Limits,
+    f: Function,
 ) -> tuple[list[tuple[int, Reg, int]], dict[int, int]]:
     """The buffers that shared memory has room for, small ones first, and the pitches of tiles."""
-    room = SHARED_BYTES - RESERVED_SHARED - tiles_bytes(kernel, form.nest.body, form.team)
+    if form.kind == "tiles" and limits.tensor_elems:  # whose panels take what there is
+        return [], {}
+    room = SHARED_BYTES - RESERVED_SHARED - tiles_bytes(kernel, form.nest.body, form.team, limits)
     shared: list[tuple[int, Reg, int]] = []
     pitches: dict[int, int] = {}
     for buffer in sorted(private, key=lambda b: nbytes_of(kernel, b)):
@@ -214,16 +221,24 @@ def tile_pitch(kernel: Kernel, statements: Sequence[Statement], buffer: int) -> 
 def register_rows(kernel: Kernel, roots: Sequence[Root], form: Form) -> frozenset[int]:
     """The scratch buffers that each thread of a team reads only in the turns in which it wrote
     them, where those turns are written one after the other."""
-    sizes = sizes_inside(kernel, form.nest)
-    inside = kernel._replace(domain=tuple(sizes))
+    inside = kernel._replace(domain=tuple(sizes_inside(kernel, form.nest)))
+    found = rows_in_registers(inside, roots, form.nest.body, form.lanes, form.team)
+    return found - touched_elsewhere(kernel, form.nest)
+
+
+def rows_in_registers(
+    kernel: Kernel, roots: Sequence[Root], statements: Sequence[Statement], lanes: int, team: int
+) -> frozenset[int]:
+    """The same for the statements that a team of so many threads runs one after the other."""
+    sizes = wholes(kernel.domain)
     ways: dict[int, set[object]] = {}
-    for statement in form.nest.body:
+    for statement in statements:
         fits = isinstance(statement, Loop) and is_straight(statement.body)
         spread = None
         if isinstance(statement, Loop) and fits:
-            spread = spread_of(statement, sizes, form.lanes)
-            fits = spread.turns > 0 and is_held(statement, spread, form.team)
-            fits = fits and is_spreadable(inside, roots, statement)
+            spread = spread_of(statement, sizes, lanes)
+            fits = spread.turns > 0 and is_held(statement, spread, team)
+            fits = fits and is_spreadable(kernel, roots, statement)
         own = inner((statement,)) if not isinstance(statement, Blocks) else inner(statement.body)
         for part in own:
             for access in [] if isinstance(part, (Loop, Blocks)) else accesses((part,)):
@@ -234,7 +249,7 @@ def register_rows(kernel: Kernel, roots: Sequence[Root], form: Form) -> frozense
         buffer
         for buffer, keys in ways.items()
         if kernel.buffers[buffer].role == "scratch" and len(keys) == 1 and None not in keys
-    ) - touched_elsewhere(kernel, form.nest)
+    )
 
 
 def touched_elsewhere(kernel: Kernel, nest: Nest) -> frozenset[int]:

@@ -7,6 +7,8 @@ another prefix, for the processor that this runs on.
 
 from __future__ import annotations
 
+import re
+
 from graphc.runtime.cuda.device_kernel import WARP
 from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.module import Module
@@ -96,8 +98,9 @@ def together(f: Function, parts: list[Reg]) -> Reg:
 
 
 def shared_array(module: Module, name: str, nbytes: int) -> Reg:
-    """Memory that the threads of a block share, from an address like any other."""
-    module.tables.setdefault(
-        name, f"@{name} = internal addrspace(3) global [{nbytes} x i8] undef, align 16"
-    )
+    """Memory that the threads of a block share, from an address like any other; who asks for more
+    of the same name makes it larger."""
+    known = re.search(r"\[(\d+) x i8\]", module.tables.get(name, ""))
+    size = max(nbytes, int(known[1]) if known else 0)
+    module.tables[name] = f"@{name} = internal addrspace(3) global [{size} x i8] undef, align 16"
     return Reg(f"addrspacecast (ptr addrspace(3) @{name} to ptr)", "ptr")

@@ -10,8 +10,12 @@ those of another, and the scratch memory of the block holds the rows of a smalle
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from graphc.runtime.cuda.device_kernel import Limits
+from graphc.runtime.cuda.emit_product import ENOUGH_TILES, tile_rows
+from graphc.runtime.cuda.tensor_tiling import tensor_elem
 from graphc.runtime.cuda.whole import whole
 from graphc.runtime.kernel import (
     Blocks,
@@ -24,28 +28,51 @@ from graphc.runtime.kernel import (
     inner,
 )
 
+TENSOR_ROWS = (32, 64)
+"""The rows of tiles in blocks that do more than a product."""
 
-def with_smaller_blocks(kernel: Kernel, rows: int) -> Kernel:
-    """The kernel with blocks of at most so many rows, where products are computed in them."""
+
+def with_smaller_blocks(kernel: Kernel, limits: Limits) -> Kernel:
+    """The kernel with blocks of at most the rows of a tile, where products are computed in them."""
     buffers = list(kernel.buffers)
-    body = tuple(_changed(kernel, buffers, statement, rows) for statement in kernel.body)
+    body = tuple(_changed(kernel, buffers, statement, limits, 1) for statement in kernel.body)
     return kernel._replace(body=body, buffers=tuple(buffers))
 
 
-def _changed(kernel: Kernel, buffers: list[Buffer], statement: Statement, rows: int) -> Statement:
+def _changed(
+    kernel: Kernel, buffers: list[Buffer], statement: Statement, limits: Limits, units: int
+) -> Statement:
     if isinstance(statement, Loop):
-        body = tuple(_changed(kernel, buffers, s, rows) for s in statement.body)
+        units *= math.prod(whole(kernel.domain[axis]) for axis in statement.axes)
+        body = tuple(_changed(kernel, buffers, s, limits, units) for s in statement.body)
         return statement._replace(body=body)
     if not isinstance(statement, Blocks):
         return statement
     size = whole(statement.size)
     products = [s for s in inner(statement.body) if isinstance(s, Product)]
     along = all(p.rows == size and p.row_axis == statement.axis for p in products)
-    if not products or not along or size <= rows:
+    if not products or not along:
         return statement
-    smaller = -(-size // -(-size // rows))
+    smaller = _rows(kernel, products, statement, limits, units)
+    if smaller >= size:
+        return statement
     _shrink(kernel, buffers, statement, smaller)
     return Blocks(statement.axis, smaller, _lower(statement.body, smaller))
+
+
+def _rows(
+    kernel: Kernel, products: Sequence[Product], blocks: Blocks, limits: Limits, units: int
+) -> int:
+    """The rows of a block.  Tensor cores take whole tiles of them, large ones where the blocks are
+    enough for a device."""
+    size, total = whole(blocks.size), whole(kernel.domain[blocks.axis])
+    most = tile_rows(limits.threads)
+    if all(tensor_elem(kernel, p, limits.tensor_elems) for p in products):
+        fitting = [n for n in TENSOR_ROWS if n <= min(size, most)]
+        enough = [n for n in fitting if units * -(-total // n) >= ENOUGH_TILES]
+        if fitting:
+            return max(enough, default=fitting[0])
+    return -(-size // -(-size // most))
 
 
 def _shrink(kernel: Kernel, buffers: list[Buffer], blocks: Blocks, rows: int) -> None:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from graphc.runtime.cuda.device_kernel import SHARED_BYTES, WARP
+from graphc.runtime.cuda.device_kernel import SHARED_BYTES, WARP, Limits
+from graphc.runtime.cuda.emit_product import ENOUGH_TILES, tile_bytes, tiling_of
 from graphc.runtime.cuda.fragments import MMA_16, MMA_32, MMA_64, Mma
 from graphc.runtime.cuda.panels import Panel
 from graphc.runtime.cuda.whole import whole, wholes
-from graphc.runtime.kernel import Kernel, Product
+from graphc.runtime.kernel import Kernel, Product, Statement, inner
 from graphc.runtime.llvm.elements import memory_elem
+from graphc.runtime.llvm.math import ELEMS
 
 LEAST_SIDE = 8
 """Of a product with fewer rows or columns most of each instruction would be wasted."""
 LEAST_INNER = 16
 MOST_SIDE = 1 << 30
 """What is left of a side is counted in 32 bits."""
-ENOUGH_TILES = 128
-"""With fewer tiles much of a device has nothing to do; smaller ones are more."""
 MOST_STAGES = 3
 """Panels that are copied while others are multiplied, and those."""
 
@@ -48,6 +48,18 @@ SHAPES["bf16"] = SHAPES["f16"]
 """Large tiles read less for each multiplication.  What a warp has of one fits in registers: at most
 64 x 32 numbers of 32 bits, or 32 x 32 of 64."""
 
+TEAM_SHAPES = (
+    Shape(64, 128, 32, 2, 4),
+    Shape(64, 64, 32, 2, 4),
+    Shape(32, 128, 32, 1, 8),
+    Shape(32, 64, 32, 2, 4),
+    Shape(32, 32, 32, 1, 2),
+)
+"""For blocks that do more than a product: of rows of attention, say."""
+TEAM_DEPTHS = {"f16": 32, "bf16": 32, "float": 16, "double": 8}
+MOST_TEAM_BYTES = 24 * 1024
+"""For their panels: there is other shared memory beside them."""
+
 INSTRUCTIONS = {"f16": MMA_16, "bf16": MMA_16, "float": MMA_32, "double": MMA_64}
 
 
@@ -57,6 +69,7 @@ class TensorTiling(NamedTuple):
     shape: Shape
     mma: Mma
     elem: str
+    most_stages: int = MOST_STAGES
 
     @property
     def rows(self) -> int:
@@ -92,28 +105,73 @@ class TensorTiling(NamedTuple):
     def stages(self, product: Product) -> int:
         """How many pairs of panels shared memory has room for."""
         each = sum(panel.nbytes for panel in self.panels(product))
-        return min(MOST_STAGES, SHARED_BYTES // each)
+        return min(self.most_stages, SHARED_BYTES // each)
+
+    def panel_bytes(self, product: Product) -> int:
+        return self.stages(product) * sum(panel.nbytes for panel in self.panels(product))
+
+
+def tensor_elems(fast: bool) -> frozenset[str]:
+    """What tensor cores multiply; f32 with 10 bits of each fraction, so in `fast` arithmetic."""
+    return frozenset(elem for elem in SHAPES if fast or elem != "float")
 
 
 def tensor_tiling(
-    kernel: Kernel, product: Product, threads: int, units: int = 1, fast: bool = False
+    kernel: Kernel, product: Product, threads: int, units: int, limits: Limits
 ) -> TensorTiling | None:
     """The tile for a product of `units` like it, by at most so many threads; None for one that
-    tensor cores do not do.
-
-    Those multiply f32 with 10 bits of each fraction alone, so only `fast` arithmetic uses them.
-    """
-    elem = input_elem(kernel, product)
-    if elem not in SHAPES or (elem == "float" and not fast) or not _fits(product):
+    tensor cores do not do."""
+    elem = tensor_elem(kernel, product, limits.tensor_elems)
+    if elem is None:
         return None
     tilings = [TensorTiling(shape, INSTRUCTIONS[elem], elem) for shape in SHAPES[elem]]
     tilings = [t for t in tilings if t.threads <= threads]
-    if not tilings:
-        return None
     enough = (
         t for t in _fitting(tilings, product) if units * math.prod(t.tiles(product)) >= ENOUGH_TILES
     )
-    return next(enough, tilings[-1])
+    return next(enough, tilings[-1] if tilings else None)
+
+
+def team_tiling(
+    kernel: Kernel, product: Product, threads: int, elems: frozenset[str]
+) -> TensorTiling | None:
+    """The tile for a product that a block of so many threads computes among other things: the one
+    of which least is beyond the ends, and the largest of these."""
+    elem = tensor_elem(kernel, product, elems)
+    if elem is None:
+        return None
+    shapes = (shape._replace(depth=TEAM_DEPTHS[elem]) for shape in TEAM_SHAPES)
+    tilings = [TensorTiling(shape, INSTRUCTIONS[elem], elem, 2) for shape in shapes]
+    fitting = [
+        t for t in tilings if t.threads == threads and t.panel_bytes(product) <= MOST_TEAM_BYTES
+    ]
+
+    def cost(tiling: TensorTiling) -> tuple[int, int]:
+        own = tiling.rows * tiling.columns
+        return math.prod(tiling.tiles(product)) * own, -own
+
+    return min(fitting, key=cost, default=None)
+
+
+def tiles_bytes(
+    kernel: Kernel, statements: Sequence[Statement], threads: int, limits: Limits
+) -> int:
+    """The shared memory that the products among the statements of a block take."""
+    sizes = [0]
+    for product in inner(statements):
+        if isinstance(product, Product):
+            tiling = team_tiling(kernel, product, threads, limits.tensor_elems)
+            if tiling is None:
+                sizes.append(tile_bytes(tiling_of(threads), ELEMS[product.out.dtype]))
+            else:
+                sizes.append(tiling.panel_bytes(product))
+    return max(sizes)
+
+
+def tensor_elem(kernel: Kernel, product: Product, elems: frozenset[str]) -> str | None:
+    """The type of the operands in memory, None where tensor cores do not do a product."""
+    elem = input_elem(kernel, product)
+    return elem if elem in elems and _fits(product) else None
 
 
 def input_elem(kernel: Kernel, product: Product) -> str | None:
