@@ -7,7 +7,9 @@
    fake_on_launch(function)      who runs kernels
    fake_fail(name, times, error) calls of that name give an error
    fake_calls(name)              how often it was called
-   fake_say(setting, value)      what the device says of itself: "count", "major", "minor"  */
+   fake_say(setting, value)      what the device says of itself: "count", "major", "minor", and
+                                 which "version" the driver is of
+   fake_set_conditional(handle, value)   what a kernel that runs calls as cudaGraphSetConditional  */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -24,16 +26,17 @@ typedef void (*launcher)(const char *code, const char *name, unsigned grid, unsi
 enum {
     SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100,
     INVALID_DEVICE = 101, INVALID_IMAGE = 200, INVALID_CONTEXT = 201, INVALID_HANDLE = 400,
-    NOT_FOUND = 500, ILLEGAL_ADDRESS = 700, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901,
-    CAPTURE_WRONG_THREAD = 908,
+    NOT_FOUND = 500, ILLEGAL_ADDRESS = 700, LAUNCH_TIMEOUT = 702, NOT_SUPPORTED = 801,
+    CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901, CAPTURE_WRONG_THREAD = 908,
 };
+enum { GRAPHS_DECIDE = 12040, BRANCHES_OF_TWO = 12080, EDGES_HAVE_DATA = 12030 };
 enum { LEGACY = 1, PER_THREAD = 2, MOST = 4096, MOST_PARAMETERS = 256 };
 
 /* ---- what the tests say and ask ---------------------------------------------------------------*/
 
 struct counter { char name[48]; int calls, fails, error; };
 static struct counter counters[64];
-static int count_of_devices = 1, major = 9, minor = 0;
+static int count_of_devices = 1, major = 9, minor = 0, driver_version = 12090;
 static launcher run_kernel;
 
 static struct counter *counter_of(const char *name) {
@@ -51,8 +54,10 @@ void fake_fail(const char *name, int times, int error) {
 }
 int fake_calls(const char *name) { return counter_of(name)->calls; }
 void fake_say(const char *setting, int value) {
-    *(!strcmp(setting, "count") ? &count_of_devices : !strcmp(setting, "major") ? &major : &minor) =
-        value;
+    *(!strcmp(setting, "count")     ? &count_of_devices
+      : !strcmp(setting, "major")   ? &major
+      : !strcmp(setting, "version") ? &driver_version
+                                    : &minor) = value;
 }
 
 static status told(const char *name) {
@@ -69,10 +74,13 @@ static char primary;                       /* its address is the primary context
 static __thread void *current;
 static struct { char *start; size_t size; } blocks[MOST];
 
-struct work { int is_copy; char *target, *source; size_t bytes;
-              const char *code, *name; unsigned grid, block; int count; address *pointers; };
-struct graph { struct work *items; int count; struct graph *next; };
-struct stream { struct graph *captured; int is_invalid, mode; };
+enum { KERNEL, COPY, HOST_COPY, CONDITIONAL };
+enum { IF, WHILE, SWITCH };
+struct work { int kind; char *target, *source; size_t bytes;
+              const char *code, *name; unsigned grid, block; int count; address *pointers;
+              int decision; unsigned size; struct graph **bodies; uint64_t handle; };
+struct graph { struct work **items; int count; struct graph *outer; uint64_t id; };
+struct stream { struct graph *captured; int is_invalid, mode; struct work *last; };
 static struct stream *capturing;           /* by this driver at most one at a time */
 static __thread int is_capturing_here;
 
@@ -109,19 +117,38 @@ static struct stream *captured(void *stream) {
     return (uintptr_t)stream > PER_THREAD && ((struct stream *)stream)->captured ? stream : NULL;
 }
 
+static struct graph *new_graph(struct graph *outer) {
+    static uint64_t number;
+    struct graph *graph = calloc(1, sizeof *graph);
+    graph->outer = outer;
+    graph->id = ++number;
+    return graph;
+}
+
+static status failed_on_device;            /* what a kernel did that it must not do */
+
+static status decide(const struct work *work);
+
 static status run(const struct work *work) {
-    if (work->is_copy) memmove(work->target, work->source, work->bytes);
+    failed_on_device = SUCCESS;
+    if (work->kind == CONDITIONAL) return decide(work);
+    if (work->kind != KERNEL) memmove(work->target, work->source, work->bytes);
     else run_kernel(work->code, work->name, work->grid, work->block, work->count, work->pointers);
-    return SUCCESS;
+    return failed_on_device;
+}
+
+static struct work *add(struct graph *graph, struct work work) {
+    graph->items = realloc(graph->items, (graph->count + 1) * sizeof *graph->items);
+    struct work *made = graph->items[graph->count++] = malloc(sizeof work);
+    *made = work;
+    return made;
 }
 
 static status put(void *stream, struct work work) {
     struct stream *open = captured(stream);
     if (!open) return run(&work);
     if (open->is_invalid) return CAPTURE_INVALIDATED;
-    struct graph *graph = open->captured;
-    graph->items = realloc(graph->items, (graph->count + 1) * sizeof work);
-    graph->items[graph->count++] = work;
+    open->last = add(open->captured, work);
     return SUCCESS;
 }
 
@@ -131,7 +158,7 @@ status cuInit(unsigned flags) {
     is_started = 1;
     return flags ? INVALID_VALUE : SUCCESS;
 }
-status cuDriverGetVersion(int *version) { *version = 12090; return SUCCESS; }
+status cuDriverGetVersion(int *version) { *version = driver_version; return SUCCESS; }
 status cuGetErrorString(status error, const char **text) {
     (void)error;
     *text = "so it is";
@@ -211,17 +238,20 @@ status cuMemGetInfo(size_t *unused, size_t *total) {
 status cuMemcpyHtoDAsync(address target, const void *source, size_t bytes, void *stream) {
     IN_CONTEXT("cuMemcpyHtoDAsync");
     if (!holds((char *)target, bytes)) return INVALID_VALUE;
-    return put(stream, (struct work){1, (char *)target, (char *)source, bytes, 0, 0, 0, 0, 0, 0});
+    return put(stream, (struct work){.kind = HOST_COPY, .target = (char *)target,
+                                     .source = (char *)source, .bytes = bytes});
 }
 status cuMemcpyDtoHAsync(void *target, address source, size_t bytes, void *stream) {
     IN_CONTEXT("cuMemcpyDtoHAsync");
     if (!holds((char *)source, bytes)) return INVALID_VALUE;
-    return put(stream, (struct work){1, target, (char *)source, bytes, 0, 0, 0, 0, 0, 0});
+    return put(stream, (struct work){.kind = HOST_COPY, .target = target,
+                                     .source = (char *)source, .bytes = bytes});
 }
 status cuMemcpyDtoDAsync(address target, address source, size_t bytes, void *stream) {
     IN_CONTEXT("cuMemcpyDtoDAsync");
     if (!holds((char *)source, bytes) || !holds((char *)target, bytes)) return INVALID_VALUE;
-    return put(stream, (struct work){1, (char *)target, (char *)source, bytes, 0, 0, 0, 0, 0, 0});
+    return put(stream, (struct work){.kind = COPY, .target = (char *)target,
+                                     .source = (char *)source, .bytes = bytes});
 }
 /* All memory that the tests make is on the first device, or no device's. */
 status cuPointerGetAttribute(void *value, int attribute, address pointer) {
@@ -278,8 +308,9 @@ status cuLaunchKernel(struct function *function, unsigned grid, unsigned y, unsi
         return INVALID_VALUE;
     address *pointers = calloc(MOST_PARAMETERS, sizeof *pointers);
     for (int i = 0; i < function->count; i++) pointers[i] = *(address *)parameters[i];
-    return put(stream, (struct work){0, 0, 0, 0, function->code, function->name, grid, block,
-                                     function->count, pointers});
+    return put(stream, (struct work){.kind = KERNEL, .code = function->code,
+                                     .name = function->name, .grid = grid, .block = block,
+                                     .count = function->count, .pointers = pointers});
 }
 
 /* ---- streams, events, graphs ------------------------------------------------------------------*/
@@ -296,15 +327,16 @@ status cuStreamSynchronize(void *stream) {
     open->is_invalid = 1;
     return CAPTURE_UNSUPPORTED;
 }
-status cuStreamBeginCapture(struct stream *stream, int mode) {
-    IN_CONTEXT("cuStreamBeginCapture");
+static status begin(struct stream *stream, struct graph *graph, struct work *last, int mode) {
     if ((uintptr_t)stream <= PER_THREAD || stream->captured) return INVALID_VALUE;
-    stream->captured = calloc(1, sizeof *stream->captured);
-    stream->is_invalid = 0;
-    stream->mode = mode;
+    *stream = (struct stream){graph, 0, mode, last};
     capturing = stream;
     is_capturing_here = 1;
     return SUCCESS;
+}
+status cuStreamBeginCapture(struct stream *stream, int mode) {
+    IN_CONTEXT("cuStreamBeginCapture");
+    return begin(stream, new_graph(NULL), NULL, mode);
 }
 status cuStreamEndCapture(struct stream *stream, struct graph **graph) {
     IN_CONTEXT("cuStreamEndCapture");
@@ -315,30 +347,224 @@ status cuStreamEndCapture(struct stream *stream, struct graph **graph) {
     is_capturing_here = 0;
     return *graph ? SUCCESS : CAPTURE_INVALIDATED;
 }
+
+/* ---- graphs that decide: conditional nodes ----------------------------------------------------*/
+
+struct handle { uint64_t graph; unsigned value, at_launch, flags; int is_used, is_set; };
+static struct handle handles[MOST];
+static uint64_t count_of_handles;
+static const struct graph *running;        /* the graph, or the body, whose work is being done */
+static const uint64_t FIRST_HANDLE = 0xC0DE00000000;
+
+static struct handle *handle_of(uint64_t number) {
+    uint64_t index = number - FIRST_HANDLE;
+    return index < count_of_handles ? &handles[index] : NULL;
+}
+
+/* What becomes of a graph has its number. */
+static int is_inside(const struct graph *graph, uint64_t outer) {
+    for (; graph; graph = graph->outer)
+        if (graph->id == outer) return 1;
+    return 0;
+}
+
+/* Work in a graph is done in order here: what is added must come after all that is there. */
+static int is_ordered(const struct graph *graph, struct work **after, size_t count) {
+    if (graph->count != 0 && !count) return 0;
+    for (size_t i = 0; i < count; i++) {
+        int is_here = 0;
+        for (int j = 0; j < graph->count; j++) is_here |= graph->items[j] == after[i];
+        if (!is_here) return 0;
+    }
+    return !count || graph->items[graph->count - 1] == after[count - 1];
+}
+
+/* Edges that say nothing, or whose data say nothing. */
+static int are_plain(const void *data, size_t count) {
+    for (size_t i = 0; data && i < 8 * count; i++)
+        if (((const char *)data)[i]) return 0;
+    return 1;
+}
+
+static int is_being_captured(const struct graph *graph) {
+    return capturing && capturing->captured == graph;
+}
+
+status cuGraphCreate(struct graph **graph, unsigned flags) {
+    IN_CONTEXT("cuGraphCreate");
+    *graph = new_graph(NULL);
+    return flags ? INVALID_VALUE : SUCCESS;
+}
+status cuStreamBeginCaptureToGraph(struct stream *stream, struct graph *graph, struct work **after,
+                                   const void *data, size_t count, int mode) {
+    IN_CONTEXT("cuStreamBeginCaptureToGraph");
+    if (!are_plain(data, count) || is_being_captured(graph) || !is_ordered(graph, after, count))
+        return INVALID_VALUE;
+    return begin(stream, graph, count ? after[count - 1] : NULL, mode);
+}
+status cuStreamGetCaptureInfo(struct stream *stream, int *state, uint64_t *number,
+                              struct graph **graph, struct work ***last, const void **data,
+                              size_t *count) {
+    static const char plain_edge[8];
+    IN_CONTEXT("cuStreamGetCaptureInfo");
+    *state = !stream->captured ? 0 : stream->is_invalid ? 2 : 1;
+    if (number) *number = 1;
+    if (graph) *graph = stream->captured;
+    if (last) *last = &stream->last;
+    if (data) *data = plain_edge;
+    if (count) *count = stream->last != NULL;
+    return SUCCESS;
+}
+status cuGraphConditionalHandleCreate(uint64_t *made, struct graph *graph, void *context,
+                                      unsigned at_launch, unsigned flags) {
+    IN_CONTEXT("cuGraphConditionalHandleCreate");
+    if (driver_version < GRAPHS_DECIDE) return NOT_SUPPORTED;
+    if (context != &primary || flags > 1 || count_of_handles == MOST) return INVALID_VALUE;
+    handles[count_of_handles] = (struct handle){graph->id, 0, at_launch, flags, 0, 0};
+    *made = FIRST_HANDLE + count_of_handles++;
+    return SUCCESS;
+}
+
+struct node_parameters {
+    int type, reserved[3];
+    struct { uint64_t handle; int decision; unsigned size; struct graph **bodies; void *context; }
+        conditional;
+};
+
+status cuGraphAddNode(struct work **node, struct graph *graph, struct work **after,
+                      const void *data, size_t count, struct node_parameters *parameters) {
+    IN_CONTEXT("cuGraphAddNode");
+    unsigned size = parameters->conditional.size;
+    int decision = parameters->conditional.decision;
+    struct handle *handle = handle_of(parameters->conditional.handle);
+    if (parameters->type != 13 || driver_version < GRAPHS_DECIDE) return NOT_SUPPORTED;
+    if (driver_version < BRANCHES_OF_TWO && (size > 1 || decision == SWITCH)) return INVALID_VALUE;
+    if (size < 1 || (size > 1 && decision == WHILE) || (size > 2 && decision == IF) ||
+        decision > SWITCH)
+        return INVALID_VALUE;
+    if (!handle || handle->is_used || !is_inside(graph, handle->graph) ||
+        parameters->conditional.context != &primary)
+        return INVALID_VALUE;
+    if (!are_plain(data, count) || is_being_captured(graph) || !is_ordered(graph, after, count))
+        return INVALID_VALUE;
+    struct graph **bodies = calloc(size, sizeof *bodies);
+    for (unsigned i = 0; i < size; i++) bodies[i] = new_graph(graph);
+    handle->is_used = 1;
+    parameters->conditional.bodies = bodies;
+    *node = add(graph, (struct work){.kind = CONDITIONAL, .decision = decision, .size = size,
+                                     .bodies = bodies, .handle = parameters->conditional.handle});
+    return SUCCESS;
+}
+
+/* Called by a kernel.  Only one that runs in a graph may, and a handle is of one graph: it is set
+   from there, or from a body inside of it. */
+void fake_set_conditional(uint64_t number, unsigned value) {
+    struct handle *handle = handle_of(number);
+    if (!handle || !is_inside(running, handle->graph)) {
+        failed_on_device = ILLEGAL_ADDRESS;
+        return;
+    }
+    handle->value = value;
+    handle->is_set = 1;
+}
+
+static status run_all(const struct graph *graph) {
+    const struct graph *before = running;
+    status failed = SUCCESS;
+    running = graph;
+    for (int i = 0; i < graph->count && !failed; i++) failed = run(graph->items[i]);
+    running = before;
+    return failed;
+}
+
+static status decide(const struct work *work) {
+    struct handle *handle = handle_of(work->handle);
+    if (!handle->is_set) return ILLEGAL_ADDRESS; /* a real one would decide somehow */
+    status failed = SUCCESS;
+    if (work->decision == WHILE) {
+        for (int turns = 0; handle->value && !failed; turns++)
+            failed = turns == 1 << 20 ? LAUNCH_TIMEOUT : run_all(work->bodies[0]);
+        return failed;
+    }
+    unsigned body = work->decision == SWITCH ? handle->value : !handle->value;
+    return body < work->size ? run_all(work->bodies[body]) : SUCCESS;
+}
+
+static void start_handles(const struct graph *graph) {
+    for (uint64_t i = 0; i < count_of_handles; i++)
+        if (is_inside(graph, handles[i].graph)) {
+            handles[i].is_set = 0;
+            if (handles[i].flags) handles[i].value = handles[i].at_launch;
+        }
+    for (int i = 0; i < graph->count; i++)
+        for (unsigned j = 0; j < graph->items[i]->size; j++)
+            start_handles(graph->items[i]->bodies[j]);
+}
+
+/* ---- what becomes of graphs -------------------------------------------------------------------*/
+
+static struct graph *copied(struct graph *graph, struct graph *outer) {
+    struct graph *copy = malloc(sizeof *copy);
+    struct work **items = calloc(graph->count + 1, sizeof *items);
+    *copy = (struct graph){items, graph->count, outer, graph->id};
+    for (int i = 0; i < graph->count; i++) {
+        struct work *work = copy->items[i] = malloc(sizeof *work);
+        *work = *graph->items[i];
+        if (work->size) work->bodies = calloc(work->size, sizeof *work->bodies);
+        for (unsigned j = 0; j < work->size; j++)
+            work->bodies[j] = copied(graph->items[i]->bodies[j], copy);
+    }
+    return copy;
+}
+
+static void let_go(struct graph *graph) {
+    for (int i = 0; i < graph->count; i++) {
+        for (unsigned j = 0; j < graph->items[i]->size; j++) let_go(graph->items[i]->bodies[j]);
+        if (graph->items[i]->size) free(graph->items[i]->bodies);
+        free(graph->items[i]);
+    }
+    free(graph->items);
+    free(graph);
+}
+
+static status checked(const struct graph *graph, int is_body) {
+    for (uint64_t i = 0; i < count_of_handles; i++)
+        if (handles[i].graph == graph->id && !handles[i].is_used) return INVALID_VALUE;
+    for (int i = 0; i < graph->count; i++) {
+        if (is_body && graph->items[i]->kind == HOST_COPY) return NOT_SUPPORTED;
+        for (unsigned j = 0; j < graph->items[i]->size; j++) {
+            status failed = checked(graph->items[i]->bodies[j], 1);
+            if (failed) return failed;
+        }
+    }
+    return SUCCESS;
+}
+
 status cuGraphInstantiateWithFlags(struct graph **executable, struct graph *graph, uint64_t flags) {
     NOT_CAPTURED("cuGraphInstantiate");
-    *executable = malloc(sizeof **executable);
-    **executable = *graph;
-    return flags ? INVALID_VALUE : SUCCESS;
+    status failed = flags || is_being_captured(graph) ? INVALID_VALUE : checked(graph, 0);
+    if (!failed) *executable = copied(graph, NULL);
+    return failed;
 }
 status cuGraphInstantiate(struct graph **e, struct graph *g, uint64_t flags) {
     return cuGraphInstantiateWithFlags(e, g, flags);
 }
 status cuGraphDestroy(struct graph *graph) {
     IN_CONTEXT("cuGraphDestroy");
-    free(graph);
+    if (graph->outer) return INVALID_VALUE;
+    let_go(graph);
     return SUCCESS;
 }
 status cuGraphExecDestroy(struct graph *graph) {
     NOT_CAPTURED("cuGraphExecDestroy");
-    free(graph);
+    let_go(graph);
     return SUCCESS;
 }
 status cuGraphLaunch(struct graph *graph, void *stream) {
     IN_CONTEXT("cuGraphLaunch");
     if (captured(stream)) return INVALID_VALUE;
-    for (int i = 0; i < graph->count; i++) run(&graph->items[i]);
-    return SUCCESS;
+    start_handles(graph);
+    return run_all(graph);
 }
 status cuEventCreate(void **event, unsigned flags) {
     IN_CONTEXT("cuEventCreate");
@@ -360,8 +586,12 @@ status cuStreamWaitEvent(void *stream, void *event, unsigned flags) {
 
 status cuGetProcAddress_v2(const char *symbol, void **function, int version, uint64_t flags,
                            int *found) {
-    (void)version, (void)flags;
+    (void)flags;
     *function = dlsym(RTLD_DEFAULT, symbol);
+    /* What was there before edges had data took other arguments. */
+    if (version < EDGES_HAVE_DATA &&
+        (!strcmp(symbol, "cuGraphAddNode") || !strcmp(symbol, "cuStreamGetCaptureInfo")))
+        *function = NULL;
     if (found) *found = *function ? 0 : 1;
     return *function ? SUCCESS : NOT_FOUND;
 }

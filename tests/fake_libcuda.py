@@ -19,6 +19,7 @@ import pytest
 from graphc.runtime.cuda import driver
 from graphc.runtime.cuda.device_kernel import DeviceKernel
 from graphc.runtime.cuda.emulation import EmulatedModule
+from graphc.runtime.llvm.jit import add_symbols
 
 SOURCE = Path(__file__).with_name("fake_libcuda.c")
 EVERYTHING = (0, (1 << 63) - 1)
@@ -50,6 +51,8 @@ class FakeDriver:
         self._modules: dict[str, EmulatedModule] = {}
         self._launcher = _Launcher(self._launch)
         self._library.fake_on_launch(self._launcher)
+        setter = ctypes.cast(self._library.fake_set_conditional, ctypes.c_void_p).value
+        add_symbols({"cudaGraphSetConditional": setter or 0})
 
     def calls(self, name: str) -> int:
         return int(self._library.fake_calls(name.encode()))

@@ -9,6 +9,7 @@ import builtins
 import ctypes
 import enum
 import gc as collector
+import types
 
 import numpy as np
 import pytest
@@ -16,10 +17,11 @@ import pytest
 import graphc as gc
 from graphc import errors
 from graphc.runtime.cuda.current import current_session, use
-from graphc.runtime.cuda.device import Fault, OutOfMemory
+from graphc.runtime.cuda.device import CannotRecord, Fault, OutOfMemory
 from graphc.runtime.cuda.device_kernel import DeviceKernel
 from graphc.runtime.cuda.dlpack import CUDA
-from graphc.runtime.cuda.driver import GONE, LOST, CudaDevice, open_device
+from graphc.runtime.cuda.driver import CudaDevice, open_device
+from graphc.runtime.cuda.driver_errors import GONE, LOST
 
 
 class Result(enum.IntEnum):
@@ -128,6 +130,9 @@ class Driver:
     def cuGetErrorString(self, status):
         return b"what it means"
 
+    def cuDriverGetVersion(self):
+        return 12030
+
     def cuDeviceGetCount(self):
         return self.count
 
@@ -193,6 +198,7 @@ RESULTS = dict.fromkeys(
         "cuGraphInstantiate",
         "cuPointerGetAttribute",
         "cuDevicePrimaryCtxRetain",
+        "cuStreamGetCaptureInfo",
     ),
     1,
 )
@@ -313,6 +319,134 @@ def test_what_is_recorded_goes_to_a_stream_of_its_own(gpu, driver):
     assert driver.calls("cuLaunchKernel")[1][9] == LEGACY
     recordings[0].close()
     assert driver.log[-1] == ("cuGraphExecDestroy", "executable")
+
+
+class Deciding(Driver):
+    """A driver of CUDA 12.4 or newer, as far as a graph that decides needs it."""
+
+    CU_GRAPH_COND_ASSIGN_DEFAULT = 1
+
+    class CUgraphConditionalNodeType(enum.IntEnum):
+        CU_GRAPH_COND_TYPE_IF = 0
+        CU_GRAPH_COND_TYPE_WHILE = 1
+
+    class CUgraphNodeType(enum.IntEnum):
+        CU_GRAPH_NODE_TYPE_CONDITIONAL = 13
+
+    class CUgraphNodeParams:
+        def __init__(self):
+            self.conditional = types.SimpleNamespace()
+
+    class CUgraphEdgeData:
+        pass
+
+    def __init__(self, version):
+        super().__init__()
+        self.version = version
+        self.handles = 0
+
+    def cuDriverGetVersion(self):
+        return self.version
+
+    def cuGraphCreate(self, flags):
+        return "graph"
+
+    def cuStreamBeginCaptureToGraph(self, stream, graph, after, edges, count, mode):
+        assert len(after) == len(edges) == count
+        self.graph = graph
+
+    def cuStreamGetCaptureInfo(self, stream):
+        return 1, 1, self.graph, [f"last of {self.graph}"], [None], 1
+
+    def cuGraphConditionalHandleCreate(self, graph, context, default, flags):
+        assert (context, default, flags) == (CONTEXT, 0, 1)
+        self.handles += 1
+        return self.handles
+
+    def cuGraphAddNode(self, graph, after, edges, count, given):
+        held = given.conditional
+        assert len(after) == len(edges) == count
+        held.phGraph_out = [f"{graph}/{held.handle}.{i}" for i in range(held.size)]
+        return f"node {held.handle}"
+
+    def shape(self):
+        """What was made, in short."""
+        said = {
+            "cuStreamBeginCaptureToGraph": lambda stream, graph, after, *_: (graph, *after),
+            "cuGraphAddNode": lambda graph, after, edges, count, given: (
+                given.conditional.type.name[-2:],
+                given.conditional.size,
+                *after,
+            ),
+            "cuLaunchKernel": lambda function, *_: function,
+        }
+        return [said[name](*rest) for name, *rest in self.log if name in said]
+
+
+@pytest.mark.parametrize("version", [12080, 12040])
+def test_a_decision_is_a_node_between_what_comes_before_and_after(version):
+    driver = Deciding(version)
+    gpu = CudaDevice(driver)
+    assert gpu.decides
+
+    def put(name):
+        return lambda: gpu.launch(name, DeviceKernel(name, 1, 32, 0), [1], [8])
+
+    with gpu.record(True):
+        put("before")()
+        gpu.choose(100, 200, put("yes"), put("no"))
+        put("after")()
+    one_node = [("IF", 2, "last of graph"), ("graph/1.0",), "yes", ("graph/1.1",), "no"]
+    two_nodes = [("IF", 1, "last of graph"), ("graph/1.0",), "yes"]
+    two_nodes += [("IF", 1, "node 1"), ("graph/2.0",), "no"]
+    inside, last = (one_node, "node 1") if version == 12080 else (two_nodes, "node 2")
+    assert driver.shape() == [("graph",), "before", "tell", *inside, ("graph", last), "after"]
+    assert driver.calls("cuGraphDestroy") == [("cuGraphDestroy", "graph")]
+
+
+def test_a_side_with_nothing_in_it():
+    driver = Deciding(12040)
+    gpu = CudaDevice(driver)
+    work = gpu.launch
+
+    def put():
+        work("f", DeviceKernel("f", 1, 32, 0), [1], [8])
+
+    with gpu.record(True):
+        gpu.choose(100, 200, None, put)
+        gpu.choose(100, 200, put, None)
+        gpu.choose(100, 200, None, None)
+    assert driver.handles == 2
+    assert [each[1] for each in driver.shape() if each[0] == "IF"] == [1, 1]
+
+
+def test_a_turn_ends_by_telling_whether_there_is_another():
+    driver = Deciding(12040)
+    gpu = CudaDevice(driver)
+    with gpu.record(True):
+        gpu.repeat(100, 200, lambda: gpu.launch("f", DeviceKernel("f", 1, 32, 0), [1], [8]))
+    node = ("LE", 1, "last of graph")
+    assert driver.shape() == [("graph",), "tell", node, ("graph/1.0",), "f", "tell"]
+
+
+def test_a_driver_that_is_older_does_not_decide(gpu):
+    assert not gpu.decides
+
+
+def test_an_error_ends_a_recording_that_decides():
+    driver = Deciding(12080)
+    gpu = CudaDevice(driver)
+    with pytest.raises(ValueError, match="mine"), gpu.record(True):
+        gpu.launch("f", DeviceKernel("f", 1, 32, 0), [1], [8])
+        raise ValueError("mine")
+    names = [name for name, *_ in driver.log]
+    assert names[-2:] == ["cuStreamEndCapture", "cuGraphDestroy"]
+    driver.fails["cuStreamGetCaptureInfo"] = Result.CUDA_ERROR_INVALID_VALUE
+    with pytest.raises(CannotRecord, match="INVALID_VALUE"), gpu.record(True):
+        gpu.launch("f", DeviceKernel("f", 1, 32, 0), [1], [8])
+    assert [name for name, *_ in driver.log][-2:] == ["cuStreamEndCapture", "cuGraphDestroy"]
+    gpu.launch("f", DeviceKernel("f", 1, 32, 0), [1], [8])
+    assert driver.calls("cuLaunchKernel")[-1][9] == LEGACY
 
 
 def test_an_error_ends_the_recording(gpu, driver):
@@ -553,7 +687,7 @@ def test_a_context_that_somebody_else_reset_is_left_alone(driver, gpu):
 
 def test_the_module_has_what_is_called():
     real = pytest.importorskip("cuda.bindings.driver", reason="cuda-bindings is not installed")
-    for name, held in vars(Driver).items():
+    for name, held in (vars(Driver) | vars(Deciding)).items():
         if name.startswith(("cu", "CU")):
             assert hasattr(real, name), name
         for member in held if isinstance(held, enum.EnumMeta) else ():

@@ -19,12 +19,14 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
-from graphc.runtime.cuda.device import CannotRecord, Fault, OutOfMemory
+from graphc.runtime.cuda.device import CannotRecord, Fault, OutOfMemory, Work
 from graphc.runtime.cuda.device_kernel import DeviceKernel
 from graphc.runtime.cuda.dlpack import CUDA
+from graphc.runtime.cuda.driver_errors import GONE, LOST, REFUSED
 from graphc.runtime.cuda.library import CublasLt, open_library
 from graphc.runtime.cuda.products import MatrixProduct
 from graphc.runtime.cuda.ptx_cache import ARCHITECTURES, architecture_for, cached_ptx
+from graphc.runtime.cuda.recorder import TELL, TELL_TEXT, Captured, Recorder, can_decide
 
 DEFAULT_STREAM = 1
 """CU_STREAM_LEGACY: 0 would be another one with CUDA_PYTHON_CUDA_PER_THREAD_DEFAULT_STREAM set."""
@@ -32,37 +34,9 @@ LOG_BYTES = 4096
 DYNAMIC_SHARED_BYTES = 0
 """Functions declare what they need."""
 
-LOST = frozenset(
-    {
-        "CUDA_ERROR_ASSERT",
-        "CUDA_ERROR_CONTAINED",
-        "CUDA_ERROR_ECC_UNCORRECTABLE",
-        "CUDA_ERROR_EXTERNAL_DEVICE",
-        "CUDA_ERROR_HARDWARE_STACK_ERROR",
-        "CUDA_ERROR_ILLEGAL_ADDRESS",
-        "CUDA_ERROR_ILLEGAL_INSTRUCTION",
-        "CUDA_ERROR_INVALID_ADDRESS_SPACE",
-        "CUDA_ERROR_INVALID_PC",
-        "CUDA_ERROR_LAUNCH_FAILED",
-        "CUDA_ERROR_LAUNCH_TIMEOUT",
-        "CUDA_ERROR_MISALIGNED_ADDRESS",
-        "CUDA_ERROR_MPS_CLIENT_TERMINATED",
-        "CUDA_ERROR_NVLINK_UNCORRECTABLE",
-        "CUDA_ERROR_TENSOR_MEMORY_LEAK",
-        "CUDA_ERROR_UNKNOWN",
-    }
-)
-"""The errors after which a context does nothing any more."""
-
-GONE = frozenset({"CUDA_ERROR_CONTEXT_IS_DESTROYED", "CUDA_ERROR_INVALID_CONTEXT"})
-"""The errors that say that somebody has reset the device: there is another context by now."""
-
 TOO_NEW = "CUDA_ERROR_UNSUPPORTED_PTX_VERSION"
 """The error of a driver that is older than the code: LLVM writes the oldest version of PTX that has
 the device's architecture."""
-
-REFUSED = "CUDA_ERROR_STREAM_CAPTURE_"
-"""How the errors begin that say that something cannot be recorded."""
 
 
 def open_device(number: int = 0) -> CudaDevice:
@@ -85,7 +59,6 @@ class CudaDevice:
     """A GPU.  `driver` is the module `cuda.bindings.driver`."""
 
     kind = CUDA
-    decides = False
 
     def __init__(self, driver: Any, number: int = 0):
         self._driver = driver
@@ -114,7 +87,9 @@ class CudaDevice:
         self._enter()
         flag = driver.CUstream_flags.CU_STREAM_NON_BLOCKING
         self._recorder = self._do("cuStreamCreate", int(flag))
-        self._stream: Any = DEFAULT_STREAM
+        self._recording: Captured | Recorder | None = None
+        self._version = int(self._do("cuDriverGetVersion"))
+        self.decides = can_decide(driver, self._version)
 
     def _start(self) -> None:
         """Initialise the driver, or say why there is none to initialise."""
@@ -163,6 +138,11 @@ class CudaDevice:
         failed, text = self._driver.cuGetErrorString(status)
         name = getattr(status, "name", str(status))
         return name if failed or not text else f"{name}, {text.decode()}"
+
+    @property
+    def _stream(self) -> Any:
+        """Where work is put now."""
+        return DEFAULT_STREAM if self._recording is None else self._recording.stream
 
     def _enter(self) -> None:
         """Make the context that of this thread: whoever ran before may have chosen another."""
@@ -267,7 +247,7 @@ class CudaDevice:
                 return False
             self._library.multiply(product, pointers, int(self._stream))
         except self._library.errors as error:
-            kind = Fault if self._stream == DEFAULT_STREAM else CannotRecord
+            kind = Fault if self._recording is None else CannotRecord
             raise kind(f"cuBLASLt: {error}") from None
         return True
 
@@ -276,30 +256,63 @@ class CudaDevice:
     @contextmanager
     def record(self, decides: bool = False) -> Iterator[list[Any]]:
         self._enter()
-        # Relaxed, because garbage may be collected in the block: a module that is unloaded then
-        # would put an end to the recording.
-        mode = self._driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
         recordings: list[Any] = []
-        self._do("cuStreamBeginCapture", self._recorder, mode)
-        self._stream = self._recorder
+        recording = self._recording = self._deciding() if decides else self._captured()
         try:
             yield recordings
+            self._enter()
+            graph = recording.finish()
         except BaseException:
             with suppress(Fault, OutOfMemory):  # the first error is the one to tell
-                self._do("cuGraphDestroy", self._recorded())
+                self._enter()
+                recording.abandon()
             raise
-        graph = self._recorded()
+        finally:
+            self._recording = None
         try:
-            executable = self._do("cuGraphInstantiate", graph, 0)
+            do = self._tried if decides else self._do
+            executable = do("cuGraphInstantiate", graph, 0)
         finally:
             self._do("cuGraphDestroy", graph)
         recordings.append(_Held(self, executable, "cuGraphExecDestroy"))
 
-    def _recorded(self) -> Any:
-        """The graph of what was put on the recorder, which ends it."""
-        self._stream = DEFAULT_STREAM
-        self._enter()
-        return self._do("cuStreamEndCapture", self._recorder)
+    def _captured(self) -> Captured:
+        return Captured(self._driver, self._do, self._recorder)
+
+    def _deciding(self) -> Recorder:
+        with self._refusing():
+            tell = functools.partial(self._tell, self._tells[TELL.name])
+        places = self._recorder, self._context
+        return Recorder(self._driver, self._tried, tell, *places, self._version)
+
+    @functools.cached_property
+    def _tells(self) -> dict[str, Any]:
+        return self.load(TELL_TEXT, [TELL.name])
+
+    def _tell(self, function: Any, *numbers: int) -> None:
+        self.launch(function, TELL, numbers, ())
+
+    def _tried(self, name: str, *arguments: Any) -> Any:
+        with self._refusing():
+            return self._do(name, *arguments)
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """What the driver does not do in the block is not recorded, and done otherwise."""
+        try:
+            yield
+        except Fault as fault:
+            if self.is_lost or isinstance(fault, CannotRecord):
+                raise
+            raise CannotRecord(str(fault)) from None
+
+    def choose(self, predicate: int, status: int, then: Work | None, other: Work | None) -> None:
+        assert isinstance(self._recording, Recorder), "decisions are recorded"
+        self._recording.choose(predicate, status, then, other)
+
+    def repeat(self, predicate: int, status: int, turn: Work) -> None:
+        assert isinstance(self._recording, Recorder), "decisions are recorded"
+        self._recording.repeat(predicate, status, turn)
 
     def replay(self, recording: Any) -> None:
         self._enter()

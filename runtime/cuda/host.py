@@ -56,9 +56,7 @@ class HostDevice:
     capability = (8, 0)
     kind = CPU
 
-    def __init__(
-        self, limit: int = 1 << 40, library: CublasLt | None = None, decides: bool = True
-    ):
+    def __init__(self, limit: int = 1 << 40, library: CublasLt | None = None, decides: bool = True):
         self.limit = limit
         self.library = library
         self.decides = decides
