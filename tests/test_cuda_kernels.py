@@ -123,13 +123,12 @@ def scattered(places: int, columns: int, count: int) -> tuple[Graph, list[np.nda
     return graph, [draw(graph)[0], at, draw(graph)[2]]
 
 
-@pytest.mark.parametrize("limits", [None, SMALL], ids=["", "small"])
 @pytest.mark.parametrize("places, columns, count", [(50, 8, 70), (7, 1, 300), (1, 5, 9)])
-def test_rows_are_added_in_order(places, columns, count, limits) -> None:  # type: ignore[no-untyped-def]
+def test_rows_are_added_in_order(places, columns, count) -> None:  # type: ignore[no-untyped-def]
     graph, arrays = scattered(places, columns, count)
     (expected,) = interpret(graph, arrays)
     for backwards in (False, True):
-        (got,) = Emulated(fused(graph), limits, backwards)(arrays)
+        (got,) = Emulated(fused(graph), None, backwards)(arrays)
         assert_same(got, expected)
 
 
@@ -157,17 +156,19 @@ def test_atomic_additions(dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype, is_atomic", [("i64", True), ("f32", False)])
 def test_integers_are_added_as_they_come(dtype: str, is_atomic: bool) -> None:
-    """Their total is the same in any order; floats are added in theirs."""
+    """Their total is the same in any order; floats are sorted first (`test_cuda_additions.py`)."""
     types = [Type(dtype, (6,)), Type("i64", (5000,)), Type(dtype, (5000,))]
     graph = build(types, lambda x, at, rows: op("scatter_add")(x, at, rows, axis=0))
     emulated = Emulated(fused(graph))
     assert ("atomicrmw" in emulated.module.text) == is_atomic
-    threads = [k.grid * k.block for k in emulated.launches[-1].kernels]
-    assert (max(threads) >= 5000) == is_atomic
+    kernels = emulated.launches[-1].kernels
+    assert (len(kernels) == 2) == is_atomic
+    assert max(k.grid * k.block for k in kernels) >= (5000 if is_atomic else 512)
     arrays = draw(graph)
     arrays[1] = np.random.default_rng(0).integers(0, 6, 5000)
     (expected,) = interpret(graph, arrays)
-    assert_same(emulated(arrays)[0], expected)
+    bound = 0 if is_atomic else 1e-5 * np.abs(arrays[2]).sum()
+    assert_within(emulated(arrays)[0], expected, bound)
 
 
 def test_under_fast_math_floats_are_added_as_they_come_too() -> None:

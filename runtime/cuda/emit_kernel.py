@@ -8,6 +8,8 @@ A phase of the kernel (`phases.py`) takes one of these forms (`forms.py` chooses
   - *teams*: a warp or a block for each unit: rows;
   - *tiles*: a block for each tile of a matrix product;
   - *sorted*: a block for each tile of rows that are sorted, then launches that merge tiles;
+  - *added*: additions at computed positions, sorted by these and totalled;
+  - *written*: a thread for each of several positions, of which the last one counts;
   - *scanned*: a thread for each piece of a column of a running operation;
   - *together*: one block for everything, for what is small or has an order to keep.
 
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from graphc.runtime.cuda.additions import additions_of
 from graphc.runtime.cuda.branches import digits, in_turns, only_if
 from graphc.runtime.cuda.device_kernel import (
     VECTOR_BYTES,
@@ -26,8 +29,10 @@ from graphc.runtime.cuda.device_kernel import (
     Launches,
 )
 from graphc.runtime.cuda.emit import ThreadEmitter
+from graphc.runtime.cuda.emit_additions import AdditionsEmitter
 from graphc.runtime.cuda.emit_affine import AffineScanner
 from graphc.runtime.cuda.emit_elements import I64, Target
+from graphc.runtime.cuda.emit_last_writer import emit_last_writer, writers_of
 from graphc.runtime.cuda.emit_scan import Scanner
 from graphc.runtime.cuda.emit_sort import emit_sorting
 from graphc.runtime.cuda.emit_team import TeamEmitter
@@ -75,6 +80,8 @@ class KernelEmitter(TilesEmitter):
             "tiles": self.tiles,
             "sorted": self.sorted,
             "scanned": self.scanned,
+            "added": self.added,
+            "written": self.written,
             "together": self.together,
         }
         if len(self.plan.phases) > 1 and work_of(self.kernel) <= self.limits.little_work:
@@ -215,6 +222,17 @@ class KernelEmitter(TilesEmitter):
         scan = scan_of(form.nest, self.limits)
         assert scan is not None
         (AffineScanner if scan.is_affine else Scanner)(self, scan).emit()
+
+    def written(self, phase: Phase, form: Form) -> None:
+        writers = writers_of(form.nest)
+        assert writers is not None
+        emit_last_writer(self, writers)
+
+    def added(self, phase: Phase, form: Form) -> None:
+        assert phase.main is not None
+        additions = additions_of(self.kernel, self.roots, phase.main, self.limits)
+        assert additions is not None
+        AdditionsEmitter(self, additions, phase.main).emit()
 
     # ---- one block for everything ----------------------------------------------------------------
 

@@ -75,6 +75,8 @@ class Sorter:
         self.read = read
         self.stop = start
         self.with_positions = False
+        self.prepare: Callable[[ThreadEmitter], None] = lambda emitter: None
+        """What is run where a launch begins, for `read`."""
 
     def emit(self, wanted: Run) -> None:
         """Sort; what is wanted of keys and positions is left there."""
@@ -110,6 +112,7 @@ class Sorter:
         launcher, tiles = self.launcher, self.tiles
         f = launcher.function()
         block = TileEmitter(self, launcher.thread(f))
+        self.prepare(block.emitter)
         grid = min(tiles.total, launcher.limits.most_blocks)
 
         def turn(number: Reg, carried: list[Reg]) -> list[Reg]:

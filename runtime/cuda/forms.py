@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from graphc.ir import Lit
+from graphc.runtime.cuda.additions import additions_of
 from graphc.runtime.cuda.device_kernel import WARP, Limits
+from graphc.runtime.cuda.emit_last_writer import writers_of
 from graphc.runtime.cuda.emit_matrix import is_small_matrix
 from graphc.runtime.cuda.emit_running import running_of
 from graphc.runtime.cuda.mapping import (
@@ -65,7 +67,8 @@ class Form(NamedTuple):
     one access, `parts` of each reduction side by side."""
 
     kind: str
-    """"elements", "threads", "teams", "tiles", "sorted", "scanned" or "together"."""
+    """"elements", "threads", "teams", "tiles", "sorted", "scanned", "added", "written"
+    or "together"."""
     nest: Nest
     team: int = 1
     lanes: int = 1
@@ -83,10 +86,8 @@ def choose_form(
 ) -> Form:
     if phase.main is None:
         return Form("together", Nest((), (), ()), WARP)
-    if atomics or _adds_exactly(kernel, phase.main):
-        together = peeled_adding(kernel, roots, phase.main)
-        if together is not None:
-            return Form("elements", together, adds_at_once=True)
+    if (adding := _adding_form(kernel, roots, phase.main, limits, atomics)) is not None:
+        return adding
     nest = peeled(kernel, roots, phase.main)
     if (routine := _routine_form(nest, limits)) is not None:
         return routine
@@ -109,6 +110,20 @@ def choose_form(
     return _in_parts(kernel, roots, Form(kind, nest, team, lanes), limits)
 
 
+def _adding_form(
+    kernel: Kernel, roots: Sequence[Root], main: Statement, limits: Limits, atomics: bool
+) -> Form | None:
+    """The form of a nest that adds at computed positions, for many threads."""
+    if atomics or _adds_exactly(kernel, main):
+        together = peeled_adding(kernel, roots, main)
+        if together is not None:
+            return Form("elements", together, adds_at_once=True)
+    added = additions_of(kernel, roots, main, limits)
+    if added is None:
+        return None
+    return Form("added", Nest((*added.entries, *added.columns), (), added.statements))
+
+
 def _routine_form(nest: Nest, limits: Limits) -> Form | None:
     """The form of a nest with a routine that many threads can share."""
     if sorting_of(nest) is not None:
@@ -117,6 +132,8 @@ def _routine_form(nest: Nest, limits: Limits) -> Form | None:
         return Form("teams", nest, WARP)
     if scan_of(nest, limits) is not None:
         return Form("scanned", nest)
+    if writers_of(nest) is not None:
+        return Form("written", nest)
     running = running_of(nest.body[0]) if len(nest.body) == 1 else None
     if running is None:
         return None

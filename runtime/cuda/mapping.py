@@ -172,6 +172,8 @@ def is_apart(kernel: Kernel, roots: Sequence[Root], axis: int, reduces: bool = F
     to each other as with any other two, so that of a long axis few are compared.
     """
     size = whole(kernel.domain[axis])
+    if size == 1:
+        return True
     steps: dict[Root, set[int]] = {}
     for access in accesses(kernel.body):
         for memory in roots[access.buffer].memories():
