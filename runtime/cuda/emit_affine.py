@@ -8,7 +8,8 @@ the value above it.
 A * y + B is what the rows one after the other give, but for rounding, only if nothing on the way
 becomes too large or too small for the dtype: y * A can be 1 where A is infinite.  So a piece also
 says how large and how small the products of its first factors are, and where the value that comes
-to it makes too much or too little of that, the second launch goes through the rows.
+to it makes too much or too little of that, the second launch goes through the rows.  Too little
+does no harm where it is nothing beside B, as in everything that forgets.
 """
 
 from __future__ import annotations
@@ -36,11 +37,14 @@ class Float(NamedTuple):
     """Below, a number has lost digits."""
     part: float
     """What is smaller than a number by this factor changes its last digit at most."""
+    unit: float
+    """Products are kept between this and its reciprocal, and how often it was taken out of them."""
 
 
 def float_of(dtype: str) -> Float:
     info = np.finfo(NUMPY_DTYPES[dtype])
-    return Float(float(info.max) / 4, float(info.smallest_normal), float(info.eps) / 4)
+    unit = 2.0 ** (info.minexp // 2 + 1)
+    return Float(float(info.max) / 4, float(info.smallest_normal), float(info.eps) / 4, unit)
 
 
 class Inside(NamedTuple):
@@ -51,13 +55,15 @@ class Inside(NamedTuple):
     """
 
     scale: Reg
+    """With `Float.unit` taken out of it `exponent` times."""
+    exponent: Reg
     term: Reg
     most: Reg
     least: Reg
     most_term: Reg
     has_zero: Reg
-    grows: Reg
-    """Whether a factor is larger than 1."""
+    is_lost: Reg
+    """Whether the product was too small all the same."""
     is_finite: Reg
     """Whether all factors are."""
 
@@ -127,7 +133,8 @@ class AffineScanner(Scanner):
             found = thread.walk(thread.low, [one, zero], advance)
         else:
             no, yes = constant(0, "i1"), constant(1, "i1")
-            start = Inside(one, self.number(-0.0), zero, self.number(INFINITY), zero, no, no, yes)
+            term, least = self.number(-0.0), self.number(INFINITY)
+            start = Inside(one, ZERO, term, zero, least, zero, no, no, yes)
             walked = thread.walk(
                 thread.low, start, lambda row, before: self.inside(thread, row, Inside(*before))
             )
@@ -136,51 +143,80 @@ class AffineScanner(Scanner):
             column.store(thread, thread.piece, value)
 
     def inside(self, thread: Thread, row: Reg, before: Inside) -> Inside:
+        """What is known after one more row."""
         f = thread.f
         factor, term = self.row(thread, row)
-        size = f.intrinsic("fabs", factor)
         has_zero = f.or_(before.has_zero, f.fcmp("oeq", factor, self.number(0.0)))
-        product = f.intrinsic("fabs", SCALARS["multiply"](f, factor, before.scale))
-        product = f.select(has_zero, self.number(0.0), product)
-        sign = f.intrinsic("copysign", self.number(1.0), before.scale)
-        scale = f.intrinsic("copysign", product, SCALARS["multiply"](f, factor, sign))
-        least = f.select(f.fcmp("olt", product, before.least), product, before.least)
+        scale, exponent, is_small = self.scaled(f, factor, before, has_zero)
+        size = self.size(f, scale, exponent)
+        least = f.select(f.fcmp("olt", size, before.least), size, before.least)
         value, most_term = before.term, before.most_term
         if term is not None:
             moved = SCALARS["multiply"](f, factor, value)
             value = SCALARS["add"](f, moved, term)
             most_term = _larger(f, _larger(f, most_term, moved), value)
+        is_finite = f.fcmp("olt", f.intrinsic("fabs", factor), self.number(INFINITY))
         return Inside(
             scale,
+            exponent,
             value,
-            _larger(f, before.most, product),
+            _larger(f, before.most, size),
             f.select(has_zero, before.least, least),
             most_term,
             has_zero,
-            f.or_(before.grows, f.fcmp("ogt", size, self.number(1.0))),
-            f.and_(before.is_finite, f.fcmp("olt", size, self.number(INFINITY))),
+            f.or_(before.is_lost, is_small),
+            f.and_(before.is_finite, is_finite),
         )
 
+    def scaled(
+        self, f: Function, factor: Reg, before: Inside, has_zero: Reg
+    ) -> tuple[Reg, Reg, Reg]:
+        """The product with one more factor, how often the unit is taken out of it, and whether it
+        was too small before that.  Signs are those of all factors, also of what is 0."""
+        limits, zero = float_of(self.scan.dtype), self.number(0.0)
+        unit, whole = self.number(limits.unit), self.number(1 / limits.unit)
+        multiply = SCALARS["multiply"]
+        product = f.intrinsic("fabs", multiply(f, factor, before.scale))
+        product = f.select(has_zero, zero, product)
+        goes_on = f.not_(has_zero)
+        takes = f.and_(goes_on, f.fcmp("olt", product, unit))
+        gives = f.and_(f.fcmp("ogt", product, whole), f.icmp("sgt", before.exponent, ZERO))
+        is_small = f.and_(takes, f.fcmp("olt", product, self.number(limits.small)))
+        product = f.select(takes, multiply(f, product, whole), product)
+        product = f.select(gives, multiply(f, product, unit), product)
+        exponent = f.add(before.exponent, f.convert("zext", takes, "i64"))
+        exponent = f.sub(exponent, f.convert("zext", gives, "i64"))
+        sign = f.intrinsic("copysign", self.number(1.0), before.scale)
+        return f.intrinsic("copysign", product, multiply(f, factor, sign)), exponent, is_small
+
+    def size(self, f: Function, scale: Reg, exponent: Reg) -> Reg:
+        """|A| as a number, 0 where it is too small for that."""
+        unit, power = float_of(self.scan.dtype).unit, self.number(0.0)
+        for times in (2, 1, 0):
+            is_it = f.icmp("eq", exponent, constant(times, "i64"))
+            power = f.select(is_it, self.number(unit**times), power)
+        return SCALARS["multiply"](f, f.intrinsic("fabs", scale), power)
+
     def summary(self, f: Function, piece: Inside) -> list[Reg]:
-        """A, B, the most and the least |A| on the way, and what may be left of a value of which the
-        product is too small for the dtype.
+        """A, B, the most and the least |A| on the way, and the most that |A| may be in truth.
 
         `most` is NaN where the piece has to be gone through whatever comes to it.  An infinite A is
         never used but for its sign.
         """
-        limits = float_of(self.scan.dtype)
+        limits, infinite = float_of(self.scan.dtype), self.number(INFINITY)
         is_sound = f.fcmp("ole", piece.most_term, self.number(limits.large))
         is_sound = f.and_(is_sound, piece.is_finite)
         most = f.select(is_sound, piece.most, self.number(float("nan")))
-        size = f.intrinsic("fabs", piece.scale)
-        is_usable = f.fcmp("olt", size, self.number(INFINITY))
-        sign = f.intrinsic("copysign", self.number(1.0), piece.scale)
+        size = self.size(f, piece.scale, piece.exponent)
+        size_used = f.select(f.fcmp("olt", size, infinite), size, self.number(1.0))
+        least_known = self.number(limits.unit**2)
+        bound = f.select(f.fcmp("ogt", size, least_known), size, least_known)
         return [
-            f.select(is_usable, piece.scale, sign),
+            f.intrinsic("copysign", size_used, piece.scale),
             piece.term,
             most,
-            f.select(piece.has_zero, self.number(INFINITY), piece.least),
-            f.select(piece.grows, self.number(INFINITY), self.number(limits.small)),
+            f.select(piece.has_zero, infinite, piece.least),
+            f.select(piece.is_lost, infinite, bound),
         ]
 
     # ---- the second launch -----------------------------------------------------------------------
@@ -210,15 +246,15 @@ class AffineScanner(Scanner):
     def is_safe(self, f: Function, value: Reg, numbers: Sequence[Reg]) -> Reg:
         """Whether the rows one after the other would give the same but for rounding."""
         limits = float_of(self.scan.dtype)
-        _, term, most, least, left = numbers
+        _, term, most, least, bound = numbers
         size = f.intrinsic("fabs", value)
         is_sound = f.fcmp("ord", most, most)
         fits = f.fcmp("ole", SCALARS["multiply"](f, size, most), self.number(limits.large))
         smallest = SCALARS["multiply"](f, size, least)
         is_whole = f.fcmp("oge", smallest, self.number(limits.small))
         share = SCALARS["multiply"](f, f.intrinsic("fabs", term), self.number(limits.part))
-        is_lost = f.fcmp("ole", SCALARS["multiply"](f, size, left), share)
-        safe = f.and_(fits, f.or_(is_whole, is_lost))
+        is_nothing = f.fcmp("ole", SCALARS["multiply"](f, size, bound), share)
+        safe = f.and_(fits, f.or_(is_whole, is_nothing))
         safe = f.or_(safe, f.and_(is_sound, f.fcmp("oeq", value, self.number(0.0))))
         if not self.has_terms:  # what is infinite stays so, unless it is multiplied by 0
             stays = f.fcmp("oge", least, self.number(limits.small))
@@ -240,6 +276,7 @@ class AffineScanner(Scanner):
 
 
 def _larger(f: Function, most: Reg, value: Reg) -> Reg:
-    """The larger magnitude; NaN if the value is."""
+    """The larger magnitude; NaN if one of them is."""
     size = f.intrinsic("fabs", value)
-    return f.select(f.fcmp("ole", size, most), most, size)
+    stays = f.or_(f.fcmp("ole", size, most), f.fcmp("uno", most, most))
+    return f.select(stays, most, size)
