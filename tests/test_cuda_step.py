@@ -545,6 +545,32 @@ def test_a_step_within_a_step(device):
     assert len(depths) == 12
 
 
+def test_a_function_that_waits_for_a_step_of_another_thread(device):
+    """It must not wait forever, and afterwards steps share their memory as before."""
+    within = on_device(lambda x: np.cumsum(np.sort(x)))
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+    def outside(operand, result):
+        given, made = ((ctypes.c_double * 300).from_address(a) for a in (operand, result))
+        found = []
+        thread = threading.Thread(target=lambda: found.append(within(np.array(given))), daemon=True)
+        thread.start()
+        thread.join(timeout=60)
+        made[:] = np.asarray(found[0]).tolist()
+
+    @on_device
+    def step(x):
+        ordered = np.sort(x)
+        return gc.call(outside, gc.Spec((300,), "f64"), ordered) + np.cumsum(ordered)
+
+    x = normal(300)
+    for _ in range(4):
+        got = np.asarray(step(x))
+        np.testing.assert_allclose(got, 2 * np.cumsum(np.sort(x)), rtol=1e-9, atol=1e-9)
+    with current_session().working() as has_lent:
+        assert not has_lent
+
+
 def test_several_threads(device):
     function = on_device(lambda x: np.cumsum(np.sort(x * 2.0)))
     xs = [normal(40) + i for i in range(4)]

@@ -6,9 +6,7 @@ second time, and replayed from then on.
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc import errors
-from graphc.ops import external
 from graphc.runtime.cuda.call import NUMBER_BYTES, Memory
 from graphc.runtime.cuda.code import Code, Prepared, element_bytes
 from graphc.runtime.cuda.device import CannotRecord, OutOfMemory, Recording
+from graphc.runtime.cuda.outside import call_outside
 from graphc.runtime.cuda.pieces import Chosen, Decided, Piece, Repeated, Straight
 from graphc.runtime.cuda.session import Session
 from graphc.runtime.cuda.tape_memory import TapeMemory, WrongRecord
@@ -376,7 +374,11 @@ class Runner:
             case Pop():
                 self.pop(item)
             case Foreign():
-                self.foreign(item)
+                operands = [self.place(place) for place in item.operands]
+                results = [self.place(place) for place in item.results]
+                status = call_outside(self.session, item, operands, results)
+                if status:
+                    raise failure(self.program, item.number + 1, status)
             case Call():
                 kernel = self.code.processor[id(item)]
                 places = [self.address(part.root) for part in kernel.parts]
@@ -388,27 +390,6 @@ class Runner:
         except WrongRecord:
             raise failure(self.program, WRONG_RECORD, None) from None
         self.addresses.update(places)
-
-    def foreign(self, foreign: Foreign) -> None:
-        """Call a function of this machine on copies of its operands."""
-        operands = [self.host_copy(place) for place in foreign.operands]
-        results = [np.empty(place.root.nbytes, np.uint8) for place in foreign.results]
-        for operand, place in zip(operands, foreign.operands, strict=True):
-            if operand.size:
-                self.session.read(operand, self.place(place))
-        arrays = (*operands, *results)
-        kind = ctypes.c_int64 if foreign.checked else None
-        signature = ctypes.CFUNCTYPE(kind, *([ctypes.c_void_p] * len(arrays)))
-        function = signature(external.known(foreign.function).address())
-        status = function(*(array.ctypes.data for array in arrays))
-        if foreign.checked and status:
-            raise failure(self.program, foreign.number + 1, status)
-        for result, place in zip(results, foreign.results, strict=True):
-            if result.size:
-                self.device.upload(self.place(place), result)
-
-    def host_copy(self, place: Place) -> np.ndarray:
-        return np.empty(math.prod(map(int, place.layout.shape)) * itemsize(place.root), np.uint8)
 
 
 def itemsize(root: Root) -> int:

@@ -32,8 +32,10 @@ class Session:
         self.device = device
         self.pool = Pool(device)
         self.lock = threading.RLock()
-        self.is_busy = False
-        """Whether a step is in the middle of its work."""
+        self._steps = 0
+        """How many steps are in the middle of their work."""
+        self._own = threading.local()
+        """How many times this thread holds the lock for them: `count`."""
         self._shared: Block | None = None
         self._running: deque[tuple[Sequence[Item], Code]] = deque(maxlen=REMEMBERED)
 
@@ -53,17 +55,35 @@ class Session:
 
     @contextmanager
     def working(self) -> Iterator[bool]:
-        """The block is one step's work, alone on the device; it is told whether it is within
-        another's, which waits for a function of this machine that calls it.
+        """The block is one step's work, alone on the device; it is told whether another's is not
+        done, which has lent it the device.
 
         Raises `errors.DeviceFaultError`.
         """
         with self.lock, self.reporting():
-            was_busy, self.is_busy = self.is_busy, True
+            self._count(1)
             try:
-                yield was_busy
+                yield self._steps > 1
             finally:
-                self.is_busy = was_busy
+                self._count(-1)
+
+    def _count(self, change: int) -> None:
+        self._steps += change
+        self._own.count = getattr(self._own, "count", 0) + change
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Other threads may use the device in the block: this one's step calls a function, which
+        may wait for one of them."""
+        held, self._own.count = self._own.count, 0
+        for _ in range(held):
+            self.lock.release()
+        try:
+            yield
+        finally:
+            for _ in range(held):
+                self.lock.acquire()
+            self._own.count = held
 
     @contextmanager
     def running(self, items: Sequence[Item], code: Code) -> Iterator[None]:

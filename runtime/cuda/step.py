@@ -83,9 +83,9 @@ class CudaStep:
                 "an argument that is assigned to in place shares memory with another argument;"
                 " pass a copy of one of them"
             )
-        with session.working() as is_within:
+        with session.working() as has_lent:
             loaded = self.on(session)
-            if is_within:  # all memory that steps share is in use, and maybe this one's own
+            if has_lent:  # the memory that steps share is in use, and maybe this one's own
                 loaded = loaded._replace(memory=self._memory(session, shared=False), recordings={})
             given = Given(session, loaded.memory, self.program, arguments)
             made = Made(session, loaded.memory, self._results)
