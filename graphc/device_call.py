@@ -187,6 +187,8 @@ def run_on_device(entry: Specialised, leaves: Sequence[Any]) -> Any:
             )
     for i in step.program.updated:
         _expect_ours(i, leaves, entry.names)
+    on_host = {i for i in step.program.updated if isinstance(leaves[i], np.ndarray)}
+    expect_apart(on_host, leaves, entry.names)
     for i in entry.donated:
         arrays[i] = _moved(arrays[i])
     try:
@@ -222,7 +224,6 @@ def _expect_ours(i: int, leaves: Sequence[Any], names: Sequence[str]) -> None:
         )
     if isinstance(leaves[i], np.ndarray):
         expect_writable(leaves[i], names[i])
-        expect_apart(i, leaves, names)
 
 
 def to_device(values: Any) -> Any:

@@ -6,10 +6,11 @@ and whatever has to be explained: overlaps, arrays that cannot be written to, fa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from graphc import errors
 from graphc.runtime.step import Step
@@ -33,9 +34,9 @@ def run_slowly(entry: Specialised, leaves: Sequence[Any]) -> Any:
     ]
     for i in step.updated:
         expect_writable(leaves[i], entry.names[i])
-        if any(a is not b for a, b in zip(arrays, leaves, strict=True)):
-            # The step sees the copies, which never overlap.
-            expect_apart(i, leaves, entry.names)
+    if any(a is not b for a, b in zip(arrays, leaves, strict=True)):
+        # The step sees the copies, which never overlap.
+        expect_apart(step.updated, leaves, entry.names)
     try:
         results = step(arrays, entry.result_types)
     except errors.OverlapError as error:
@@ -87,23 +88,39 @@ def _named(
 ) -> errors.OverlapError:
     """The error with the names of the arguments that overlap."""
     try:
-        for i in step.updated:
-            expect_apart(i, leaves, entry.names)
+        expect_apart(step.updated, leaves, entry.names)
     except errors.OverlapError as named:
         return named
     return error
 
 
-def expect_apart(updated: int, leaves: Sequence[Any], names: Sequence[str]) -> None:
-    """An argument that is assigned to shares no memory with another."""
-    target = leaves[updated]
-    for other, name in zip(leaves, names, strict=True):
-        if other is target or not isinstance(other, np.ndarray):
+def expect_apart(updated: Set[int], leaves: Sequence[Any], names: Sequence[str]) -> None:
+    """Arguments that are assigned to share no memory with others."""
+    for i, j in _close(leaves):
+        one, other = leaves[i], leaves[j]
+        if one is other or updated.isdisjoint((i, j)):
             continue
         effort = 100_000  # beyond which they count as overlapping
-        if np.may_share_memory(target, other, max_work=effort):  # type: ignore[arg-type]
+        if np.may_share_memory(one, other, max_work=effort):  # type: ignore[arg-type]
+            i, j = (i, j) if i in updated else (j, i)
             raise errors.OverlapError(
-                f"{names[updated]} is assigned to in place and shares memory with {name};"
+                f"{names[i]} is assigned to in place and shares memory with {names[j]};"
                 " pass a copy of one of them",
                 user_loc(),
             )
+
+
+def _close(leaves: Sequence[Any]) -> Iterator[tuple[int, int]]:
+    """Each two arrays whose extents in memory overlap, by position."""
+    extents = [
+        (*byte_bounds(leaf), i)
+        for i, leaf in enumerate(leaves)
+        if isinstance(leaf, np.ndarray) and leaf.size
+    ]
+    extents.sort()
+    open_ones: list[tuple[int, int]] = []  # the ends of arrays that began before, and which
+    for start, end, i in extents:
+        open_ones = [(last, j) for last, j in open_ones if last > start]
+        for _, j in open_ones:
+            yield min(i, j), max(i, j)
+        open_ones.append((end, i))

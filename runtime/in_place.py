@@ -136,46 +136,64 @@ def may_touch(source: Source, root: Root) -> bool:
     return isinstance(source, Place) and root in source.root.memories()
 
 
-def touched_by(kernel: Kernel) -> list[tuple[Statement, set[int]]]:
-    """Each statement of a kernel's body, and the buffers that it touches."""
-    return [(s, {access.buffer for access in accesses((s,))}) for s in kernel.body]
+class Touching:
+    """Which statements touch a buffer, for the bodies of one kernel and its loops.
+
+    Joined kernels have many results, each of which concerns few statements: these are found without
+    a look at the others.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[int, dict[int, list[int]]] = {}
+
+    def of(self, body: Sequence[Statement], buffers: set[int]) -> list[Statement]:
+        """The statements of a body that touch one of the buffers, in order."""
+        if id(body) not in self._places:  # a kernel keeps its bodies
+            self._places[id(body)] = _places(body)
+        places = self._places[id(body)]
+        return [body[i] for i in sorted({i for b in buffers for i in places.get(b, ())})]
 
 
-def is_in_place(
-    kernel: Kernel,
-    roots: Sequence[Root],
-    out: int,
-    touched: Sequence[tuple[Statement, set[int]]],
-) -> bool:
+def _places(body: Sequence[Statement]) -> dict[int, list[int]]:
+    """By buffer, where in a body are the statements that touch it."""
+    places: dict[int, list[int]] = {}
+    for i, statement in enumerate(body):
+        for buffer in {access.buffer for access in accesses((statement,))}:
+            places.setdefault(buffer, []).append(i)
+    return places
+
+
+def is_in_place(kernel: Kernel, roots: Sequence[Root], out: int, touching: Touching) -> bool:
     """Whether a kernel on the memory `roots` may write buffer `out` over what it reads there.
 
     Each element must be read for the last time in the iteration that writes it, and before it is
     written: the same access for reading and writing, a step along every loop around it, and no
     part in a reduction loop (a later stage would read again) or in a matrix product.  Accesses that
-    never meet, such as the even and the odd elements, are each for themselves.  `touched` is
-    `touched_by(kernel)`: joined kernels have many results, each of which concerns few statements.
+    never meet, such as the even and the odd elements, are each for themselves.  `touching` is asked
+    of this kernel alone.
     """
     target = roots[out]
     if any(root is not target and target in root.memories() for root in roots):
         return False  # a choice may be that memory, or not
     shared = {i for i, root in enumerate(roots) if root is target}
-    seen = _Accesses(kernel, shared)
-    body = [statement for statement, buffers in touched if not shared.isdisjoint(buffers)]
-    return seen.collect(body, ()) and seen.are_apart()
+    seen = _Accesses(kernel, shared, touching)
+    return seen.collect(kernel.body, ()) and seen.are_apart()
 
 
 class _Accesses:
     """The accesses of a kernel to `shared` buffers, gathered in the order in which they run."""
 
-    def __init__(self, kernel: Kernel, shared: set[int]):
+    def __init__(self, kernel: Kernel, shared: set[int], touching: Touching):
         self.kernel = kernel
         self.shared = shared
+        self.touching = touching
         self.found: set[Access] = set()
         self.written: set[Access] = set()
 
     def collect(self, statements: Sequence[Statement], around: tuple[int, ...]) -> bool:
         """False where an access is not a plain load, or a plain store after all loads."""
-        return all(self._statement(statement, around) for statement in statements)
+        touching = self.touching.of(statements, self.shared)
+        return all(self._statement(statement, around) for statement in touching)
 
     def _statement(self, statement: Statement, around: tuple[int, ...]) -> bool:
         match statement:

@@ -18,12 +18,12 @@ from graphc.runtime import parts
 from graphc.runtime.flatten import flattened, uses
 from graphc.runtime.homes import Homes
 from graphc.runtime.in_place import (
+    Touching,
     is_in_place,
     lies_at,
     may_overwrite,
     may_replace,
     may_touch,
-    touched_by,
 )
 from graphc.runtime.kernel import Access, Buffer, Compute, Kernel, Name, Store
 from graphc.runtime.layout import Layout, contiguous, view
@@ -276,12 +276,12 @@ class _Planner:
         layouts = [p.layout for p in ins]
         kernel = schedule("kernel", eqn, layouts, [p.layout for p in outs])
         roots = [p.root for p in (*ins, *outs)]
-        touched = touched_by(kernel)
+        touching = Touching()
         moved = False
         for i, (out, place) in enumerate(zip(eqn.outs, outs, strict=True)):
             is_read = any(place.root in p.root.memories() for p in ins)
             is_shared = place.root in self.guarded or (out in self.homes.places and is_read)
-            if is_shared and not is_in_place(kernel, roots, len(ins) + i, touched):
+            if is_shared and not is_in_place(kernel, roots, len(ins) + i, touching):
                 outs[i] = self.arena(out.type)
                 roots[len(ins) + i] = outs[i].root
                 moved = moved or place.layout != outs[i].layout
