@@ -59,6 +59,7 @@ def test_a_training_step_is_explained(name: str) -> None:
         assert pair.reason and pair.reason in text
 
 
+@pytest.mark.cpu_only("the stages of its compilation")
 def test_times_are_given_by_pass_and_by_stage() -> None:
     report = gc.compile(np.tanh).explain(spec(3))
     assert {"trace", "simplify", "fuse"} <= report.pass_ms.keys()
@@ -67,6 +68,7 @@ def test_times_are_given_by_pass_and_by_stage() -> None:
     assert all(ms >= 0 for ms in (*report.pass_ms.values(), *report.stage_ms.values()))
 
 
+@pytest.mark.cpu_only("code for all sizes")
 def test_a_device_has_kernels_for_each_size() -> None:
     """The processor's code is made once for all sizes; nobody should wonder about a device's."""
     said = "these sizes, in device code: kernels are made anew for each size"
