@@ -15,7 +15,7 @@ from typing import Any
 
 from graphc.build import Builder, Value, fresh, literal, rename, zero_of
 from graphc.ir import TAPE, Atom, Eqn, Graph, Op, Type, Var
-from graphc.ops import control, tape
+from graphc.ops import control, shape, tape
 from graphc.ops import elementwise as ew
 from graphc.passes.dce import eliminate_dead
 from graphc.passes.residuals import Differentiate, Split, split, without_effects
@@ -75,9 +75,10 @@ class Backward:
 
 
 def zero_cotangent(builder: Builder, type: Type) -> Atom:
-    """Nothing, of a type: zero, or the empty tape."""
-    if type == TAPE:
-        return builder.emit(tape.empty_tape, ())[0].atom
+    """Nothing, of a type: zero, or empty tapes."""
+    if type.dtype == TAPE.dtype:
+        (empty,) = builder.emit(tape.empty_tape, ())
+        return shape.broadcast(empty, shape=type.shape, axes=()).atom if type.shape else empty.atom
     return literal(zero_of(type.dtype), type)
 
 

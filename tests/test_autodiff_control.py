@@ -66,6 +66,9 @@ STEPS: dict[str, Step] = {outer: KINDS[outer](straight) for outer in KINDS} | {
     for outer in KINDS
     for inner in KINDS
 }
+STEPS |= {  # only one branch has the arrays of tapes that a loop of loops keeps
+    f"cond of {middle} of while": chosen(KINDS[middle](until(straight))) for middle in KINDS
+}
 
 
 def loss(step: Step) -> Callable[[Any, Any], Any]:
