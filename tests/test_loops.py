@@ -366,3 +366,62 @@ def test_the_gradient_through_a_long_list_of_floats():
 
     expected = [slope(direction) for direction in np.eye(3)]
     np.testing.assert_allclose(gc.compile(gc.grad(product))(X), expected, rtol=1e-4)
+
+
+# ---- exits of loops inside of other statements ---------------------------------------------------
+
+
+def test_a_loop_that_breaks_inside_of_a_branch_inside_of_a_loop():
+    """Its flag begins anew in each iteration, and is nothing that the outer loop carries."""
+
+    def search(x, table):
+        out = table * 1.0
+        for k in range(9):
+            if x < 3.0:
+                x = x + 1.0
+            else:
+                while x > 5.0:
+                    for entry in table:
+                        x = x - entry
+                        out[k % 4] = entry
+                        if x < 4.0:
+                            break
+        return x, out
+
+    table = np.array([0.5, 0.25, 1.5, 1.0])
+    for x in (0.5, 20.0):
+        for got, expected in zip(gc.compile(search)(x, table), search(x, table)):
+            np.testing.assert_allclose(got, expected)
+
+
+def test_a_loop_that_returns_inside_of_a_branch_inside_of_a_loop():
+    def search(x, table):
+        out = table * 1.0
+        for k in range(9):
+            if x > 5.0:
+                for entry in table:
+                    x = x - entry
+                    out[k % 4] += entry
+                    if x < 4.0:
+                        return x * out.sum()
+            else:
+                x = x + 1.5
+        return x
+
+    table = np.array([0.5, 0.25, 1.5, 1.0])
+    for x in (-20.0, 0.5, 20.0):
+        np.testing.assert_allclose(gc.compile(search)(x, table), search(x, table))
+
+
+def test_what_exits_of_inner_loops_set_is_not_carried_by_outer_ones():
+    def search(x):
+        for _ in range(9):
+            for entry in range(9):
+                x = x * 0.9
+                if x < entry:
+                    break
+        return x
+
+    graph = gc.trace(search, 20.0)
+    (outer,) = [eqn for eqn in graph.eqns if eqn.op.name in ("scan", "while")]
+    assert len(outer.outs) == 3  # x, _ and entry

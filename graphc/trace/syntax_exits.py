@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from graphc.trace import syntax_names as names
 from graphc.trace.syntax_pieces import at, load
+from graphc.trace.syntax_runtime import RUNTIME
 
 EXITS = frozenset({"break", "continue", "return"})
 
@@ -47,6 +48,9 @@ class Flags(NamedTuple):
 class ExitLowering:
     """Rewrites suites.  `stops` collects, for each loop rewritten, the variables that stop it.
 
+    `homes` has the statement by which each variable begins.  It is read in the same suite, after
+    that statement, and nowhere else: loops and conditionals around it need not know of it.
+
     fresh     gives a new name of a kind
     may_move  whether the body of a loop may become a function
     """
@@ -56,6 +60,7 @@ class ExitLowering:
         self.may_move = may_move
         self.stops: dict[ast.stmt, tuple[str, ...]] = {}
         self.added: list[str] = []
+        self.homes: dict[str, ast.stmt] = {}
 
     # ---- loops -----------------------------------------------------------------------------------
 
@@ -74,10 +79,12 @@ class ExitLowering:
         orelse, node.orelse = node.orelse, []
         self.stops[node] = tuple(stops)
         for name in stops:
-            yield self.assign(name, ast.Constant(False), node)
+            yield self.begin(name, ast.Constant(False), node)
+        if "return" in kinds:
+            yield self.begin(flags.value, self.no_value(node), node)
         node.body = self.lower(node.body, flags, guarded=False)
         if flags.skipped in self.added:
-            node.body.insert(0, self.assign(flags.skipped, ast.Constant(False), node))
+            node.body.insert(0, self.begin(flags.skipped, ast.Constant(False), node))
         yield node
         if "return" in kinds:
             yield return_if(flags, node) if may_end(node, kinds) else return_value(flags, node)
@@ -91,9 +98,10 @@ class ExitLowering:
     def without_returns(self, node: ast.If) -> list[ast.stmt]:
         """An `if` of which some paths return and some go on, and what returns after it."""
         flags = self.flags()
+        first = self.begin(flags.returned, ast.Constant(False), node)
+        second = self.begin(flags.value, self.no_value(node), node)
         lowered = self.lower([node], flags, guarded=True)
-        first = self.assign(flags.returned, ast.Constant(False), node)
-        return [first, *lowered, return_if(flags, node)]
+        return [first, second, *lowered, return_if(flags, node)]
 
     # ---- suites ----------------------------------------------------------------------------------
 
@@ -156,6 +164,20 @@ class ExitLowering:
     def assign(self, name: str, value: ast.expr, origin: ast.AST) -> ast.stmt:
         self.added.append(name)
         return at(ast.Assign([ast.Name(name, ast.Store())], value), origin)
+
+    def begin(self, name: str, value: ast.expr, origin: ast.AST) -> ast.stmt:
+        """The first assignment to a variable of this class."""
+        self.homes[name] = self.assign(name, value, origin)
+        return self.homes[name]
+
+    def no_value(self, origin: ast.AST) -> ast.expr:
+        return at(ast.Attribute(load(RUNTIME), "undefined", ast.Load()), origin)
+
+    def begun_in(self, statements: list[ast.stmt]) -> set[str]:
+        """The variables of this class that begin in one of the statements."""
+        homes = {id(home): name for name, home in self.homes.items()}
+        inside = names.statements_in(ast.Module(statements, []))
+        return {homes[id(node)] for node in inside if id(node) in homes}
 
 
 def may_end(node: Loop, kinds: frozenset[str]) -> bool:

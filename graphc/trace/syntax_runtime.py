@@ -63,6 +63,11 @@ class Runtime:
         self.hooks = hooks
         self.sites = sites
 
+    @property
+    def undefined(self) -> Any:
+        """What stands for the value of a variable that has none."""
+        return self.hooks.UNDEFINED
+
     def conditional(
         self, hook: str, number: int, test: Any, then: Branch, otherwise: Branch, probe: Branch
     ) -> Any:

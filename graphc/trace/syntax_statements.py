@@ -212,7 +212,7 @@ class FunctionRewriter(ExpressionRewriter):
                 self.generic_visit(node)
             node.test = self.test(node.test, "a `while` loop" + self.place())
             return node
-        assigned = self.assigned([ast.Expr(node.test), *node.body])
+        assigned = self.carried([ast.Expr(node.test), *node.body])
         answer: ast.stmt = at(ast.Return(node.test), node.test)
         test = self.define("test", [answer], None)
         body = self.branch("body", node.body, None)
@@ -226,7 +226,7 @@ class FunctionRewriter(ExpressionRewriter):
         item = self.name("item")
         first = at(ast.Assign([node.target], load(item)), node.target)
         statements = [first, *node.body]
-        assigned = self.assigned(statements)
+        assigned = self.carried(statements)
         body = load(self.define("body", statements, None, (item,)))
         iterable = self.visit(node.iter)
         return self.loop("for_statement", node, iterable, body, assigned)
@@ -322,7 +322,7 @@ class FunctionRewriter(ExpressionRewriter):
             node.orelse = node.orelse and self.inner_suite(node.orelse)
             node.test = self.test(test, f"an `if` {why}")
             return node
-        assigned = self.assigned(node.body + node.orelse)
+        assigned = self.carried(node.body + node.orelse)
         then = self.branch("then", node.body, None)
         otherwise = self.branch("else", node.orelse, None)
         call = self.conditional("if_statement", node, then, otherwise, assigned)
@@ -343,11 +343,11 @@ class FunctionRewriter(ExpressionRewriter):
 
     def if_return(self, node: ast.If, rest: list[ast.stmt], tail: Tail) -> ast.stmt:
         """Convert an `if` that may return, together with the statements after it."""
-        assigned = self.assigned([*node.body, *node.orelse, *rest]) | tail.assigned
+        assigned = self.carried([*node.body, *node.orelse, *rest]) | tail.assigned
         otherwise_line = (node.orelse or rest or [node])[0]
         after = tail
         if rest and (names.falls_through(node.body) or names.falls_through(node.orelse)):
-            assigned_after = self.assigned(rest) | tail.assigned
+            assigned_after = self.carried(rest) | tail.assigned
             after = Tail(self.define("rest", rest, tail), assigned_after)
         then = self.branch("then", node.body, after)
         otherwise = self.branch("else", node.orelse, after)
@@ -377,6 +377,14 @@ class FunctionRewriter(ExpressionRewriter):
 
     def assigned(self, statements: list[ast.stmt]) -> frozenset[str]:
         return frozenset(names.bindings_of(statements).names)
+
+    def carried(self, statements: list[ast.stmt]) -> frozenset[str]:
+        """The names assigned, without those of the conversion that live in the statements alone."""
+        assigned = self.assigned(statements)
+        lowering = self.scope.lowering
+        if lowering is None or assigned.isdisjoint(lowering.homes):
+            return assigned
+        return assigned - lowering.begun_in(statements)
 
     def branch(self, kind: str, statements: list[ast.stmt], tail: Tail | None) -> ast.expr:
         """A function that runs a suite."""
