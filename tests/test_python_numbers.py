@@ -76,3 +76,19 @@ def test_the_gradient_goes_through_float():
 def test_refusals(f, error, message):
     with pytest.raises(error, match=message):
         gc.compile(f)(X)
+
+
+def test_bool_of_a_traced_number_is_a_traced_bool():
+    def asked(n, x):
+        found = bool(n)
+        return found, bool(x.sum() > 1.0), x if bool(x[0]) else -x, bool([x]), bool([])
+
+    for n, x in ((0, np.array([0.0, 3.0])), (2, np.array([1.0, -3.0]))):
+        for got, expected in zip(gc.compile(asked)(n, x), asked(n, x)):
+            np.testing.assert_array_equal(got, expected)
+            assert np.asarray(got).dtype == np.asarray(expected).dtype
+
+
+def test_bool_of_an_array_is_ambiguous():
+    with pytest.raises(ValueError, match="ambiguous"):
+        gc.compile(lambda x: bool(x))(np.ones(3))

@@ -7,7 +7,6 @@ makes with `np.zeros` and its like are traced, so that it can assign traced valu
 
 from __future__ import annotations
 
-import cmath
 import functools
 import math
 import operator
@@ -21,23 +20,22 @@ import numpy as np
 from graphc import errors
 from graphc.dims import Dim
 from graphc.ir import DTYPE_NAMES, NUMPY_DTYPES
-from graphc.ops import elementwise as ew
 from graphc.trace import (
     distributions,
     iterables,
     masks,
     numpy_api,
     numpy_making,
+    python_math,
     python_numbers,
     quantifiers,
     scipy_table,
     texts,
 )
-from graphc.trace.promotion import cast_to
 from graphc.trace.scope import current, user_loc
 from graphc.trace.sizes import as_size
-from graphc.trace.tracer import Tracer, holds_tracer, lift, wrap
-from graphc.trace.ufuncs import UFUNCS, emit_ufunc
+from graphc.trace.tracer import Tracer, holds_tracer, lift
+from graphc.trace.ufuncs import UFUNCS
 
 
 def stand_in(function: Any) -> Callable[..., Any] | None:
@@ -178,59 +176,6 @@ def _converter(scalar: type) -> Callable[..., Any]:
     return lambda x: numpy_making.astype(x, scalar)
 
 
-# ---- Python's functions on numbers ---------------------------------------------------------------
-
-
-def _of_number(ufunc: Any) -> Callable[..., Any]:
-    """A function of `math`: it computes in f64, and gives a Python number.
-
-    Where Python raises ValueError or OverflowError, it gives NumPy's NaN or infinity.
-    """
-
-    def apply(*args: Any) -> Any:
-        operands = [lift(x) for x in args]
-        for x in operands:
-            if x.ndim:
-                raise errors.ConcreteValueError(
-                    f"math functions take single numbers, not {x.type}; use np.{ufunc.__name__}",
-                    user_loc(),
-                )
-        result = emit_ufunc(ufunc, [wrap(cast_to(x.value(), "f64")) for x in operands])
-        assert result is not None
-        result.weak = result.dtype_name != "bool"
-        return result
-
-    return apply
-
-
-def _of_complex_number(entry: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of `cmath`: it computes in complex128, and gives a Python number."""
-
-    def apply(*args: Any) -> Any:
-        result = entry(*(numpy_making.complex_number(x) for x in args))
-        result.weak = result.dtype_name != "bool"
-        return result
-
-    return apply
-
-
-def _complex_log(z: Any, *base: Any) -> Any:
-    return np.log(z) / np.log(base[0]) if base else np.log(z)
-
-
-def _integer(ufunc: Any) -> Callable[..., Any]:
-    return lambda x: wrap(cast_to(_of_number(ufunc)(x).value(), "i64"), weak=True)
-
-
-def _log(x: Any, base: Any = None) -> Any:
-    result = _of_number(np.log)(x)
-    return result if base is None else result / _of_number(np.log)(base)
-
-
-def _erf(x: Any) -> Any:
-    return wrap(ew.erf(cast_to(lift(x).value(), "f64")), weak=True)
-
-
 # ---- questions about types -----------------------------------------------------------------------
 
 
@@ -288,44 +233,6 @@ def _dispatched(function: Any) -> Callable[..., Any]:
     return lambda *args, **kwargs: numpy_api.call_function(function, args, kwargs)
 
 
-_MATH = {
-    "acos": np.arccos,
-    "acosh": np.arccosh,
-    "asin": np.arcsin,
-    "asinh": np.arcsinh,
-    "atan": np.arctan,
-    "atan2": np.arctan2,
-    "atanh": np.arctanh,
-    "fabs": np.absolute,
-    "pow": np.power,
-    **{
-        name: getattr(np, name)
-        for name in "cbrt cos cosh degrees exp exp2 expm1 fmod hypot isfinite isinf isnan"
-        " log10 log1p log2 radians sin sinh sqrt tan tanh".split()
-        if hasattr(math, name)
-    },
-}
-
-
-_CMATH: dict[Any, Callable[..., Any]] = {
-    **{
-        getattr(cmath, name): getattr(np, name)
-        for name in "exp log10 sqrt cos cosh sin sinh tan tanh isfinite isinf isnan".split()
-    },
-    **{
-        getattr(cmath, name): getattr(np, name.replace("a", "arc", 1))
-        for name in "acos acosh asin asinh atan atanh".split()
-    },
-    cmath.log: _complex_log,
-}
-
-
-def _phase(z: Any) -> Any:
-    result: Any = np.angle(numpy_making.complex_number(z))
-    result.weak = True
-    return result
-
-
 def _dispatched_ufunc(ufunc: Any) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         if len(args) > ufunc.nin:
@@ -338,14 +245,7 @@ def _dispatched_ufunc(ufunc: Any) -> Callable[..., Any]:
 _ON_TRACED: tuple[tuple[Any, Callable[..., Any]], ...] = (
     *((ufunc, _dispatched_ufunc(ufunc)) for ufunc in (*UFUNCS, np.matmul)),
     *((function, _dispatched(function)) for function in numpy_api.FUNCTIONS),
-    *((getattr(math, name), _of_number(ufunc)) for name, ufunc in _MATH.items()),
-    *((function, _of_complex_number(entry)) for function, entry in _CMATH.items()),
-    (cmath.polar, lambda z: (abs(numpy_making.complex_number(z)), _phase(z))),
-    (cmath.phase, _phase),
-    (cmath.rect, lambda r, phi: np.multiply(r, _of_complex_number(np.exp)(np.multiply(1j, phi)))),
-    (math.log, _log),
-    (math.erf, _erf),
-    *((getattr(math, name), _integer(getattr(np, name))) for name in ("floor", "ceil", "trunc")),
+    *python_math.FUNCTIONS.items(),
     *((dtype.type, _converter(dtype.type)) for dtype in NUMPY_DTYPES.values()),
     (complex, numpy_making.complex_number),
     (np.array, numpy_making.array),
@@ -360,6 +260,7 @@ _ON_TRACED: tuple[tuple[Any, Callable[..., Any]], ...] = (
     (np.isscalar, lambda element: lift(element).is_scalar),
     (isinstance, _isinstance),
     (len, _length),
+    (bool, python_numbers.bool_),
     (int, python_numbers.int_),
     (float, python_numbers.float_),
     (np.prod, _prod),

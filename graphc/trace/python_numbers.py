@@ -1,4 +1,4 @@
-"""`int(x)`, `float(x)`, `x.item()` and `x.tolist()`: Python numbers of traced values.
+"""`bool(x)`, `int(x)`, `float(x)`, `x.item()` and `x.tolist()`: Python numbers of traced values.
 
 They are traced numbers that promote nothing, as Python's do.
 """
@@ -15,12 +15,19 @@ from graphc.ir import COMPLEXES, FLOATS
 from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
 from graphc.ops import shape as shape_ops
+from graphc.trace.branches import truth
 from graphc.trace.promotion import cast_to
 from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, wrap
 
 _LISTED = 1000
 """How many elements `tolist` gives: each is an equation or more of its own."""
+
+
+def bool_(*args: Any, **kwargs: Any) -> Any:
+    """`bool(x)`: a traced bool, as a comparison gives one."""
+    x = args[0] if len(args) == 1 and not kwargs else None
+    return wrap(truth(x)) if isinstance(x, Tracer) else bool(*args, **kwargs)
 
 
 def int_(*args: Any, **kwargs: Any) -> Any:
