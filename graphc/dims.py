@@ -25,11 +25,8 @@ from __future__ import annotations
 import math
 import operator
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from types import FrameType
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -43,58 +40,12 @@ from graphc.polynomials import (
     Terms,
     added,
     bounded,
-    evaluated,
     long_division,
     multiplied,
     printing_order,
 )
-
-
-class Question(NamedTuple):
-    """`left relation right`, where `relation` is "==" or "<"."""
-
-    left: Size
-    relation: str
-    right: Size
-
-    def __str__(self) -> str:
-        return f"{self.left} {self.relation} {self.right}"
-
-    def holds(self, sizes: Mapping[str, int]) -> bool:
-        """The answer for known sizes."""
-        left, right = evaluate(self.left, sizes), evaluate(self.right, sizes)
-        return left == right if self.relation == "==" else left < right
-
-
-Answer = Callable[[Question], bool]
-_ANSWER: ContextVar[Answer | None] = ContextVar("_ANSWER", default=None)
-_VALUE: ContextVar[Callable[[Dim], Any]] = ContextVar("_VALUE", default=int)
-_IS_USERS: ContextVar[Callable[[FrameType], bool] | None] = ContextVar("_IS_USERS", default=None)
-
-
-@contextmanager
-def answering(answer: Answer) -> Iterator[None]:
-    """Let `answer` decide what the polynomials alone do not, within the block."""
-    token = _ANSWER.set(answer)
-    try:
-        yield
-    finally:
-        _ANSWER.reset(token)
-
-
-@contextmanager
-def tracing(value: Callable[[Dim], Any], is_users: Callable[[FrameType], bool]) -> Iterator[None]:
-    """Within the block, let `value(size)` be the number where arithmetic leaves the integers.
-
-    `is_users(frame)` says whose code compares two sizes, or looks one up in a dict: the user's code
-    means the numbers, which are then asked for; graphc's own the polynomials.
-    """
-    tokens = _VALUE.set(value), _IS_USERS.set(is_users)
-    try:
-        yield
-    finally:
-        _VALUE.reset(tokens[0])
-        _IS_USERS.reset(tokens[1])
+from graphc.questions import ANSWER, DOUBTS, IS_USERS, VALUE, Question, ask, hint
+from graphc.questions import evaluate as evaluate
 
 
 def same(left: Size, right: Size) -> bool:
@@ -105,7 +56,7 @@ def same(left: Size, right: Size) -> bool:
     least, most = bounds(difference)
     if (least is not None and least > 0) or (most is not None and most < 0):
         return False
-    answer = _ANSWER.get()
+    answer = ANSWER.get()
     return answer is not None and answer(_equality(left, right))
 
 
@@ -165,7 +116,7 @@ class Dim:
         operation = _OF_UFUNCS.get(ufunc) if method == "__call__" and not kwargs else None
         if operation is not None and all(isinstance(x, (int, np.integer, Dim)) for x in inputs):
             return operation(*(int(x) if isinstance(x, np.integer) else x for x in inputs))
-        value = _VALUE.get()
+        value = VALUE.get()
         numbers = [value(x) if isinstance(x, Dim) else x for x in inputs]
         return getattr(ufunc, method)(*numbers, **kwargs)
 
@@ -249,16 +200,16 @@ class Dim:
             return NotImplemented
         if dict(self._terms) == right:
             return True
-        if _ANSWER.get() is None:
+        if ANSWER.get() is None:
             return False
         size = from_terms(right)
         is_special = type(size) is int and size < SMALLEST
-        is_users = _IS_USERS.get()
+        is_users = IS_USERS.get()
         asks = is_special or is_users is None or is_users(sys._getframe(1))
         return asks and same(self, size)
 
     def __hash__(self) -> int:
-        is_users = _IS_USERS.get()
+        is_users = IS_USERS.get()
         if is_users is not None and is_users(sys._getframe(1)):
             return hash(int(self))
         return self._hash
@@ -281,11 +232,11 @@ class Dim:
         least, most = bounds(self)
         if (least is not None and least > 0) or (most is not None and most < 0):
             return True
-        return not _ask(Question(self, "==", 0))
+        return not ask(Question(self, "==", 0))
 
     def __index__(self) -> int:
         """The number itself: an answer fixes every size in it."""
-        if _ANSWER.get() is None or not _ask(Question(self, "==", hint(self))):
+        if ANSWER.get() is None or not ask(Question(self, "==", hint(self))):
             raise UndecidedSizeError(
                 f"the number that {self} stands for is needed; give the arrays a fixed size"
             )
@@ -323,34 +274,6 @@ def dim(name: str, example: int = EXAMPLE) -> Dim:
     if example < SMALLEST:
         raise ShapeError(f"the size {name} has the example {example}; the least is {SMALLEST}")
     return Dim({(Symbol(name, example),): 1})
-
-
-_EXAMPLES: ContextVar[Mapping[str, int] | None] = ContextVar("_EXAMPLES", default=None)
-
-
-@contextmanager
-def exemplified(sizes: Mapping[str, int]) -> Iterator[None]:
-    """Let the named sizes have these examples within the block, whatever they carry."""
-    token = _EXAMPLES.set(sizes)
-    try:
-        yield
-    finally:
-        _EXAMPLES.reset(token)
-
-
-def hint(size: Size) -> int:
-    """An example of what the size may be, for decisions of speed."""
-    return evaluate(size, _EXAMPLES.get())
-
-
-def evaluate(size: Size, sizes: Mapping[str, int] | None) -> int:
-    """The number, where each symbol has the value in `sizes`, or its example if that is None.
-
-    Raises `errors.ShapeError` for a symbol without a value.
-    """
-    if not isinstance(size, Dim):
-        return size
-    return evaluated(size.terms, sizes)
 
 
 def substitute(size: Size, sizes: Mapping[str, Size]) -> Size:
@@ -401,27 +324,10 @@ def surely_less(left: Size, right: Size) -> bool:
         least, most = bounds(right)
         is_sure = least is not None and left < least
         is_never = most is not None and left >= most
-    doubts = _DOUBTS.get()
+    doubts = DOUBTS.get()
     if doubts is not None and not is_sure and not is_never:
         doubts.add(question)
     return is_sure
-
-
-_DOUBTS: ContextVar[set[Question] | None] = ContextVar("_DOUBTS", default=None)
-
-
-@contextmanager
-def doubting() -> Iterator[set[Question]]:
-    """What `surely_less` cannot say within the block, and takes for false.
-
-    For numbers for which all of it is false, the same answers are given.
-    """
-    doubts: set[Question] = set()
-    token = _DOUBTS.set(doubts)
-    try:
-        yield doubts
-    finally:
-        _DOUBTS.reset(token)
 
 
 def from_terms(terms: Terms) -> Size:
@@ -450,7 +356,7 @@ def _outside(operation: Callable[[Any, Any], Any], left: object, right: object) 
     """The operation on numbers that are no sizes, with the symbolic ones as values."""
     if not all(isinstance(x, _NUMBERS) for x in (left, right)):
         return NotImplemented
-    value = _VALUE.get()
+    value = VALUE.get()
     return operation(*(value(x) if isinstance(x, Dim) else x for x in (left, right)))
 
 
@@ -467,21 +373,12 @@ def _less(left: object, right: object) -> Any:
         return True
     if most is not None and most <= 0:
         return False
-    return _ask(Question(from_terms(small), "<", from_terms(large)))
+    return ask(Question(from_terms(small), "<", from_terms(large)))
 
 
 def _rounded(value: object, rounding: Callable[[float], int]) -> object:
     """The integer beside a float that whole numbers compare with in the same way."""
     return rounding(value) if isinstance(value, float) and math.isfinite(value) else value
-
-
-def _ask(question: Question) -> bool:
-    answer = _ANSWER.get()
-    if answer is None:
-        raise UndecidedSizeError(
-            f"whether {question} depends on the size; give the arrays a fixed one"
-        )
-    return answer(question)
 
 
 # ---- division ------------------------------------------------------------------------------------

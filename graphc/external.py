@@ -19,12 +19,12 @@ from graphc.ops import elementwise as ew
 from graphc.ops import external
 from graphc.ops.external import FUNCTIONS, External
 from graphc.trace import tree
+from graphc.trace.broadcasting import unify
 from graphc.trace.promotion import cast_to, known_dtype, promoted_dtype
 from graphc.trace.scope import current, is_tracing, user_loc
 from graphc.trace.trace import Spec
 from graphc.trace.trace import trace as trace_function
 from graphc.trace.tracer import Tracer, lift, wrap
-from graphc.trace.ufuncs import unify
 
 # ---- call ----------------------------------------------------------------------------------------
 

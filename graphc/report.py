@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from graphc.dims import exemplified, hint
 from graphc.ir import Atom, Eqn, Graph, Loc, Type, Var, all_eqns
 from graphc.ops import linalg
 from graphc.ops.control import fused
 from graphc.ops.elementwise import cast
 from graphc.ops.shape import VIEWS, broadcast
 from graphc.passes.reasons import why_apart
+from graphc.questions import exemplified, hint
 from graphc.runtime.step import Step
 
 if TYPE_CHECKING:

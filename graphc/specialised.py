@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from graphc.binding import bind, examples, is_symbolic
 from graphc.calling import NativeCall, native_call
 from graphc.collector import paused
-from graphc.dims import exemplified, hint
 from graphc.ir import Graph, Type, all_eqns, subgraphs
 from graphc.ops.control import while_
 from graphc.ops.linalg import matmul
 from graphc.passes import pipeline
+from graphc.questions import exemplified, hint
 from graphc.recall import keep_later
 from graphc.runtime.calling import MISS, Calling
 from graphc.runtime.code import Code

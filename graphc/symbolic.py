@@ -18,20 +18,12 @@ from typing import Any
 from graphc import errors
 from graphc.binding import bind, read_sizes, symbol_names
 from graphc.calling import NativeCall
-from graphc.dims import (
-    Dim,
-    Question,
-    Size,
-    dim,
-    doubting,
-    hint,
-    substitute,
-    symbols_of,
-)
+from graphc.dims import Dim, Size, dim, substitute, symbols_of
 from graphc.ir import Graph, all_eqns, size_text
 from graphc.ops.effects import FOREIGN
 from graphc.passes import pipeline
 from graphc.polynomials import SMALLEST
+from graphc.questions import Question, doubting, hint
 from graphc.runtime.calling import Calling
 from graphc.runtime.step import NativeSteps, Step, Steps
 from graphc.trace.trace import Spec, Traced

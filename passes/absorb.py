@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from graphc.axis_maps import is_unit_reshape
-from graphc.dims import hint
 from graphc.ir import Eqn, Graph, Var
 from graphc.ops import index, shape
 from graphc.ops.costs import cost
 from graphc.ops.reduce import REDUCTIONS
+from graphc.questions import hint
 
 BURDEN = 24
 """How many additions an element may take more than if its operands were in memory."""

@@ -26,7 +26,7 @@ from graphc.axis_maps import (
     reduced_axes,
     result_map,
 )
-from graphc.dims import hint, surely_less
+from graphc.dims import surely_less
 from graphc.ir import FLOATS, Eqn, Graph, Var, has_effect
 from graphc.ops import index, linalg, shape
 from graphc.ops.reduce import REDUCTIONS
@@ -39,6 +39,7 @@ from graphc.passes.absorb import (
     is_soft,
     is_view_mover,
 )
+from graphc.questions import hint
 
 PARTS = {"concatenate", "pad", "update_slice"}
 """Ops whose result, in memory, has parts that other kernels may write where they belong."""

@@ -19,11 +19,11 @@ from __future__ import annotations
 
 import math
 
-from graphc.dims import hint
 from graphc.ir import Atom, Eqn, Graph
 from graphc.ops import control, shape
 from graphc.passes.fuse import enclosed, everywhere, in_order
 from graphc.passes.groups import PARTS
+from graphc.questions import hint
 
 GRAPH = -1
 """The reader of what a graph returns."""

@@ -18,11 +18,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from graphc.dims import hint
 from graphc.ir import Atom, Eqn, Graph, Lit, Var
 from graphc.ops import elementwise as ops
 from graphc.ops import reduce, shape
 from graphc.passes.rewrite import Result, Rewriter, rewrite, table
+from graphc.questions import hint
 
 SAFE = {"f32": (2.0**-100, 2.0**120), "f64": (2.0**-1000, 2.0**1000)}
 """Divisors between these have reciprocals with all their digits."""

@@ -22,13 +22,13 @@ from types import MappingProxyType
 
 from graphc.axis_maps import AxisMap, is_read_elsewhere, operand_map
 from graphc.build import rename
-from graphc.dims import hint
 from graphc.ir import Atom, Eqn, Graph, Var
 from graphc.ops import control, linalg
 from graphc.ops.costs import cost
 from graphc.passes.absorb import is_mover, is_soft
 from graphc.passes.fuse import everywhere
 from graphc.passes.row_blocks import made_along
+from graphc.questions import hint
 
 LARGE = 256 * 1024
 """Bytes from which a value is large: smaller ones are read from cache."""

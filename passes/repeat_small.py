@@ -16,9 +16,9 @@ from collections.abc import Sequence
 
 from graphc.axis_maps import is_unit_reshape
 from graphc.build import rename
-from graphc.dims import hint
 from graphc.ir import Atom, Eqn, Graph, Var, map_subgraphs
 from graphc.ops import shape
+from graphc.questions import hint
 
 RATIO = 8
 """How many times more elements the broadcast has."""

@@ -27,13 +27,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from graphc.axis_maps import AxisMap, is_read_elsewhere, operand_map, result_map
-from graphc.dims import hint, surely_less
+from graphc.dims import surely_less
 from graphc.ir import Atom, Eqn, Graph, Type, Var
 from graphc.ops import control, linalg
 from graphc.passes.absorb import is_mover, is_soft
 from graphc.passes.column_totals import has_totals, separated
 from graphc.passes.fuse import everywhere, in_order, outline
 from graphc.passes.groups import Group
+from graphc.questions import hint
 
 RIGHT_BYTES = 512 * 1024
 """The most that a right operand may hold: every block of rows reads it from the L2 cache."""

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from graphc.dims import Dim, Size, evaluate
+from graphc.dims import Dim, Size
 from graphc.ir import Eqn, Graph, Type, all_eqns
 from graphc.ops import effects, external
+from graphc.questions import evaluate
 from graphc.runtime.arenas import Arenas
 from graphc.runtime.barriers import place_barriers
 from graphc.runtime.llvm.emit_parallel import LOOKS, TEAM, looks

@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from graphc.dims import evaluate, hint
+from graphc.questions import evaluate, hint
 from graphc.runtime.program import (
     Branch,
     Call,

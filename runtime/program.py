@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from graphc.dims import Size, evaluate
+from graphc.dims import Size
 from graphc.ir import Dense, Eqn, Graph, Lit
+from graphc.questions import evaluate
 from graphc.runtime.kernel import Kernel
 from graphc.runtime.layout import Layout
 

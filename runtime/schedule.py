@@ -18,9 +18,9 @@ from graphc.axis_maps import (
     reduced_axes,
     result_map,
 )
-from graphc.dims import hint
 from graphc.ir import Eqn, Graph, Lit, Type, Var
 from graphc.ops.reduce import REDUCTIONS
+from graphc.questions import hint
 from graphc.runtime.collapse import collapse
 from graphc.runtime.coordinates import along
 from graphc.runtime.distribute import distribute

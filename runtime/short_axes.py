@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from graphc.build import literal
-from graphc.dims import hint
 from graphc.ir import Lit, Type
+from graphc.questions import hint
 from graphc.runtime.kernel import (
     Access,
     Accumulator,

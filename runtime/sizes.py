@@ -21,17 +21,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from graphc.dims import (
-    Dim,
-    Question,
-    Size,
-    answering,
-    bounds,
-    evaluate,
-    exemplified,
-    hint,
-)
+from graphc.dims import Dim, Size, bounds
 from graphc.polynomials import SMALLEST, Symbol
+from graphc.questions import Question, answering, evaluate, exemplified, hint
 
 Sizes = Mapping[str, int]
 

@@ -10,8 +10,9 @@ import numpy as np
 from fences import fenced, fenced_copy
 from running import Arrays, build, fused, interpret
 
-from graphc.dims import dim, evaluate
+from graphc.dims import dim
 from graphc.ir import Graph, Type
+from graphc.questions import evaluate
 from graphc.runtime.llvm.entry import RESERVED
 from graphc.runtime.plan import ALIGNMENT
 from graphc.runtime.step import Step, Steps

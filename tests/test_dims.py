@@ -11,22 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphc import errors
-from graphc.dims import (
-    Dim,
-    Question,
-    Size,
-    answering,
-    bounds,
-    dim,
-    doubting,
-    evaluate,
-    exemplified,
-    hint,
-    substitute,
-    surely_less,
-    symbols_of,
-)
+from graphc.dims import Dim, Size, bounds, dim, substitute, surely_less, symbols_of
 from graphc.polynomials import SMALLEST, Symbol
+from graphc.questions import Question, answering, doubting, evaluate, exemplified, hint
 
 B, N = dim("B", example=8), dim("N", example=5)
 

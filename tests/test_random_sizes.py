@@ -11,8 +11,9 @@ from running import all_results, fused, interpret
 from test_random_graphs import OUTS, PARAMS, assert_equal, outcome, sized
 
 from graphc.binding import symbol_names
-from graphc.dims import Question, answering, dim, exemplified
+from graphc.dims import dim
 from graphc.ir import Graph
+from graphc.questions import Question, answering, exemplified
 from graphc.runtime.shares import ALWAYS
 from graphc.runtime.step import Steps
 

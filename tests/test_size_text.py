@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphc import errors
-from graphc.dims import Size, dim, hint
+from graphc.dims import Size, dim
+from graphc.questions import hint
 from graphc.size_text import parse_size
 
 B, N = dim("B"), dim("N")

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from graphc.trace.broadcasting import unify
 from graphc.trace.tracer import lift, wrap
-from graphc.trace.ufuncs import NAMED_UFUNCS, unify
+from graphc.trace.ufuncs import NAMED_UFUNCS
 
 Part = Callable[..., Any]
 

@@ -14,13 +14,15 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.dims import Dim, Size, hint
+from graphc.dims import Dim, Size
 from graphc.ir import INEXACT, Lit
 from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
 from graphc.ops import reduce as reduce_ops
 from graphc.ops import shape as shape_ops
+from graphc.questions import hint
 from graphc.trace import selection, sizes
+from graphc.trace.broadcasting import broadcast_to
 from graphc.trace.index_reading import (
     as_tuple,
     basic_view,
@@ -35,7 +37,6 @@ from graphc.trace.rows import row_of
 from graphc.trace.scope import user_loc
 from graphc.trace.sizes import message_text
 from graphc.trace.tracer import Tracer, lift, wrap
-from graphc.trace.ufuncs import broadcast_to
 from graphc.trace.views import TransposeView
 
 

@@ -13,6 +13,7 @@ from graphc.dims import Dim
 from graphc.ir import COMPLEXES, FLOATS
 from graphc.ops import elementwise as ew
 from graphc.rounding import FORMATS
+from graphc.trace.broadcasting import broadcast_shapes, broadcast_to
 from graphc.trace.complex_parts import joined
 from graphc.trace.numpy_making import eye, iota
 from graphc.trace.numpy_padding import pad
@@ -21,7 +22,6 @@ from graphc.trace.numpy_shapes import moveaxis, ravel, reshape
 from graphc.trace.promotion import cast_to, is_python_scalar, promoted_dtype
 from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, holds_tracer, lift, wrap
-from graphc.trace.ufuncs import broadcast_shapes, broadcast_to
 
 
 def where(condition: Any, x: Any = None, y: Any = None) -> Tracer:

@@ -14,12 +14,12 @@ from graphc.dims import Dim
 from graphc.ir import COMPLEXES, FLOATS, INEXACT, OPS
 from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
+from graphc.trace.broadcasting import broadcast_to
 from graphc.trace.complex_parts import joined
 from graphc.trace.promotion import cast_to, known_dtype
 from graphc.trace.scope import current, user_loc
 from graphc.trace.sizes import as_shape, as_size
 from graphc.trace.tracer import Tracer, lift, wrap
-from graphc.trace.ufuncs import broadcast_to
 
 # ---- filled arrays -------------------------------------------------------------------------------
 

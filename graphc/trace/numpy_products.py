@@ -14,6 +14,7 @@ from graphc.dims import same
 from graphc.ops import linalg as linalg_ops
 from graphc.ops import shape as shape_ops
 from graphc.trace import sizes
+from graphc.trace.broadcasting import broadcast_to
 from graphc.trace.numpy_making import eye
 from graphc.trace.numpy_reductions import normalise_axis
 from graphc.trace.numpy_reductions import sum as reduce_sum
@@ -21,7 +22,6 @@ from graphc.trace.numpy_shapes import expand_dims, moveaxis, ravel, reshape, tra
 from graphc.trace.promotion import cast_to, known_dtype, promoted_dtype
 from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, lift, wrap
-from graphc.trace.ufuncs import broadcast_to
 
 
 def matmul(a: Any, b: Any, dtype: Any = None) -> Tracer:

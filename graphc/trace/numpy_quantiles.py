@@ -12,13 +12,13 @@ from graphc import errors
 from graphc.ir import DTYPE_NAMES, FLOATS, INEXACT
 from graphc.ops import index as index_ops
 from graphc.ops import sorting
+from graphc.trace.broadcasting import broadcast_to
 from graphc.trace.numpy_reductions import normalise_axes, sum
 from graphc.trace.numpy_shapes import np_broadcast_to, ravel, reshape
 from graphc.trace.numpy_sorting import argsort, sort
 from graphc.trace.promotion import cast_to
 from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, lift, wrap
-from graphc.trace.ufuncs import broadcast_to
 
 Position = Callable[[Any, Any], Any]
 """Where the quantile q of n sorted elements stands: a position from 0 to n-1, with a fraction."""
@@ -52,56 +52,30 @@ def _nearest_even(place: Any) -> Any:
     return below + 1 - np.logical_and(place == below, below % 2 == 1)
 
 
-def quantile(
-    a: Any,
-    q: Any,
-    axis: Any = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: bool = False,
-    *,
-    weights: Any = None,
-) -> Any:
-    return _quantile(a, q, axis, method, keepdims, weights, skips_nan=False)
+def _at_levels(name: str, in_percent: bool, skips_nan: bool) -> Callable[..., Any]:
+    """One of NumPy's four functions of levels, which have one signature."""
+
+    def function(
+        a: Any,
+        q: Any,
+        axis: Any = None,
+        overwrite_input: bool = False,
+        method: str = "linear",
+        keepdims: bool = False,
+        *,
+        weights: Any = None,
+    ) -> Any:
+        levels = _share(q) if in_percent else q
+        return _quantile(a, levels, axis, method, keepdims, weights, skips_nan)
+
+    function.__name__ = function.__qualname__ = name
+    return function
 
 
-def nanquantile(
-    a: Any,
-    q: Any,
-    axis: Any = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: bool = False,
-    *,
-    weights: Any = None,
-) -> Any:
-    return _quantile(a, q, axis, method, keepdims, weights, skips_nan=True)
-
-
-def percentile(
-    a: Any,
-    q: Any,
-    axis: Any = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: bool = False,
-    *,
-    weights: Any = None,
-) -> Any:
-    return _quantile(a, _share(q), axis, method, keepdims, weights, skips_nan=False)
-
-
-def nanpercentile(
-    a: Any,
-    q: Any,
-    axis: Any = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: bool = False,
-    *,
-    weights: Any = None,
-) -> Any:
-    return _quantile(a, _share(q), axis, method, keepdims, weights, skips_nan=True)
+quantile = _at_levels("quantile", in_percent=False, skips_nan=False)
+nanquantile = _at_levels("nanquantile", in_percent=False, skips_nan=True)
+percentile = _at_levels("percentile", in_percent=True, skips_nan=False)
+nanpercentile = _at_levels("nanpercentile", in_percent=True, skips_nan=True)
 
 
 def median(a: Any, axis: Any = None, overwrite_input: bool = False, keepdims: bool = False) -> Any:

@@ -14,11 +14,11 @@ from graphc.dims import same
 from graphc.ir import PARTS, WHOLES
 from graphc.ops import shape as shape_ops
 from graphc.trace import sizes
+from graphc.trace.broadcasting import broadcast_shapes
 from graphc.trace.numpy_reductions import normalise_axes, normalise_axis
 from graphc.trace.promotion import known_dtype
 from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, lift, wrap
-from graphc.trace.ufuncs import broadcast_shapes
 from graphc.trace.views import (
     BroadcastView,
     NumbersView,

@@ -16,12 +16,13 @@ from graphc.trace import numpy_products as products
 from graphc.trace import numpy_reductions as reductions
 from graphc.trace import numpy_running as running
 from graphc.trace import numpy_shapes as shapes
+from graphc.trace.broadcasting import broadcast_to
 from graphc.trace.masks import restart_if_made_here
 from graphc.trace.promotion import cast_to, known_dtype
 from graphc.trace.scope import user_loc
 from graphc.trace.selection import Selection
 from graphc.trace.tracer import Tracer, lift
-from graphc.trace.ufuncs import broadcast_to, emit_ufunc
+from graphc.trace.ufuncs import emit_ufunc
 
 Entry = Callable[..., Any]
 

@@ -11,9 +11,10 @@ from graphc.build import Value
 from graphc.ir import COMPLEXES, PARTS
 from graphc.ops import complexes
 from graphc.ops.scipy_calls import ALWAYS_COMPLEX, COMPLEX, SEVERAL, call
+from graphc.trace.broadcasting import broadcast_shapes, broadcast_to
 from graphc.trace.promotion import cast_to
 from graphc.trace.tracer import Tracer, lift, wrap
-from graphc.trace.ufuncs import broadcast_shapes, broadcast_to, scipy_dtypes
+from graphc.trace.ufuncs import scipy_dtypes
 
 
 def entry(ufunc: Any, inputs: Sequence[Any]) -> Callable[..., Any] | None:

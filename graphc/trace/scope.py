@@ -22,8 +22,8 @@ from typing import Any, TypeVar, cast
 
 from graphc import errors
 from graphc.build import Builder, Value
-from graphc.dims import Question
 from graphc.ir import Atom, Lit, Loc, Type, Var
+from graphc.questions import Question
 from graphc.trace.user_code import SHOWN, is_users_file
 from graphc.trace.user_code import shown_file as shown_file
 

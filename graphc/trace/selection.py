@@ -21,10 +21,10 @@ from graphc.ops import elementwise as ew
 from graphc.ops import index as index_ops
 from graphc.ops import shape as shape_ops
 from graphc.trace import numpy_reductions as reductions
+from graphc.trace.broadcasting import broadcast_to
 from graphc.trace.promotion import cast_to
 from graphc.trace.scope import current, user_loc
 from graphc.trace.tracer import Tracer, lift, wrap
-from graphc.trace.ufuncs import broadcast_to
 
 
 class Selection(NDArrayOperatorsMixin):

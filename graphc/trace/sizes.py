@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from graphc import dims, errors
-from graphc.dims import Dim, Question, Shape, Size, evaluate, symbols_of
+from graphc import dims, errors, questions
+from graphc.dims import Dim, Shape, Size, symbols_of
 from graphc.ir import Loc, size_text
 from graphc.polynomials import Symbol
+from graphc.questions import Question, evaluate
 from graphc.trace.scope import shown_file, user_loc
 
 
@@ -71,7 +72,7 @@ class Refined(BaseException):
 # ---- answers -------------------------------------------------------------------------------------
 
 
-def for_the_example(guards: dict[Question, Guard], raised: list[BaseException]) -> dims.Answer:
+def for_the_example(guards: dict[Question, Guard], raised: list[BaseException]) -> questions.Answer:
     """Answers for the examples of the symbols, remembered in `guards`.
 
     What it raises is in `raised`, too: a bare `except:` in the user's code must not lose it.
@@ -121,7 +122,7 @@ def _isolated(difference: Size, symbol: Symbol) -> Size | None:
     return -factor * rest  # type: ignore[no-any-return]
 
 
-def refusing(raised: list[BaseException]) -> dims.Answer:
+def refusing(raised: list[BaseException]) -> questions.Answer:
     """No answers: what was asked to hold for every size does not."""
 
     def refuse(question: Question) -> bool:
@@ -132,7 +133,7 @@ def refusing(raised: list[BaseException]) -> dims.Answer:
 
 
 def _refusal(question: Question) -> errors.UndecidedSizeError:
-    is_number = question.relation == "==" and question.right == dims.hint(question.left)
+    is_number = question.relation == "==" and question.right == questions.hint(question.left)
     asked = f"the number that {question.left} stands for" if is_number else f"whether {question}"
     return errors.UndecidedSizeError(
         f"{asked} is asked, which is not the same for every size; give it a fixed one, or compute"
@@ -142,11 +143,11 @@ def _refusal(question: Question) -> errors.UndecidedSizeError:
 
 
 @contextmanager
-def symbolic(answer: dims.Answer) -> Iterator[None]:
+def symbolic(answer: questions.Answer) -> Iterator[None]:
     """Sizes as traced functions see them: they answer questions, and become values."""
     from graphc.trace.tracer import lift
 
-    with dims.answering(answer), dims.tracing(lift, _is_users):
+    with questions.answering(answer), questions.tracing(lift, _is_users):
         yield
 
 

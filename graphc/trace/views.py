@@ -13,10 +13,11 @@ import numpy as np
 
 from graphc import errors
 from graphc.build import Value
-from graphc.dims import Size, evaluate, symbols_of
+from graphc.dims import Size, symbols_of
 from graphc.ir import PARTS, WHOLES
 from graphc.ops import complexes
 from graphc.ops import shape as shape_ops
+from graphc.questions import evaluate
 from graphc.trace.sizes import with_numbers
 
 Ints = tuple[Any, ...]

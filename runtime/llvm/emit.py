@@ -1,7 +1,7 @@
 """From the kernel IR to LLVM functions for a CPU.
 
-`kernel_values.py` has arithmetic and memory, `kernel_loops.py` the loops around them, and this file
-what calls routines and matrix products, and a kernel as a whole.
+`kernel_values.py` has arithmetic and memory, `kernel_vectors.py` and `kernel_loops.py` the loops
+around them, and this file what calls routines and matrix products, and a kernel as a whole.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from graphc.dims import Dim, Size, hint
+from graphc.dims import Dim, Size
+from graphc.questions import hint
 from graphc.runtime.llvm.gemm_kernels import MatmulShape
 from graphc.runtime.llvm.target import HostTarget
 from graphc.runtime.sizes import applied, large, same
