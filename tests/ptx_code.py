@@ -10,6 +10,7 @@ import ptx_accesses
 import ptx_choices
 import ptx_floats
 import ptx_moves
+import ptx_tensor
 import ptx_whole
 from ptx_table import Linker, Mask, Op, Run, understood
 from ptx_text import (
@@ -26,7 +27,7 @@ from ptx_text import (
 )
 from ptx_threads import SPECIAL, Threads
 
-TABLES = (ptx_accesses, ptx_choices, ptx_floats, ptx_moves, ptx_whole)
+TABLES = (ptx_accesses, ptx_choices, ptx_floats, ptx_moves, ptx_tensor, ptx_whole)
 """The files whose entries are known; whoever writes another one adds it."""
 
 SHARED_START = 1024
@@ -161,6 +162,8 @@ class Code:
         if instruction.name in ("ld", "st", "atom", "red") and "param" not in instruction.parts:
             width = WIDTHS.get(instruction.parts[-1], 8) // 8
             self.granule = min(self.granule, width)
+        if instruction.name in ("cp", "ldmatrix"):
+            self.granule = min(self.granule, 2)  # what is read of a source that ends early
 
     def _mask(self, op: Op) -> int:
         """The row of the mask of an instruction of a warp: its last operand, if it has one."""

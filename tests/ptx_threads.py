@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from ptx_memory import Memory, Who
@@ -41,6 +42,10 @@ class Threads:
         self.rows = self._registers(linker)
         self.frames: dict[str, np.ndarray] = {}
         """Parameters of functions: bytes for each thread, or for all of them in one row."""
+        self.copies: list[Any] = []
+        """Copies to shared memory that nobody has waited for (`ptx_tensor.Copy`)."""
+        self.groups = np.zeros(self.count, np.int64)
+        """How many groups of them each thread has ended."""
         self._introduce(linker, blocks, grid)
 
     def _registers(self, linker: Linker) -> dict[str, list[np.ndarray]]:
