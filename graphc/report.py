@@ -143,9 +143,12 @@ def _launches(step: CudaStep, call: Any) -> Iterator[str]:
     prepared = step.code.launches[id(call)]
     for function in prepared.functions:
         yield f"{function.name} <<<{function.grid}, {function.block}>>>"
+        yield from (f"  {how}" for how in function.products)
     if prepared.product is not None:
         rest = "" if prepared.rest is None else f" and {prepared.rest.functions[0].name}"
-        yield f"where cuBLASLt is installed: its product{rest} instead"
+        yield f"where cuBLASLt is installed: its product{rest} instead; {prepared.why}"
+    elif prepared.why:
+        yield f"not cuBLASLt's: {prepared.why}"
 
 
 def _make_report(entry: Specialised, step: Step | CudaStep) -> Report:

@@ -12,7 +12,7 @@ from graphc.ir import ITEM_BYTES, Lit, Type, all_eqns
 from graphc.runtime.cuda.device_kernel import DeviceKernel, Launches, Limits
 from graphc.runtime.cuda.module import DeviceModule
 from graphc.runtime.cuda.on_processor import OnProcessor
-from graphc.runtime.cuda.products import MatrixProduct, divided
+from graphc.runtime.cuda.products import MatrixProduct, decided
 from graphc.runtime.kernel import Access, Buffer, Compute, Kernel, Load, Name, Store
 from graphc.runtime.program import Call, Fail, Item, Program, Root
 from graphc.runtime.program import parts as parts_of
@@ -31,6 +31,8 @@ class Prepared(NamedTuple):
     """What a library may do instead."""
     rest: Prepared | None = None
     """What is left to do then: it is given the workspace, where the product is, once more."""
+    why: str = ""
+    """Why a library may do it, or not."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,9 @@ def _made(module: DeviceModule, call: Call, has_checks: bool) -> tuple[Prepared,
     except errors.DeviceOperationError as error:
         raise errors.DeviceOperationError(str(error), next(iter(lines_of(call)), None)) from None
     prepared = _prepared(call.kernel, launches, has_checks)
-    parts = divided(call.kernel, call.roots, has_checks)
+    elems = module.settings.limits.tensor_elems
+    parts, why = decided(call.kernel, call.roots, has_checks, elems)
+    prepared = prepared._replace(why=why)
     if parts is None:
         return prepared, launches.workspace_bytes
     if parts.rest is None:

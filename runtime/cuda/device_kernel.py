@@ -21,6 +21,8 @@ class DeviceKernel(NamedTuple):
     at_once: int = 0
     """So many blocks are enough at a time: a thread may have the registers that this leaves.  0
     where the assembler is to choose, which has values in memory for the sake of more blocks."""
+    products: tuple[str, ...] = ()
+    """How it multiplies matrices, in words."""
 
 
 class Launches(NamedTuple):

@@ -35,7 +35,7 @@ from graphc.runtime.cuda.spreading import (
     touches_of,
 )
 from graphc.runtime.cuda.team import Team
-from graphc.runtime.cuda.tensor_tiling import team_tiling
+from graphc.runtime.cuda.tensor_tiling import described, team_tiling
 from graphc.runtime.kernel import (
     Access,
     AddAt,
@@ -80,6 +80,7 @@ class TeamEmitter(ThreadEmitter):
         self.own = placed.own
         self.shared = frozenset(number for number, *_ in (*placed.shared, *placed.stack))
         self.tensor_elems = tensor_elems
+        self.products: list[str] = []
         self.pitches = placed.pitches
         self.alone = False
         self.touched: list[Touch] = []
@@ -213,6 +214,7 @@ class TeamEmitter(ThreadEmitter):
         down, across = tiling.tiles(product)
         if not across * down:
             return
+        self.products.append(described(self.kernel, product, tiling, self.tensor_elems))
         f, zero = self.f, constant(0, I64)
         with f.loop(zero, constant(across * down, I64), 1) as state:
             row, column = digits(f, state.index, [down, across])

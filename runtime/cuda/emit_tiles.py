@@ -25,7 +25,7 @@ from graphc.runtime.cuda.launches import WORK
 from graphc.runtime.cuda.phases import Phase
 from graphc.runtime.cuda.placement import place_for_teams
 from graphc.runtime.cuda.simt import place_in
-from graphc.runtime.cuda.tensor_tiling import TensorTiling, tensor_tiling
+from graphc.runtime.cuda.tensor_tiling import TensorTiling, described, tensor_tiling
 from graphc.runtime.cuda.whole import whole, wholes
 from graphc.runtime.kernel import Product
 from graphc.runtime.llvm.builder import Function
@@ -88,6 +88,8 @@ class TilesEmitter(PartsEmitter):
     ) -> None:
         nest, f = form.nest, self.function()
         down, across = tiling.tiles(product)
+        elems = self.limits.tensor_elems
+        self.products.append(described(self.kernel, product, tiling, elems))
         counts = [split.parts, nest.size, down, across]
         count = split.parts * nest.size * down * across
         start = self.extra + (self.bytes_of_tiles(form, product, split) if split.parts > 1 else 0)

@@ -89,6 +89,8 @@ class LaunchEmitter:
         self.extra = known.stop + rounded(SLOT * len(self.slots))
         self.workspace_bytes = self.extra
         self.shared_bytes = 0
+        self.products: list[str] = []
+        """How the function that is being written multiplies matrices."""
 
     def finished(self) -> Launches:
         return Launches(tuple(self.launches), self.workspace_bytes)
@@ -124,7 +126,9 @@ class LaunchEmitter:
         self.module.add(f)
         has_product = any(isinstance(s, Product) for s in inner(self.kernel.body))
         at_once = BLOCKS_OF_PRODUCTS if has_product else 0
-        self.launches.append(DeviceKernel(f.name, grid, block, 0, at_once))
+        products = tuple(dict.fromkeys(self.products))
+        self.products.clear()
+        self.launches.append(DeviceKernel(f.name, grid, block, 0, at_once, products))
 
     def thread(self, f: Function) -> ThreadEmitter:
         bases = [Reg(p.text, "ptr") for p in f.parameters[: self.pointers]]
@@ -193,6 +197,7 @@ class LaunchEmitter:
             number = f.add(f.mul(block, constant(placed.block // WARP, I64)), warp)
         elems = self.limits.tensor_elems
         emitter = TeamEmitter(self.thread(f), self.roots, team, form.lanes, placed, elems)
+        emitter.products = self.products
         placed.apply(emitter, WORK, number)
         return emitter, number
 

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from graphc.dims import Dim, Size
+from graphc.runtime.cuda.tensor_tiling import tensor_elem
 from graphc.runtime.kernel import (
     Access,
+    Blocks,
     Buffer,
     Compute,
     Index,
@@ -23,6 +25,7 @@ from graphc.runtime.kernel import (
     Product,
     Statement,
     Store,
+    inner,
     is_plain,
 )
 from graphc.runtime.program import Root
@@ -35,6 +38,17 @@ RESULTS = {"f32": ("f32",), "f64": ("f64",), "f16": ("f16", "f32"), "bf16": ("bf
 
 LEAST_WORK = 1 << 20
 """Multiply-adds below which a call is not worth it: a generated kernel has less to decide."""
+
+
+LEAST_INNER = {"f16": 1024, "bf16": 1024, "f64": 128}
+"""From so many terms of its inner products on the library multiplies although what comes after the
+product is left for a kernel of its own.
+
+That one writes and reads the product once more: 8 bytes for each element, of f64 16.  It takes as
+long as a device needs for about so many terms: tensor cores do 200 to 300 operations for each byte
+that memory gives, of f64 about 13.  Below, a generated kernel is done sooner, though it multiplied
+at half the speed.  Reckoned from what devices are said to do, not measured.  Where generated code
+has no tensor cores for a dtype, the library is always asked."""
 
 
 class Matrix(NamedTuple):
@@ -80,19 +94,48 @@ class Divided(NamedTuple):
 # ---- which kernels -------------------------------------------------------------------------------
 
 
-def divided(kernel: Kernel, roots: Sequence[Root], may_fail: bool) -> Divided | None:
-    """What a library does of a kernel, None where it does nothing.
+class Decision(NamedTuple):
+    """What a library does of a kernel, None where it does nothing, and why."""
+
+    parts: Divided | None
+    why: str
+
+
+def decided(
+    kernel: Kernel, roots: Sequence[Root], may_fail: bool, tensor_elems: frozenset[str]
+) -> Decision:
+    """Who multiplies: a library, or generated code, which has tensor cores for some types.
 
     Where a check `may_fail`, no library writes to an argument: what it does is not held back.
     """
+    if not any(isinstance(statement, Product) for statement in inner(kernel.body)):
+        return Decision(None, "")
     found = _product(kernel)
     if found is None:
-        return None
+        return Decision(None, _why_not(kernel))
     batch_axes, product = found
+    elem = tensor_elem(kernel, product, tensor_elems)
+    if elem == "float":
+        return Decision(None, "under fastmath TF32 is faster than the f32 that it would compute")
     plain = _plain(kernel, product, batch_axes)
     if plain is not None and not (may_fail and roots[plain.out.buffer].kind == "argument"):
-        return Divided(plain, None, (), 0)
-    return _with_rest(kernel, product, batch_axes, roots)
+        return Decision(Divided(plain, None, (), 0), "a product with at most a bias is all of it")
+    dtype = kernel.buffers[product.left.buffer].dtype
+    least = LEAST_INNER[dtype] if elem is not None else 0
+    if int(product.inner) < least:
+        return Decision(None, f"a kernel for the rest takes longer than {product.inner} terms")
+    parts = _with_rest(kernel, product, batch_axes, roots)
+    if parts is None:
+        return Decision(None, "it does not take such operands, or there is more than elements")
+    return Decision(parts, f"{product.inner} terms take longer than a kernel for the rest")
+
+
+def _why_not(kernel: Kernel) -> str:
+    """Why a kernel with a product is not one for a library."""
+    products = [s for s in inner(kernel.body) if isinstance(s, Product)]
+    if len(products) > 1 or any(isinstance(s, Blocks) for s in inner(kernel.body)):
+        return "the product is one step among others"
+    return "fewer than a million multiply-adds, or more than a product in a batch"
 
 
 def _product(kernel: Kernel) -> tuple[tuple[int, ...], Product] | None:

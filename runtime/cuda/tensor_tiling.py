@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from graphc.runtime.cuda.device_kernel import SHARED_BYTES, WARP, Limits
-from graphc.runtime.cuda.emit_product import ENOUGH_TILES, tile_bytes, tiling_of
+from graphc.runtime.cuda.emit_product import ENOUGH_TILES, Tiling, tile_bytes, tiling_of
 from graphc.runtime.cuda.fragments import MMA_16, MMA_32, MMA_64, Mma
 from graphc.runtime.cuda.panels import Panel
 from graphc.runtime.cuda.whole import whole, wholes
@@ -191,3 +191,31 @@ def _fitting(tilings: list[TensorTiling], product: Product) -> Iterator[TensorTi
     for tiling in tilings:
         if tiling.rows < 2 * whole(product.rows) and tiling.columns < 2 * whole(product.columns):
             yield tiling
+
+
+# ---- in words ------------------------------------------------------------------------------------
+
+
+def described(
+    kernel: Kernel, product: Product, tiling: Tiling | TensorTiling, elems: frozenset[str]
+) -> str:
+    """How a product is multiplied, and why so."""
+    dtype = kernel.buffers[product.left.buffer].dtype
+    tiles = f"tiles of {tiling.rows} x {tiling.columns}"
+    if not isinstance(tiling, TensorTiling):
+        return f"{tiles} in plain arithmetic: {_why_plain(kernel, product, elems)}"
+    how = "as TF32, " if dtype == "f32" else ""
+    return f"{tiles} on tensor cores: {dtype}, {how}added up in {product.out.dtype}"
+
+
+def _why_plain(kernel: Kernel, product: Product, elems: frozenset[str]) -> str:
+    elem = input_elem(kernel, product)
+    if elem is None or elem not in SHAPES:
+        return "tensor cores have no such operands"
+    if not elems:
+        return "the device has no tensor cores"
+    if elem not in elems:
+        return "f32 in full, which tensor cores round to TF32; fastmath allows that"
+    if not _fits(product):
+        return "fewer than 8 rows or columns, or than 16 terms"
+    return "a block that does other things has no room for more"
