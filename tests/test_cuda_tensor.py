@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from emulated_device import SMALL, Emulated, assemble, calls, device_module, spilled_bytes
+from emulated_device import _aligned as aligned
 from running import build, fused, interpret, op
 from test_cuda_driver import Driver
 
@@ -22,15 +23,16 @@ from graphc.runtime.cuda.device_kernel import DeviceKernel
 from graphc.runtime.cuda.driver import CudaDevice
 from graphc.runtime.cuda.emulation import EmulatedModule
 from graphc.runtime.cuda.fragments import MMA_16, MMA_32, MMA_64, Mma
-from graphc.runtime.cuda.host import HostDevice
 from graphc.runtime.cuda.module import DeviceModule
 from graphc.runtime.cuda.panels import Panel
 from graphc.runtime.cuda.ptx import ptx
 from graphc.runtime.cuda.rejoin import rejoined
+from graphc.runtime.kernel import Access, Buffer, Kernel, Name, Product, Store
 from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.module import Module
 from graphc.runtime.llvm.registers import Reg, constant
 from graphc.runtime.planner import make_program
+from graphc.runtime.program import Root
 
 MMA = {
     "f16": "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32",
@@ -196,19 +198,39 @@ def test_long_epilogues_are_written_once() -> None:
 # ---- operands that are views ---------------------------------------------------------------------
 
 
-def test_windows_that_slide_over_an_array_are_read_where_they_lie() -> None:
-    """A convolution of one axis: each row of the left operand begins one element further on."""
-
-    @gc.compile(target="cuda")
-    def convolve(x: np.ndarray, w: np.ndarray) -> np.ndarray:
-        return np.lib.stride_tricks.sliding_window_view(x, 24) @ w
-
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_rows_that_overlap(dtype: Any) -> None:
+    """Each row of the left operand begins one element further on."""
+    name, rows, inner, columns = {2: "f16", 8: "f64"}[np.dtype(dtype).itemsize], 277, 24, 16
+    total = Name(0, "f64" if name == "f64" else "f32")
+    product = Product(
+        total,
+        Access(0, 0, (0, 0)),
+        Access(1, 0, (0, 0)),
+        *(rows, inner, columns, (1, 1), (columns, 1), 0, 1),
+        (Store(Access(2, 0, (columns, 1)), total),),
+    )
     rng = np.random.default_rng(0)
-    x, w = rng.normal(size=300), rng.normal(size=(24, 16))
-    with use(HostDevice()):
-        got = np.asarray(convolve(x, w))
-    expected = np.lib.stride_tricks.sliding_window_view(x, 24) @ w
-    np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
+    x, w = rng.normal(size=300).astype(dtype), rng.normal(size=(inner, columns)).astype(dtype)
+    out = np.zeros((rows, columns), total.dtype.replace("f", "float"))
+    arrays = [aligned(array.reshape(-1)) for array in (x, w, out)]
+    kinds = zip(("x", "w", "out"), (name, name, total.dtype), arrays, strict=True)
+    buffers = [Buffer(n, d, a.size, "out" if n == "out" else "in") for n, d, a in kinds]
+    kernel = Kernel("k", (rows, columns), tuple(buffers), (product,))
+    roots = [
+        Root("argument", i, b.dtype, a.nbytes) for i, (b, a) in enumerate(zip(buffers, arrays))
+    ]
+    module = DeviceModule()
+    launches = module.add(kernel, roots)
+    assert module.uses_tensor_cores
+    work = aligned(np.zeros(launches.workspace_bytes, np.uint8))
+    memory = [(a.ctypes.data, a.nbytes) for a in (*arrays, work)]
+    code = EmulatedModule(module.text)
+    for function in launches.kernels:
+        code.launch(function, [start for start, _ in memory], memory)
+    windows = np.lib.stride_tricks.sliding_window_view(x, inner).astype("f8")
+    expected = windows @ w.astype("f8")
+    np.testing.assert_allclose(arrays[2].reshape(rows, columns), expected, atol=24 * 8 * TERM[name])
 
 
 @pytest.mark.parametrize("start", [0, 1, 2, 4, 8])

@@ -2,8 +2,7 @@
 
 Where rows or columns begin at multiples of 4, 8 or 16 bytes, and lie one after the other, copies of
 that size run while other panels are multiplied.  Anything else is read and written element by
-element: views of any strides, overlapping ones too, so that windows that slide over an array are
-never put into one of their own.
+element: views of any strides, those whose rows overlap too.
 """
 
 from __future__ import annotations
