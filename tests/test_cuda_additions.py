@@ -167,3 +167,14 @@ def test_each_position_has_a_thread() -> None:
     text = ptx(module.text)
     assert "max.s64" in text
     assemble(text, "sm_80")
+
+
+def test_its_ptx_runs_without_races() -> None:
+    graph, positions = adding(20, (3,), (200,), "f64", 0), drawn(20, (200,))
+    rng = np.random.default_rng(4)
+    arrays = [rng.normal(size=(20, 3)), positions, rng.normal(size=(200, 3))]
+    (got,) = Emulated(fused(graph), SMALL, as_ptx=True)(arrays)
+    np.testing.assert_allclose(got, interpret(graph, arrays)[0], 1e-12, 1e-12)
+    graph = build([Type("i64", (200,))], lambda at: op("last_writer")(at, count=20))
+    (got,) = Emulated(fused(graph), SMALL, as_ptx=True)([positions])
+    assert_same(got, interpret(graph, [positions])[0])

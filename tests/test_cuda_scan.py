@@ -151,3 +151,15 @@ def test_it_is_assembled(name: str, architecture: str) -> None:
     for dtype in ("f32", "f64", "i64"):
         graph = running(name, dtype, (40_000, 2), 0, True)
         assemble(ptx(device_module(fused(graph)).text, architecture), architecture)
+
+
+@pytest.mark.parametrize("name", [*RUNNING, "recurrence"])
+def test_its_ptx_runs_without_races(name: str) -> None:
+    rng = np.random.default_rng(5)
+    arrays = [rng.normal(size=(1100, 2)) for _ in range(1 + (name == "recurrence"))]
+    graph = running(name, "f64", (1100, 2), 0, False)
+    (got,), (expected,) = (
+        Emulated(fused(graph), SMALL, as_ptx=True)(arrays),
+        interpret(graph, arrays),
+    )
+    np.testing.assert_allclose(got, expected, 1e-9, 1e-300)

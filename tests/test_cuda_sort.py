@@ -118,3 +118,14 @@ def test_it_is_assembled(name: str, architecture: str) -> None:
     for dtype, shape in (("f64", (100_000,)), ("i8", (300, 70)), ("f32", (3, 5000))):
         graph = build([Type(dtype, shape)], lambda x: op(name)(x))
         assemble(ptx(device_module(fused(graph)).text, architecture), architecture)
+
+
+@pytest.mark.parametrize("name", ["sort", "argsort"])
+@pytest.mark.parametrize(
+    "dtype, shape", [("f32", (TILE + 100,)), ("f64", (2 * TILE + 7,)), ("i8", (9, 40))]
+)
+def test_its_ptx_runs_without_races(name: str, dtype: str, shape: tuple[int, ...]) -> None:
+    x = rows(dtype, shape)
+    graph = build([Type(dtype, shape)], lambda x: op(name)(x))
+    (got,) = Emulated(fused(graph), SMALL, as_ptx=True)([x])
+    assert_same(got, interpret(graph, [x])[0])

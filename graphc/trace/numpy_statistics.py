@@ -159,10 +159,14 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -
 
 _MODES = {0: "valid", 1: "same", 2: "full"}
 """The old names of modes."""
+MOST_SHIFTS = 64
+"""Kernels of up to so many elements are gone through one by one, which makes no windows."""
+FEW_PRODUCTS = 1 << 16
+"""So many are as soon done by a matrix product, whose code is shorter."""
 
 
 def convolve(a: Any, v: Any, mode: Any = "full") -> Any:
-    """Sums of products of shifted windows: one matrix product over a window for each result."""
+    """Sums of products of shifted operands, or a product with a matrix of windows."""
     mode = _MODES.get(mode, mode)
     x, kernel = lift(a), lift(v)
     if x.ndim > 1 or kernel.ndim > 1 or not x.size or not kernel.size:
@@ -178,7 +182,9 @@ def convolve(a: Any, v: Any, mode: Any = "full") -> Any:
 
 def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
     x: Any = ravel(a)
-    kernel: Any = np.conjugate(ravel(v))
+    kernel: Any = ravel(v)
+    if kernel.dtype.kind == "c":  # the conjugate of a bool is an int8
+        kernel = np.conjugate(kernel)
     if not x.size or not kernel.size:
         raise errors.ShapeError("correlate: the arrays may not be empty", user_loc())
     if kernel.size > x.size:
@@ -197,9 +203,19 @@ def _slide(x: Tracer, kernel: Tracer, mode: str) -> Any:
     dtype = promoted_dtype([x, kernel])
     x, kernel = x.astype(_numpy(dtype)), kernel.astype(_numpy(dtype))
     padded = pad(x, reach[mode]) if any(reach[mode]) else x
-    count = padded.size - size + 1
-    windows = padded[np.arange(operator.index(count))[:, None] + np.arange(size)[None, :]]
+    count = operator.index(padded.size) - size + 1
+    if size <= MOST_SHIFTS and size * count > FEW_PRODUCTS:
+        return _shifted(padded, kernel, count)
+    windows = padded[np.arange(count)[:, None] + np.arange(size)[None, :]]
     return matmul(windows, kernel)
+
+
+def _shifted(x: Any, kernel: Any, count: int) -> Any:
+    """sum_k x[i + k] kernel[k] for `count` places i, in one pass over x."""
+    total = x[:count] * kernel[0]
+    for k in range(1, operator.index(kernel.size)):
+        total = total + x[k : k + count] * kernel[k]
+    return total
 
 
 def _numpy(dtype: str) -> np.dtype:
