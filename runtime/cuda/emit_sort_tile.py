@@ -152,30 +152,37 @@ class TileEmitter:
     ) -> list[Values]:
         """Move all values of a tile, which is in shared memory too, to where they stand in their
         merged pairs of runs; what stands then where each element stood."""
-        triples = list(zip(elements, pairs, values, strict=True))
-        targets = [self.place_among(element, pair, own[0]) for element, pair, own in triples]
+        targets = self.places_among(elements, pairs, [own[0] for own in values])
         wait_for_block(self.f)
         for element, own, target in zip(elements, values, targets, strict=True):
             self.put(element, own, target)
         wait_for_block(self.f)
         return [self.if_inside(each, partial(self.taken, each.place)) for each in elements]
 
-    def place_among(self, element: Element, pair: Pair, key: Reg) -> Reg:
+    def places_among(
+        self, elements: Sequence[Element], pairs: Sequence[Pair], keys: Sequence[Reg]
+    ) -> list[Reg]:
         """An element has `place - low`, or `place - middle`, before it in its own run, and `found`
         less the beginning of the other run in that: in both runs the sum is this."""
         f = self.f
-        is_left = f.icmp("slt", element.place, pair.middle)
-        start = f.select(is_left, pair.middle, pair.low)
-        stop = f.select(is_left, pair.high, pair.middle)
-        stop = f.select(element.inside, stop, start)
+        starts, stops, tests = [], [], []
+        for element, pair, key in zip(elements, pairs, keys, strict=True):
+            is_left = f.icmp("slt", element.place, pair.middle)
+            start = f.select(is_left, pair.middle, pair.low)
+            stop = f.select(is_left, pair.high, pair.middle)
+            starts.append(start)
+            stops.append(f.select(element.inside, stop, start))
+            tests.append(partial(self.is_before, key, is_left))
+        found = searched(f, starts, stops, tests)
+        every = zip(elements, pairs, found, strict=True)
+        return [f.sub(f.add(e.place, place), pair.middle) for e, pair, place in every]
 
-        def before(place: Reg) -> Reg:
-            other = f.load(f.offset(self.shared[0], self.elems[0], place), self.elems[0])
-            is_not_after = f.not_(is_less(f, self.sorter.dtype, key, other))
-            return f.select(is_left, is_less(f, self.sorter.dtype, other, key), is_not_after)
-
-        found = searched(f, start, stop, before)
-        return f.sub(f.add(element.place, found), pair.middle)
+    def is_before(self, key: Reg, is_left: Reg, place: Reg) -> Reg:
+        """Whether what stands at a place of the other run comes before a key."""
+        f, dtype = self.f, self.sorter.dtype
+        other = f.load(f.offset(self.shared[0], self.elems[0], place), self.elems[0])
+        is_not_after = f.not_(is_less(f, dtype, key, other))
+        return f.select(is_left, is_less(f, dtype, other, key), is_not_after)
 
     def put(self, element: Element, values: Values, place: Reg) -> None:
         f = self.f
@@ -261,19 +268,46 @@ class TileEmitter:
             right = f.load(keys.at(self.emitter, row, f.sub(last, number)), keys.elem)
             return f.not_(is_less(f, self.sorter.dtype, right, left))
 
-        return searched(f, start, stop, is_among)
+        (count,) = searched(f, [start], [stop], [is_among])
+        return count
 
 
-def searched(f: Function, start: Reg, stop: Reg, is_before: Callable[[Reg], Reg]) -> Reg:
-    """The first number from `start` on that is not before what is looked for, or `stop`."""
-    with f.repeat([start, stop]) as state:
-        low, high = state.carried
-        state.go_on_if(f.icmp("slt", low, high))
-        middle = f.lshr(f.add(low, high), constant(1, I64))
-        before = is_before(middle)
-        above = f.add(middle, constant(1, I64))
-        state.next = [f.select(before, above, low), f.select(before, high, middle)]
-    return state.carried[0]
+def searched(
+    f: Function,
+    starts: Sequence[Reg],
+    stops: Sequence[Reg],
+    tests: Sequence[Callable[[Reg], Reg]],
+) -> list[Reg]:
+    """For each test the first number from its start on that is not before what is looked for, or
+    its stop.  All are looked for at once: none waits for what another one reads.
+
+    A search that is done tries place 0 until the others are, and makes nothing of it.
+    """
+    many = len(starts)
+    with f.repeat([*starts, *stops]) as state:
+        lows, highs = state.carried[:many], state.carried[many:]
+        open_ones = [f.icmp("slt", low, high) for low, high in zip(lows, highs, strict=True)]
+        any_open = open_ones[0]
+        for one in open_ones[1:]:
+            any_open = f.or_(any_open, one)
+        state.go_on_if(any_open)
+        middles = [
+            f.lshr(f.add(low, high), constant(1, I64))
+            for low, high in zip(lows, highs, strict=True)
+        ]
+        places = [
+            f.select(is_open, middle, ZERO)
+            for is_open, middle in zip(open_ones, middles, strict=True)
+        ]
+        before = [test(place) for test, place in zip(tests, places, strict=True)]
+        state.next = [
+            f.select(f.and_(is_open, goes), f.add(middle, constant(1, I64)), low)
+            for is_open, goes, middle, low in zip(open_ones, before, middles, lows, strict=True)
+        ] + [
+            f.select(f.and_(is_open, f.not_(goes)), middle, high)
+            for is_open, goes, middle, high in zip(open_ones, before, middles, highs, strict=True)
+        ]
+    return list(state.carried[:many])
 
 
 def _in_groups(flat: Sequence[Reg], count: int) -> list[Values]:
