@@ -31,7 +31,9 @@ QUICK = 0
 
 What was tried in the place of `FULL`, on Zen 5: level 1 takes a tenth less time to compile, and the
 scheduling of no processor in particular ("tune-cpu") 8 % less; both make steps slower (a small net
-by a tenth, Black-Scholes by 3 %).
+by a tenth, Black-Scholes by 3 %).  What LLVM compiles first in a process takes 3 ms more than what
+follows: to compile something of no use in a thread beside the trace gains half of that where a
+processor is idle, and costs 4 ms where none is.
 """
 
 _CODE_MODEL = "jitdefault"
@@ -233,15 +235,11 @@ def processors() -> int:
 
 
 def _emitted(text: str, effort: int, target: HostTarget) -> bytes:
-    """One object file.
-
-    llvmlite lets one thread at a time into LLVM, which would have the parts of a text wait for each
-    other.  Modules of different contexts may be compiled at once, so its lock is not taken here.
-    """
+    """One object file."""
     context = llvm.create_context()
     module = _module(text, context, target)
     machine = make_target_machine(effort, target)
-    library, emit = llvm.ffi.lib, _unlocked_emitter()
+    library, emit = llvm.ffi.lib, _unlocked("LLVMPY_TargetMachineEmitToMemory")
     message = ctypes.c_char_p()
     buffer = emit(machine, module, 1, ctypes.byref(message))
     if not buffer:
@@ -254,12 +252,16 @@ def _emitted(text: str, effort: int, target: HostTarget) -> bytes:
 
 
 @functools.cache
-def _unlocked_emitter() -> Any:
-    """llvmlite's function behind `TargetMachine.emit_object`, called without its lock."""
-    locked = llvm.ffi.lib.LLVMPY_TargetMachineEmitToMemory
+def _unlocked(name: str) -> Any:
+    """A function of llvmlite's library, called without its lock.
+
+    llvmlite lets one thread at a time into LLVM, which would have the parts of a text wait for each
+    other.  Modules of different contexts may be read and compiled at once.
+    """
+    locked = getattr(llvm.ffi.lib, name)
     if not hasattr(llvm.ffi.lib, "_name"):  # nothing that llvmlite promises
         return locked
-    function = ctypes.CDLL(llvm.ffi.lib._name).LLVMPY_TargetMachineEmitToMemory
+    function = getattr(ctypes.CDLL(llvm.ffi.lib._name), name)
     function.argtypes, function.restype = locked.argtypes, locked.restype
     return function
 
@@ -285,7 +287,15 @@ def assembly(text: str, target: HostTarget | None = None) -> str:
 
 
 def _module(text: str, context: llvm.ContextRef, target: HostTarget) -> llvm.ModuleRef:
-    module = llvm.parse_assembly(text + attributes(target), context)
+    source = (text + attributes(target)).encode()
+    with llvm.ffi.OutputString() as problem:
+        parsed = _unlocked("LLVMPY_ParseAssembly")(context, source, problem)
+        module = llvm.ModuleRef(parsed, context)
+        if problem:
+            module.close()
+            raise RuntimeError(f"LLVM cannot read this: {problem}")
     module.triple = target.triple
-    module.verify()
+    with llvm.ffi.OutputString() as problem:
+        if _unlocked("LLVMPY_VerifyModule")(module, problem):
+            raise RuntimeError(f"LLVM does not accept this: {problem}")
     return module
