@@ -22,14 +22,16 @@ WAITING = r"mma\.\S+?|ldmatrix\.\S+?"
 INSTRUCTIONS = ((MMA_16, "f16"), (MMA_16, "bf16"), (MMA_32, "float"), (MMA_64, "double"))
 
 
-def tensor_text(threads: int) -> str:
-    """The functions, for at most so many threads of a block."""
+def tensor_text(text: str, threads: int) -> str:
+    """The functions that code calls, for at most so many threads of a block."""
     parts = [_MEMORY.replace("$THREADS", str(threads)).replace("$BYTES", str(FRAGMENT_BYTES))]
     parts += [copies_text(threads)]
-    parts += [_matrices(transposed) for transposed in (False, True)]
-    for mma in (MMA_16, MMA_32, MMA_64):
+    if MATRICES in text:
+        parts += [_CONFLICTS, *(_matrices(transposed) for transposed in (False, True))]
+    called = [(mma, elem) for mma, elem in INSTRUCTIONS if f"{mma_name(mma, elem)}(" in text]
+    for mma in dict.fromkeys(mma for mma, _ in called):
         parts += _tables(mma)
-    parts += [_mma(mma, elem) for mma, elem in INSTRUCTIONS]
+    parts += [_mma(mma, elem) for mma, elem in called]
     return "\n".join(parts)
 
 
@@ -143,7 +145,7 @@ def _matrices(transposed: bool) -> str:
     result = _returned("i32", words)
     body = "\n".join([*lines, *result])
     head = f"define internal {struct_of('i32', 4)} @emulated.{name}(i32 %site, ptr %address)"
-    return f"{'' if transposed else _CONFLICTS}\n{head} {{\n{body}\n}}"
+    return f"{head} {{\n{body}\n}}"
 
 
 _CONFLICTS = """

@@ -47,7 +47,7 @@ def host_text(text: str) -> str:
     kernels = _KERNEL.findall(text)
     lines = text.splitlines()
     lines = [x for x in lines if not _DECLARED.match(x) and not x.startswith(("attributes", "!"))]
-    tensor = tensor_text(MOST_THREADS) if has_tensor else ""
+    tensor = tensor_text(text, MOST_THREADS) if has_tensor else ""
     declared = {x for x in tensor.splitlines() if x.startswith("declare")}
     lines = [x for x in lines if x not in declared]
     body = "\n".join(_instrumented(lines)).replace("define ptx_kernel", "define internal")
