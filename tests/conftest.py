@@ -60,10 +60,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _skip_cpu_only(items)
     if config.getoption("--slow"):
         return
+    _sample_ptx(items)
     skip = pytest.mark.skip(reason="slow: runs with --slow")
     for item in items:
         if "slow" in item.keywords:
             item.add_marker(skip)
+
+
+EVERY = 3
+"""Of so many tests that run on the machine that executes PTX the ordinary suite takes one."""
+
+
+def _sample_ptx(items: list[pytest.Item]) -> None:
+    on_ptx = [item for item in items if _device_of(item) == "ptx" and "slow" not in item.keywords]
+    for i, item in enumerate(on_ptx):
+        if i % EVERY:
+            item.add_marker(pytest.mark.slow)
+
+
+def _device_of(item: pytest.Item) -> str | None:
+    call = getattr(item, "callspec", None)
+    return None if call is None else call.params.get("device")
 
 
 def _skip_without_gpu(items: list[pytest.Item]) -> None:
@@ -88,11 +105,13 @@ def _skip_cpu_only(items: list[pytest.Item]) -> None:
         "emulated",
         pytest.param("gpu", marks=pytest.mark.gpu),
         pytest.param("bindings", marks=pytest.mark.slow),
+        "ptx",
     ]
 )
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The device that `target="cuda"` runs on: an emulated one, a GPU where there is one, and the
-    emulated one behind NVIDIA's bindings where these are installed."""
+    """The device that `target="cuda"` runs on: an emulated one; a GPU where there is one; and where
+    NVIDIA's bindings are installed, behind them the emulated one, or a machine that executes the
+    PTX that the driver is given."""
     from fake_libcuda import fake_driver
 
     from graphc.runtime.cuda.current import use
@@ -101,6 +120,8 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
     if request.param == "bindings":
         fake_driver().watch(monkeypatch)
+    if request.param == "ptx":
+        fake_driver().run_ptx(monkeypatch)
     with use(HostDevice() if request.param == "emulated" else open_device()) as session:
         yield session.device
 

@@ -4,7 +4,9 @@
    It stands where libcuda.so.1 does, so that what is tested are the calls as they leave the real
    Python bindings: a wrong type, order or number of arguments ends up here.
 
-   fake_on_launch(function)      who runs kernels
+   fake_on_launch(function)      who runs kernels, and gives an error or 0
+   fake_explain(text)            what the next errors mean
+   fake_blocks(starts, sizes, n) which memory was handed out
    fake_fail(name, times, error) calls of that name give an error
    fake_calls(name)              how often it was called
    fake_say(setting, value)      what the device says of itself: "count", "major", "minor", and
@@ -20,8 +22,8 @@
 
 typedef int status;
 typedef uint64_t address;
-typedef void (*launcher)(const char *code, const char *name, unsigned grid, unsigned block,
-                         int count, const address *pointers);
+typedef status (*launcher)(const char *code, const char *name, unsigned grid, unsigned block,
+                           int count, const address *pointers);
 
 enum {
     SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100,
@@ -59,6 +61,10 @@ void fake_say(const char *setting, int value) {
       : !strcmp(setting, "version") ? &driver_version
                                     : &minor) = value;
 }
+
+/* What the next errors are explained by, "" for nothing. */
+static char why[2000];
+void fake_explain(const char *text) { snprintf(why, sizeof why, "%s", text); }
 
 static status told(const char *name) {
     struct counter *counter = counter_of(name);
@@ -113,6 +119,20 @@ static int holds(const char *start, size_t bytes) {
     return 0;
 }
 
+/* The first blocks of memory that are handed out, and how many there are. */
+int fake_blocks(address *starts, uint64_t *sizes, int most) {
+    int count = 0;
+    for (int i = 0; i < MOST; i++)
+        if (blocks[i].start) {
+            if (count < most) {
+                starts[count] = (address)blocks[i].start;
+                sizes[count] = blocks[i].size;
+            }
+            count++;
+        }
+    return count;
+}
+
 static struct stream *captured(void *stream) {
     return (uintptr_t)stream > PER_THREAD && ((struct stream *)stream)->captured ? stream : NULL;
 }
@@ -132,9 +152,13 @@ static status decide(const struct work *work);
 static status run(const struct work *work) {
     failed_on_device = SUCCESS;
     if (work->kind == CONDITIONAL) return decide(work);
-    if (work->kind != KERNEL) memmove(work->target, work->source, work->bytes);
-    else run_kernel(work->code, work->name, work->grid, work->block, work->count, work->pointers);
-    return failed_on_device;
+    if (work->kind != KERNEL) {
+        memmove(work->target, work->source, work->bytes);
+        return SUCCESS;
+    }
+    status failed = run_kernel(work->code, work->name, work->grid, work->block, work->count,
+                               work->pointers);
+    return failed ? failed : failed_on_device;
 }
 
 static struct work *add(struct graph *graph, struct work work) {
@@ -161,7 +185,7 @@ status cuInit(unsigned flags) {
 status cuDriverGetVersion(int *version) { *version = driver_version; return SUCCESS; }
 status cuGetErrorString(status error, const char **text) {
     (void)error;
-    *text = "so it is";
+    *text = why[0] ? why : "so it is";
     return SUCCESS;
 }
 status cuGetErrorName(status error, const char **text) {

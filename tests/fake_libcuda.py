@@ -1,7 +1,8 @@
 """A libcuda.so.1 of our own (`fake_libcuda.c`) under the real Python bindings.
 
-Its kernels are run by the emulated device: what is tested is everything between graphc and the
-driver, the bindings of NVIDIA's included.  Nothing here shows that a GPU does what it is told.
+Its kernels are run by the emulated device, or as PTX by the machine of `ptx_machine.py`: what is
+tested is everything between graphc and the driver, the bindings of NVIDIA's included, and with the
+machine also the text that the driver is given.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ptx_machine import Fault, Machine, Refused
+from ptx_text import PtxError
 
 from graphc.runtime.cuda import driver
 from graphc.runtime.cuda.device_kernel import DeviceKernel
@@ -25,8 +28,14 @@ SOURCE = Path(__file__).with_name("fake_libcuda.c")
 EVERYTHING = (0, (1 << 63) - 1)
 """The emulated device may touch all memory: who gives it addresses is what is tested."""
 
+ILLEGAL_ADDRESS, OUT_OF_RESOURCES, MISALIGNED_ADDRESS, LAUNCH_FAILED = 700, 701, 716, 719
+INVALID_VALUE, INVALID_PTX = 1, 218
+STATUS = {"address": ILLEGAL_ADDRESS, "alignment": MISALIGNED_ADDRESS}
+"""What a driver says of a fault of the machine; of others, that the launch failed."""
+MOST_BLOCKS = 4096
+
 _Launcher = ctypes.CFUNCTYPE(
-    None,
+    ctypes.c_int,
     ctypes.c_char_p,
     ctypes.c_char_p,
     ctypes.c_uint,
@@ -49,10 +58,16 @@ class FakeDriver:
         # Whoever looks for a library of this name finds the one that is loaded.
         self._library = ctypes.CDLL(str(made), mode=ctypes.RTLD_GLOBAL)
         self._modules: dict[str, EmulatedModule] = {}
+        self._machines: dict[str, Machine] = {}
+        self._runs_ptx = False
+        self.said = ""
+        """The last error of a kernel."""
         self._launcher = _Launcher(self._launch)
         self._library.fake_on_launch(self._launcher)
         setter = ctypes.cast(self._library.fake_set_conditional, ctypes.c_void_p).value
         add_symbols({"cudaGraphSetConditional": setter or 0})
+        self._library.fake_set_conditional.argtypes = (ctypes.c_uint64, ctypes.c_uint32)
+        self._library.fake_set_conditional.restype = None
 
     def calls(self, name: str) -> int:
         return int(self._library.fake_calls(name.encode()))
@@ -76,12 +91,49 @@ class FakeDriver:
             return made
 
         monkeypatch.setattr(driver, "cached_ptx", kept)
+        monkeypatch.setattr(self, "_runs_ptx", False)
+
+    def run_ptx(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have the PTX executed that goes to the driver, until the test ends."""
+        monkeypatch.setattr(self, "_runs_ptx", True)
 
     def _launch(
         self, code: bytes, name: bytes, grid: int, block: int, count: int, pointers: Any
-    ) -> None:
-        kernel = DeviceKernel(name.decode(), grid, block, 0)
-        self._modules[code.decode()].launch(kernel, pointers[:count], [EVERYTHING])
+    ) -> int:
+        try:
+            if self._runs_ptx:
+                return self._execute(code.decode(), name.decode(), grid, block, pointers[:count])
+            kernel = DeviceKernel(name.decode(), grid, block, 0)
+            self._modules[code.decode()].launch(kernel, pointers[:count], [EVERYTHING])
+        except Exception as error:  # noqa: BLE001 - nothing may be raised through the driver
+            return self._failed(LAUNCH_FAILED, error)
+        return 0
+
+    def _execute(self, code: str, name: str, grid: int, block: int, pointers: list[int]) -> int:
+        try:
+            if code not in self._machines:
+                setter = self._library.fake_set_conditional
+                self._machines[code] = Machine(code, outside={"cudaGraphSetConditional": setter})
+            given = [pointer.to_bytes(8, "little") for pointer in pointers]
+            self._machines[code].launch(name, grid, block, given, self.blocks())
+        except Refused as refused:
+            return self._failed(INVALID_VALUE, refused)
+        except PtxError as error:
+            return self._failed(INVALID_PTX, error)
+        except Fault as fault:
+            return self._failed(STATUS.get(fault.kind, LAUNCH_FAILED), fault)
+        return 0
+
+    def blocks(self) -> list[tuple[int, int]]:
+        """The memory that is handed out: where each block is, and of how many bytes."""
+        starts, sizes = ((ctypes.c_uint64 * MOST_BLOCKS)() for _ in range(2))
+        count = self._library.fake_blocks(starts, sizes, MOST_BLOCKS)
+        return list(zip(starts[:count], sizes[:count], strict=True))
+
+    def _failed(self, status: int, error: Exception) -> int:
+        self.said = f"{type(error).__name__}: {error}"
+        self._library.fake_explain(self.said.encode())
+        return status
 
 
 @functools.cache

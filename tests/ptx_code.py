@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +29,8 @@ from ptx_threads import SPECIAL, Threads
 
 TABLES = (ptx_accesses, ptx_choices, ptx_floats, ptx_moves, ptx_tensor, ptx_whole)
 """The files whose entries are known; whoever writes another one adds it."""
+
+Outside = Mapping[str, Callable[..., None]]
 
 SHARED_START = 1024
 """Where shared memory begins: devices keep what is below it to themselves."""
@@ -80,8 +82,9 @@ class Variables:
 class Code:
     """The instructions of an entry and of the functions that it calls, one after the other."""
 
-    def __init__(self, text: Text, entry: str, addresses: dict[str, int]):
+    def __init__(self, text: Text, entry: str, addresses: dict[str, int], outside: Outside):
         self.text = text
+        self.outside = outside
         self.functions = [text.functions[name] for name in reached(text, entry)]
         self.linker = Linker()
         self.linker.addresses.update(addresses)
@@ -159,7 +162,9 @@ class Code:
         return step
 
     def _look_at(self, instruction: Instruction) -> None:
-        if instruction.name in ("ld", "st", "atom", "red") and "param" not in instruction.parts:
+        if instruction.name in ("cp", "ldmatrix"):
+            self.granule = min(self.granule, 4)
+        elif instruction.name in ("ld", "st", "atom", "red") and "param" not in instruction.parts:
             width = WIDTHS.get(instruction.parts[-1], 8) // 8
             self.granule = min(self.granule, width)
         if instruction.name in ("cp", "ldmatrix"):
@@ -195,6 +200,9 @@ class Code:
 
     def call(self, function: Function, instruction: Instruction) -> Step:
         results, name, given = _call_operands(instruction)
+        if name in self.outside and not results:
+            names = [f"{function.name}:{one}" for one in given]
+            return Step("plain", instruction.text, _told_outside(self.outside[name], names))
         called = self.text.functions.get(name)
         if called is None or called.is_entry or len(given) != len(called.params):
             raise PtxError(f"a call that is not known here: {instruction.text}")
@@ -234,8 +242,18 @@ def reached(text: Text, entry: str) -> list[str]:
     return [name for name in text.functions if name in seen]
 
 
-WHOLE_WARP: set[str] = {"mma", "ldmatrix", "stmatrix"}
+WHOLE_WARP = {"mma", "ldmatrix"}
 """What all threads of a warp do together without saying so."""
+
+
+def _told_outside(function: Callable[..., None], names: list[str]) -> Run:
+    """Have this machine do something for each thread, with its parameters."""
+
+    def run(t: Threads, m: Mask) -> None:
+        for lane in t.lane if m is True else np.flatnonzero(m):
+            function(*(int.from_bytes(t.frames[name][lane].tobytes(), "little") for name in names))
+
+    return run
 
 
 def _wait_for_warp(t: Threads, m: Mask) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import ptx_text
-from ptx_code import SHARED_START, Code, Step, Variables
+from ptx_code import SHARED_START, Code, Outside, Step, Variables
 from ptx_memory import Fault, GlobalSpace, Memory, OwnSpace, Space
 from ptx_table import Mask
 from ptx_threads import UNSET, WARP, Threads
@@ -32,18 +32,23 @@ class Refused(Exception):
 
 
 class Machine:
-    """A module of PTX, to be launched.  Raises `PtxError` for what is not known here."""
+    """A module of PTX, to be launched.  Raises `PtxError` for what is not known here.
 
-    def __init__(self, text: str, races: bool = True):
+    `outside` are functions that the code declares and does not have: each is called for thread
+    after thread, with whole numbers.
+    """
+
+    def __init__(self, text: str, races: bool = True, outside: Outside | None = None):
         self.text = ptx_text.read(text)
         self.races = races
+        self._outside = outside or {}
         self._variables = Variables(self.text)
         self._codes: dict[str, Code] = {}
 
     def code(self, entry: str) -> Code:
         """What a function is made of.  Raises `PtxError` for what is not known here."""
         if entry not in self._codes:
-            self._codes[entry] = Code(self.text, entry, self._variables.addresses)
+            self._codes[entry] = Code(self.text, entry, self._variables.addresses, self._outside)
         return self._codes[entry]
 
     def shared_bytes(self, entry: str) -> int:

@@ -100,10 +100,11 @@ DIRECTIONS = ("rn", "rz", "rm", "rp")
 def cvt(op: Op) -> Run:
     source_kind = op.kind(*ALL_INTS, *FLOATS, "bf16")
     target_kind = op.kind(*ALL_INTS, *FLOATS, "bf16", "f16x2", "bf16x2", "tf32")
-    if target_kind == "tf32":
-        return _to_tensor(op)
     if target_kind in ("f16x2", "bf16x2"):
         return _pair(op, target_kind)
+    if target_kind == "tf32":
+        op.some("rna")
+        return plain(op, "b32", numbers.to_tf32, 1)
     convert = _conversion(op, source_kind, target_kind)
     source = _narrow_source(op, op.operands[1], source_kind)
     target = op.target_of(op.operands[0], target_kind, loose=True)
@@ -111,20 +112,6 @@ def cvt(op: Op) -> Run:
     def run(t: Threads, m: Mask) -> None:
         with np.errstate(all="ignore"):
             t.put(target, convert(source(t)), m)
-
-    return run
-
-
-def _to_tensor(op: Op) -> Run:
-    """To 10 bits of fraction, the nearest ones, in the middle away from 0."""
-    op.some("rna")
-    source, target = op.source(1, "b32"), op.target(0, "b32")
-
-    def run(t: Threads, m: Mask) -> None:
-        bits = np.broadcast_to(t.rows["b32"][source], t.count)
-        is_finite = bits & np.uint32(0x7F800000) != np.uint32(0x7F800000)
-        rounded = bits + np.uint32(0x1000) & np.uint32(0xFFFFE000)
-        t.put(target, np.where(is_finite, rounded, bits), m)
 
     return run
 

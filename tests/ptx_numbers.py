@@ -170,6 +170,13 @@ def to_bf16_exactly(odd: np.ndarray) -> np.ndarray:
     return to_bf16(np.where(is_between, bits | np.uint32(1), bits).view(np.float32))
 
 
+def to_tf32(bits: np.ndarray) -> np.ndarray:
+    """f32 (its bits) to the nearest with 10 bits of a fraction, from halfway on away from zero."""
+    near = bits + np.uint32(0x1000) & np.uint32(0xFFFFE000)
+    is_finite = bits & np.uint32(0x7F800000) != 0x7F800000
+    return np.where(is_finite, near, bits)
+
+
 def from_bf16(bits: np.ndarray) -> np.ndarray:
     return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
 

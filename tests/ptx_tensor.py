@@ -1,142 +1,190 @@
-"""What PTX does with small matrices, and copies that run beside other work.
+"""Tensor cores, and copies to shared memory that a thread does not wait for.
 
-Written from the PTX ISA alone: its figures say which element of a matrix each thread holds.
+Which thread holds which element is written here as the PTX ISA has it, and not taken from graphc's
+own tables.  What is added up is cut off, not rounded, and what a copy brings is there no sooner
+than the thread has waited for it: both are the worst that a device may do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import ptx_numbers as numbers
-from ptx_accesses import Addresses, address
+from ptx_accesses import address
+from ptx_memory import Fault, Who
 from ptx_table import Mask, Op, Run, does
-from ptx_text import Address, Imm, Several
-from ptx_threads import Threads
+from ptx_text import Imm
+from ptx_threads import WARP, Threads
 
-Element = tuple[Any, Any]
-Places = Callable[[Any, Any, int], Element]
+Places = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+"""The row and the column of element i of each lane."""
 
 
 class Shape(NamedTuple):
-    """m x n x k; the registers of a, b and c, and the elements in each of a and b."""
+    """left (rows x depth) @ right (depth x columns), and how many elements a thread has of each."""
 
-    m: int
-    n: int
-    k: int
+    rows: int
+    columns: int
+    depth: int
+    left: Places
+    right: Places
+    out: Places
     counts: tuple[int, int, int]
-    packed: int
-    width: int
-    a: Places
-    """Row and column of element i of thread t of group g."""
-    b: Places
-    c: Places
 
 
-def _c16(g: Any, t: Any, i: int) -> Element:
-    return g + 8 * (i >= 2), 2 * t + (i & 1)
+def _group(lane: np.ndarray) -> np.ndarray:
+    return lane >> 2
+
+
+def _in_group(lane: np.ndarray) -> np.ndarray:
+    return lane & 3
 
 
 SHAPES = {
     "m16n8k16": Shape(
-        *(16, 8, 16, (4, 2, 4), 2, 32),
-        lambda g, t, i: (g + 8 * (i in (2, 3, 6, 7)), 2 * t + (i & 1) + 8 * (i >= 4)),
-        lambda g, t, i: (2 * t + (i & 1) + 8 * (i >= 2), g),
-        _c16,
+        16,
+        8,
+        16,
+        lambda lane, i: (
+            _group(lane) + (0 if i < 2 or 4 <= i < 6 else 8),
+            _in_group(lane) * 2 + (i & 1) + (0 if i < 4 else 8),
+        ),
+        lambda lane, i: (_in_group(lane) * 2 + (i & 1) + (0 if i < 2 else 8), _group(lane)),
+        lambda lane, i: (_group(lane) + (0 if i < 2 else 8), _in_group(lane) * 2 + (i & 1)),
+        (8, 4, 4),
     ),
     "m16n8k8": Shape(
-        *(16, 8, 8, (4, 2, 4), 1, 32),
-        lambda g, t, i: (g + 8 * (i in (1, 3)), t + 4 * (i in (2, 3))),
-        lambda g, t, i: (t + 4 * i, g),
-        _c16,
+        16,
+        8,
+        8,
+        lambda lane, i: (_group(lane) + (i & 1) * 8, _in_group(lane) + (i >> 1) * 4),
+        lambda lane, i: (_in_group(lane) + i * 4, _group(lane)),
+        lambda lane, i: (_group(lane) + (0 if i < 2 else 8), _in_group(lane) * 2 + (i & 1)),
+        (4, 2, 4),
     ),
     "m8n8k4": Shape(
-        *(8, 8, 4, (1, 1, 2), 1, 64),
-        lambda g, t, i: (g, t),
-        lambda g, t, i: (t, g),
-        lambda g, t, i: (g, 2 * t + i),
+        8,
+        8,
+        4,
+        lambda lane, i: (_group(lane), _in_group(lane)),
+        lambda lane, i: (_in_group(lane), _group(lane)),
+        lambda lane, i: (_group(lane), _in_group(lane) * 2 + i),
+        (1, 1, 2),
     ),
 }
 KINDS = {
-    "f16": "m16n8k16",
-    "bf16": "m16n8k16",
-    "tf32": "m16n8k8",
-    "f64": "m8n8k4",
+    ("m16n8k16", "f32", "f16", "f16", "f32"): 2,
+    ("m16n8k16", "f32", "bf16", "bf16", "f32"): 2,
+    ("m16n8k8", "f32", "tf32", "tf32", "f32"): 1,
+    ("m8n8k4", "f64", "f64", "f64", "f64"): 1,
 }
-VALUES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "f16": lambda x: x.astype("u2").view("f2").astype("f8"),
-    "bf16": lambda x: numbers.from_bf16(x.astype("u2")).astype("f8"),
-    "tf32": lambda x: (x & np.uint32(0xFFFFE000)).view("f4").astype("f8"),
-    "f64": lambda x: x.view("f8"),
-}
+"""What is multiplied, and how many factors lie in a register."""
+
+
+def _factors(kind: str, registers: list[np.ndarray]) -> list[np.ndarray]:
+    """The elements that are in registers, as f64."""
+    if kind == "f64":
+        return registers
+    if kind == "tf32":
+        return [(r & np.uint32(0xFFFFE000)).view("f4").astype("f8") for r in registers]
+    halves = [(r >> np.uint32(s)).astype("u2") for r in registers for s in (0, 16)]
+    if kind == "f16":
+        return [half.view("f2").astype("f8") for half in halves]
+    return [numbers.from_bf16(half).astype("f8") for half in halves]
+
+
+def whole_warps(t: Threads, m: Mask) -> np.ndarray:
+    """The threads, one row for each warp."""
+    those = t.lane if m is True else np.flatnonzero(m)
+    if len(those) % WARP or t.in_warp[those[::WARP]].any():
+        raise Fault("use", "a warp of which threads are missing")
+    return those.reshape(-1, WARP)
 
 
 @does("mma", warp=True)
 def mma(op: Op) -> Run:
-    total, kind, other = op.kind("f32", "f64"), op.kind(*KINDS), op.kind(*KINDS)
-    made = op.kind("f32", "f64")
-    if kind != other or total != made or (total == "f64") != (kind == "f64"):
-        raise op.wrong("types that are not known here")
-    for part in ("sync", "aligned", KINDS[kind], "row", "col"):
-        op.some(part)
-    shape = SHAPES[KINDS[kind]]
-    lists = []
-    for operand, count in zip(op.operands, (shape.counts[2], *shape.counts), strict=True):
-        if not isinstance(operand, Several) or len(operand.items) != count:
-            raise op.wrong(f"{count} registers belong here")
-        lists.append(operand.items)
-    targets = [op.target_of(item, total) for item in lists[0]]
-    word = f"u{shape.width}"
-    a, b = ([op.place(item, shape.width).row for item in items] for items in lists[1:3])
-    c = [op.place(item, shape.width).row for item in lists[3]]
+    op.some("sync")
+    op.some("aligned")
+    name = op.some(*SHAPES)
+    op.some("row")
+    op.some("col")
+    parts = tuple(op.kind() for _ in range(4))[::-1]
+    if (name, *parts) not in KINDS:
+        raise op.wrong("a product that is not known here")
+    shape, packed = SHAPES[name], KINDS[name, *parts]
+    held, total = ("b64", "f64") if parts[0] == "f64" else ("b32", "f32")
+    lists = [op.several(operand) for operand in op.operands]
+    wanted = [shape.counts[2], *(n // packed for n in shape.counts[:2]), shape.counts[2]]
+    if [len(own) for own in lists] != wanted:
+        raise op.wrong(f"{[len(own) for own in lists]} registers instead of {wanted}")
+    targets = [op.target_of(operand, total) for operand in lists[0]]
+    width = 64 if held == "b64" else 32
+    rows = [[op.place(operand, width).row for operand in own] for own in lists[1:]]
 
     def run(t: Threads, m: Mask) -> None:
-        g, h = t.in_warp >> 2, t.in_warp & 3
-        left = np.zeros((t.warps, shape.m, shape.k))
-        right = np.zeros((t.warps, shape.k, shape.n))
-        for rows, places, matrix in ((a, shape.a, left), (b, shape.b, right)):
-            for register, row in enumerate(rows):
-                value = t.read(word, row, None)
-                for half in range(shape.packed):
-                    element = VALUES[kind](value >> np.array(16 * half, value.dtype))
-                    where = places(g, h, register * shape.packed + half)
-                    matrix[(t.warp, *where)] = element
-        product = np.einsum("wmk,wkn->wmn", left, right)
-        for i, row in enumerate(c):
-            value = product[(t.warp, *shape.c(g, h, i))] + t.read(total, row, None)
-            t.put(targets[i], value, m)
+        warps = whole_warps(t, m)
+        lane = np.arange(WARP)
+
+        def read(kind: str, which: int) -> list[np.ndarray]:
+            return [t.read(kind, row, None)[warps] for row in rows[which]]
+
+        def matrix(places: Places, size: tuple[int, int], held: list[np.ndarray]) -> np.ndarray:
+            made = np.full((len(warps), *size), np.nan)
+            for i, value in enumerate(held):
+                row, column = places(lane, i)
+                made[:, row, column] = value
+            return made
+
+        source = "f64" if held == "b64" else "u32"
+        left, right = (_factors(parts[1 + i], read(source, i)) for i in (0, 1))
+        a = matrix(shape.left, (shape.rows, shape.depth), left)
+        b = matrix(shape.right, (shape.depth, shape.columns), right)
+        c = matrix(shape.out, (shape.rows, shape.columns), read(total, 2))
+        made = _multiplied(a, b, c, total)
+        for i, target in enumerate(targets):
+            row, column = shape.out(lane, i)
+            t.put_for(target, made[:, row, column].reshape(-1), warps.reshape(-1))
 
     return run
 
 
+def _multiplied(a: np.ndarray, b: np.ndarray, c: np.ndarray, total: str) -> np.ndarray:
+    if total == "f32":
+        return numbers.narrowed(a @ b + c, "rz", np.dtype("f4"))
+    for k in range(a.shape[2]):
+        c = numbers.fma64(a[:, :, k, None], b[:, None, k], c)
+    return c
+
+
 @does("ldmatrix", warp=True)
-def ldmatrix(op: Op) -> Run:
+def load_matrices(op: Op) -> Run:
+    """Matrices of 8 x 8 elements of 16 bits, from rows that threads have the addresses of."""
     op.kind("b16")
-    for part in ("sync", "aligned", "m8n8", "x4"):
+    for part in ("sync", "aligned", "m8n8", "shared"):
         op.some(part)
-    turned = op.flag("trans")
-    op.some("shared", "shared::cta")
-    items = op.several(op.operands[0])
-    targets = [op.target_of(item, "b32") for item in items]
-    if len(targets) != 4:
-        raise op.wrong("four registers belong here")
+    count = int(op.some("x1", "x2", "x4")[1:])
+    is_turned = op.flag("trans")
+    targets = [op.target_of(operand, "b32") for operand in op.several(op.operands[0])]
     where = address(op, op.operands[1])
+    if len(targets) != count:
+        raise op.wrong(f"{len(targets)} registers for {count} matrices")
 
     def run(t: Threads, m: Mask) -> None:
-        those, who = t.who(m)
-        words = t.memory.load("shared", where(t, those), 4, 4, who, False)
-        rows = np.zeros((t.count, 4), "u4")  # of each thread the row whose address it has given
-        rows[slice(None) if those is None else those] = np.stack(words, axis=1)
-        halves = rows.view("u2")
-        g, h = t.in_warp >> 2, t.in_warp & 3
-        for j, target in enumerate(targets):
-            start = t.first + 8 * j
-            if not turned:
-                t.put(target, rows[start + g, h], m)
-                continue
-            low, high = (halves[start + 2 * h + i, g].astype("u4") for i in (0, 1))
-            t.put(target, low | high << np.uint32(16), m)
+        warps = whole_warps(t, m)
+        holders = warps[:, : 8 * count].reshape(-1)
+        who = Who(*(part[holders] for part in t.everyone))
+        addresses = where(t, holders)
+        if (addresses % np.uint64(16)).any():
+            raise Fault("alignment", f"a row at {addresses[addresses % np.uint64(16) != 0][0]:#x}")
+        words = t.memory.load("shared", addresses, 4, 4, who, False)
+        data = np.stack(words, axis=1).view("u2").reshape(len(warps), count, 8, 8).astype("u4")
+        if is_turned:
+            data = data.swapaxes(2, 3)
+        pairs = data[..., 0::2] | data[..., 1::2] << np.uint32(16)  # row, and pair in the row
+        for i, target in enumerate(targets):
+            t.put_for(target, pairs[:, i].reshape(-1), warps.reshape(-1))
 
     return run
 
@@ -145,18 +193,12 @@ def ldmatrix(op: Op) -> Run:
 
 
 class Copy(NamedTuple):
-    """What some threads have begun to copy, each in which of its groups."""
+    """What some threads have asked for: the bytes, where to, and of which group each is."""
 
     those: np.ndarray
     group: np.ndarray
-    target: np.ndarray
-    source: np.ndarray
-    nbytes: int
-    valid: np.ndarray
-
-
-POISON = np.uint32(0xFFFFFFFF)
-"""What a place holds while something is copied there."""
+    addresses: np.ndarray
+    values: list[np.ndarray]
 
 
 @does("cp")
@@ -164,80 +206,82 @@ def copy(op: Op) -> Run:
     op.some("async")
     if op.flag("commit_group"):
         return _commit
-    if op.flag("wait_group"):
-        (number,) = op.operands
-        if not isinstance(number, Imm):
-            raise op.wrong("a number belongs here")
-        but = number.bits
-        return lambda t, m: _wait(t, m, but)
     if op.flag("wait_all"):
-        return lambda t, m: _wait(t, m, 0)
-    way = op.some("ca", "cg")
+        return lambda t, m: _arrive(t, m, None)
+    if op.flag("wait_group"):
+        (but,) = op.operands
+        if not isinstance(but, Imm):
+            raise op.wrong("how many groups may be on their way is a number")
+        left = but.bits
+        return lambda t, m: _arrive(t, m, left)
+    is_past = op.some("ca", "cg") == "cg"
     op.some("shared", "shared::cta")
     op.some("global")
-    size = op.operands[2]
-    if not isinstance(size, Imm) or size.bits not in ((16,) if way == "cg" else (4, 8, 16)):
-        raise op.wrong("a size that is not known here")
-    target, source = (_place(op, i) for i in (0, 1))
-    valid = op.source(3, "u32") if len(op.operands) > 3 else None
-    return lambda t, m: _begin(t, m, target, source, size.bits, valid)
+    target, source = address(op, op.operands[0]), address(op, op.operands[1])
+    nbytes = op.operands[2].bits if isinstance(op.operands[2], Imm) else 0
+    if nbytes not in ((16,) if is_past else (4, 8, 16)):
+        raise op.wrong(f"a copy of {nbytes} bytes")
+    given = op.place(op.operands[3], 32).row if len(op.operands) > 3 else None
+
+    def run(t: Threads, m: Mask) -> None:
+        those, who = t.who(m)
+        every = t.lane if those is None else those
+        start = source(t, those)
+        size = np.full(len(every), nbytes) if given is None else t.read("b32", given, those)
+        values = _read_as_much(t, start, size.astype("i8"), nbytes, who)
+        to = target(t, those)
+        rubbish = [np.full(len(every), 0xFFFFFFFF, "u4")] * (nbytes // 4)
+        if (to % np.uint64(nbytes)).any():
+            raise Fault("alignment", f"a copy of {nbytes} bytes to {to.max():#x}")
+        t.memory.store("shared", to, 4, rubbish, who)  # until it has come, it may be anything
+        t.copies.append(Copy(every, t.groups[every], to, values))
+
+    return run
 
 
-def _place(op: Op, number: int) -> Addresses:
-    operand = op.operands[number]
-    assert isinstance(operand, Address)
-    return address(op, operand)
+def _read_as_much(
+    t: Threads, start: np.ndarray, size: np.ndarray, nbytes: int, who: Who
+) -> list[np.ndarray]:
+    """Words of which the first `size` bytes are read, the others zero."""
+    if (size > nbytes).any() or ((size > 0) & (start % np.uint64(nbytes) != 0)).any():
+        raise Fault("alignment", f"a copy of {nbytes} bytes from {start.max():#x}")
+    made = np.zeros((len(start), nbytes), np.uint8)
+    for width, at in _pieces(size, nbytes):
+        which = np.flatnonzero(at >= 0)
+        if len(which):
+            people = Who(*(part[which] for part in who))
+            offset = at[which].astype("u8")
+            (read,) = t.memory.load("global", start[which] + offset, width, 1, people, False)
+            columns = at[which][:, None] + np.arange(width)
+            made[which[:, None], columns] = read.view(np.uint8).reshape(-1, width)
+    return [made[:, 4 * i : 4 * i + 4].copy().view("u4")[:, 0] for i in range(nbytes // 4)]
 
 
-def _begin(
-    t: Threads, m: Mask, target: Addresses, source: Addresses, nbytes: int, valid: int | None
-) -> None:
-    those, who = t.who(m)
-    lanes = np.arange(t.count) if those is None else those
-    places = target(t, those)
-    size = np.full(len(lanes), nbytes) if valid is None else t.read("u32", valid, those)
-    begun = Copy(lanes, t.groups[lanes], places, source(t, those), nbytes, size.astype("i8"))
-    t.copies.append(begun)
-    t.memory.store("shared", places, 4, [np.full(len(lanes), POISON)] * (nbytes // 4), who)
+def _pieces(size: np.ndarray, nbytes: int) -> list[tuple[int, np.ndarray]]:
+    """Words, and bytes behind them, that make up `size`: for each a width and where it is."""
+    words = [(4, np.where(size >= 4 * i + 4, 4 * i, -1)) for i in range(nbytes // 4)]
+    rest = size % 4
+    return words + [(1, np.where(rest > i, size - rest + i, -1)) for i in range(3)]
 
 
 def _commit(t: Threads, m: Mask) -> None:
-    t.groups[slice(None) if m is True else m] += 1
+    np.add(t.groups, 1, out=t.groups, where=m)
 
 
-def _wait(t: Threads, m: Mask, but: int) -> None:
-    here = np.ones(t.count, np.bool_) if m is True else np.asarray(m)
+def _arrive(t: Threads, m: Mask, but: int | None) -> None:
+    """All copies of these threads but those of the last groups have come; None for all at all."""
+    here = np.ones(t.count, np.bool_) if m is True else m
     left = []
-    for begun in t.copies:
-        due = here[begun.those] & (begun.group < t.groups[begun.those] - but)
-        if due.any():
-            _finish(t, _some(begun, due))
-        if not due.all():
-            left.append(_some(begun, ~due))
-    t.copies[:] = left
-
-
-def _some(begun: Copy, which: np.ndarray) -> Copy:
-    those, group, target, source, nbytes, valid = begun
-    return Copy(those[which], group[which], target[which], source[which], nbytes, valid[which])
-
-
-def _finish(t: Threads, begun: Copy) -> None:
-    """Bytes beyond those that are valid are 0, and not read."""
-    data = np.zeros((len(begun.those), begun.nbytes // 2), "u2")
-    mask = np.zeros(t.count, np.bool_)
-    for valid in np.unique(begun.valid):
-        which = begun.valid == valid
-        mask[:] = False
-        mask[begun.those[which]] = True
-        _, who = t.who(mask)
-        if valid:
-            start = begun.source[which]
-            for i in range(0, int(valid), 2):
-                (half,) = t.memory.load("global", start + np.uint64(i), 2, 1, who, False)
-                data[which, i // 2] = half
-    mask[:] = False
-    mask[begun.those] = True
-    _, who = t.who(mask)
-    words = np.ascontiguousarray(data).view("u4")
-    t.memory.store("shared", begun.target, 4, list(words.T), who)
+    for one in t.copies:
+        done = here[one.those]
+        if but is not None:
+            done = done & (one.group < t.groups[one.those] - but)
+        if done.any():
+            who = Who(*(part[one.those[done]] for part in t.everyone))
+            values = [value[done] for value in one.values]
+            t.memory.store("shared", one.addresses[done], 4, values, who)
+        if not done.all():
+            rest = ~done
+            values = [value[rest] for value in one.values]
+            left.append(Copy(one.those[rest], one.group[rest], one.addresses[rest], values))
+    t.copies = left

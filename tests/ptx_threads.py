@@ -43,9 +43,9 @@ class Threads:
         self.frames: dict[str, np.ndarray] = {}
         """Parameters of functions: bytes for each thread, or for all of them in one row."""
         self.copies: list[Any] = []
-        """Copies to shared memory that nobody has waited for (`ptx_tensor.Copy`)."""
+        """What is on its way to shared memory."""
         self.groups = np.zeros(self.count, np.int64)
-        """How many groups of them each thread has ended."""
+        """How many groups of copies each thread has closed."""
         self._introduce(linker, blocks, grid)
 
     def _registers(self, linker: Linker) -> dict[str, list[np.ndarray]]:

@@ -86,7 +86,7 @@ def test_garbage_that_is_collected_while_a_step_is_recorded(
     """A module that is unloaded in the middle does not put an end to the recording."""
     functions = [gc.compile(lambda x: x + 1.0, target="cuda")]
     functions[0](np.ones(3))
-    collector.collect()
+    collector.collect()  # what the tests before this one have left
     before = fake.calls("cuModuleUnload")
     with gpu.record() as recordings:
         functions.clear()

@@ -148,6 +148,23 @@ def test_calls_from_several_places() -> None:
     assert run(body, 5, function).tolist() == expected
 
 
+def test_calls_of_what_is_outside() -> None:
+    told: list[tuple[int, int]] = []
+    before = ".extern .func tell (.param .b64 a, .param .b32 b);\n"
+    body = """
+        setp.eq.s32 %p1, %r1, 2;
+        @!%p1 ret;
+        { .param .b64 param0; st.param.b64 [param0], 77; .param .b32 param1;
+        st.param.b32 [param1], %r1; call.uni tell, (param0, param1); }"""
+    out = np.zeros(4, np.uint32)
+    text, start = kernel(body, before), out.ctypes.data
+    machine = Machine(text, outside={"tell": lambda a, b: told.append((a, b))})
+    machine.launch("k", 1, 4, [start.to_bytes(8, "little")], [(start, out.nbytes)])
+    assert told == [(77, 2)]
+    with pytest.raises(PtxError, match="a call that is not known"):
+        launch(text, out)
+
+
 def test_instructions_under_a_condition() -> None:
     body = """
         setp.eq.s32 %p1, %r1, 2;
