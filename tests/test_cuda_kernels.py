@@ -93,6 +93,21 @@ def test_threads_of_products_have_registers_enough() -> None:
     assert ".minnctapersm" not in rows
 
 
+@pytest.mark.parametrize("name", ["left_shift", "right_shift"])
+@pytest.mark.parametrize("dtype", ["i64", "u64", "i32"])
+def test_shifts_by_distances_that_only_their_upper_half_makes_too_far(name, dtype) -> None:  # type: ignore[no-untyped-def]
+    """A device's shift takes a distance of 32 bits: x << 2**32 was x."""
+    graph = build([Type(dtype, (8,))] * 2, lambda x, n: op(name)(x, n))
+    kind = graph.params[0].type.numpy_dtype
+    far = [1 << 32, (1 << 32) + 1, 1 << 62] if dtype != "i32" else [1 << 16, 1 << 24, 1 << 30]
+    x = np.array([-2, 5, -7, 9, 11, -13, 15, -17]).astype(kind)
+    arrays = [x, np.array([0, 1, 31, 63, 64, *far]).astype(kind)]
+    (expected,) = interpret(graph, arrays)
+    for as_ptx in (False, True):
+        (got,) = Emulated(fused(graph), as_ptx=as_ptx)(arrays)
+        np.testing.assert_array_equal(got, expected)
+
+
 # ---- the status ----------------------------------------------------------------------------------
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from graphc.runtime.cuda.shifts import SHIFTS
 from graphc.runtime.cuda.simt import PREFIX, together
 from graphc.runtime.llvm.builder import Function
-from graphc.runtime.llvm.registers import Reg
+from graphc.runtime.llvm.registers import BITS, Reg
 
 
 def _instruction(name: str) -> Callable[..., Reg]:
@@ -43,6 +44,9 @@ APPROXIMATE: dict[str, Callable[..., Reg]] = {
 
 
 def scalar_row(f: Function, op: str, elem: str, usual: Callable[..., Reg]) -> Callable[..., Reg]:
-    """What computes `op` on elements of this type: `usual`, or its approximation."""
+    """What computes `op` on elements of this type: `usual`, its approximation, or what a device
+    needs instead."""
+    if op in SHIFTS and BITS[elem] == 64:
+        return SHIFTS[op]
     may = bool(f.flags) and elem == "float"
     return APPROXIMATE.get(op, usual) if may else usual
