@@ -32,7 +32,7 @@ enum {
     CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901, CAPTURE_WRONG_THREAD = 908,
 };
 enum { GRAPHS_DECIDE = 12040, BRANCHES_OF_TWO = 12080, EDGES_HAVE_DATA = 12030 };
-enum { LEGACY = 1, PER_THREAD = 2, MOST = 4096, MOST_PARAMETERS = 256 };
+enum { LEGACY = 1, PER_THREAD = 2, MOST = 4096, MOST_PARAMETERS = 4096 };
 
 /* ---- what the tests say and ask ---------------------------------------------------------------*/
 

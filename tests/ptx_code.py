@@ -167,8 +167,6 @@ class Code:
         elif instruction.name in ("ld", "st", "atom", "red") and "param" not in instruction.parts:
             width = WIDTHS.get(instruction.parts[-1], 8) // 8
             self.granule = min(self.granule, width)
-        if instruction.name in ("cp", "ldmatrix"):
-            self.granule = min(self.granule, 2)  # what is read of a source that ends early
 
     def _mask(self, op: Op) -> int:
         """The row of the mask of an instruction of a warp: its last operand, if it has one."""

@@ -25,6 +25,8 @@ AT_ONCE = 4096
 """Threads that run side by side, about."""
 MOST_THREADS = 1024
 SHARED_LIMIT = 48 * 1024
+FEW_BYTES, MOST_BYTES = 4352, 32764
+"""Of the parameters of a function, before PTX 8.1 and since."""
 
 
 class Refused(Exception):
@@ -101,6 +103,9 @@ class Machine:
         needed = self.shared_bytes(entry) + added
         if needed > limit:
             raise Refused(f"{entry}: {needed} bytes of shared memory, of {limit}")
+        most_bytes = MOST_BYTES if self.text.version >= (8, 1) else FEW_BYTES
+        if sum(p.nbytes for p in function.params) > most_bytes:
+            raise Refused(f"{entry}: parameters of more than {most_bytes} bytes")
         if [len(one) for one in given] != [p.nbytes for p in function.params]:
             raise Refused(f"{entry}: parameters of {[len(one) for one in given]} bytes")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
-from emulated_device import SMALL, Emulated, calls, device_module, spilled_bytes
+from emulated_device import SMALL, Emulated, assemble, calls, device_module, spilled_bytes
 from models import softmax
 from running import assert_same, assert_ulps, assert_within, build, fused, interpret, op
 
@@ -91,6 +93,23 @@ def test_threads_of_products_have_registers_enough() -> None:
     assert spilled_bytes(text, "sm_80") == 0
     rows = ptx(device_module(fused(build([Type("f32", (4, 20000))], softmax))).text)
     assert ".minnctapersm" not in rows
+
+
+@pytest.mark.parametrize("count, version", [(500, "7.0"), (600, "8.1")])
+def test_kernels_of_hundreds_of_arrays(count: int, version: str) -> None:
+    """More than 544 addresses are parameters that the first versions of PTX do not have."""
+
+    def total(*arrays):  # type: ignore[no-untyped-def]
+        return functools.reduce(op("add"), arrays)
+
+    graph = build([Type("f64", (3,))] * count, total)
+    emulated = Emulated(fused(graph), as_ptx=True)
+    text = ptx(emulated.module.text)
+    assert f".version {version}" in text
+    assemble(text, "sm_80")
+    arrays = draw(graph)
+    (got,) = emulated(arrays)
+    np.testing.assert_allclose(got, interpret(graph, arrays)[0], rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["left_shift", "right_shift"])

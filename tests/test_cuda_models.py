@@ -113,6 +113,15 @@ def test_values_with_few_threads(name: str) -> None:
     assemble(ptx(emulated.module.text, "sm_80"), "sm_80")
 
 
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] if i % 4 else []) for i, n in enumerate(LAUNCHES)],
+)
+def test_values_of_ptx(name: str) -> None:
+    graph, arrays = graph_of(name)
+    compare(Emulated(graph, SMALL, as_ptx=True), graph, arrays)
+
+
 def compare(emulated: Emulated, graph: Graph, arrays: list[np.ndarray]) -> None:
     for got, expected in zip(emulated(arrays), interpret(graph, arrays), strict=True):
         size = np.abs(expected).max() + 1

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import pytest
+from ptx_device import PtxModule
 from random_graphs import Recipe, arguments, random_graph
 from running import all_results, fused, interpret
 from test_random_graphs import assert_equal, outcome, random_graphs, sized
 
 from graphc import errors
 from graphc.ir import Graph
+from graphc.runtime.cuda import host
 from graphc.runtime.cuda.current import use
 from graphc.runtime.cuda.device_kernel import Limits
 from graphc.runtime.cuda.host import HostDevice
@@ -53,3 +57,13 @@ def test_a_device_gives_what_the_interpreter_gives(
 @random_graphs
 def test_many_more_graphs(params: list[int], recipe: Recipe, outs: list[int]) -> None:
     check_on_device(random_graph(params, recipe, outs))
+
+
+@pytest.mark.slow
+@sized(200)
+@random_graphs
+def test_ptx_gives_what_the_interpreter_gives(
+    params: list[int], recipe: Recipe, outs: list[int]
+) -> None:
+    with mock.patch.object(host, "EmulatedModule", PtxModule):
+        check_on_device(random_graph(params, recipe, outs))
