@@ -238,6 +238,8 @@ class Memory:
             block, stamp = np.repeat(block, each), np.repeat(stamp, each)
         if how == "constant":
             clash = races.read_constant(at)
+        elif how == "read" and own.name == "global":
+            clash = races.read_again(at, block, stamp)
         else:
             act = {"read": races.read, "write": races.write, "change": races.change}[how]
             clash = act(at, block, stamp)

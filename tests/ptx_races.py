@@ -124,6 +124,20 @@ class Races:
         self._reads.put(at, block, stamp)
         return clash
 
+    def read_again(self, at: np.ndarray, block: np.ndarray, stamp: np.ndarray) -> np.ndarray:
+        """The same; of threads of a block that read one place together only the first counts.
+
+        Threads beyond the end of an array read its last element again, which nobody uses, and the
+        thread whose element it is may write it.
+        """
+        keys = at * np.int64(1 << 32) + block
+        _, first = np.unique(keys, return_index=True)
+        clash = self._writes.clash(at, block, stamp)
+        if self._atomics is not None:
+            clash |= self._atomics.clash(at, block, stamp)
+        self._reads.put(at[first], block[first], stamp[first])
+        return clash
+
     def read_constant(self, at: np.ndarray) -> np.ndarray:
         """Read by way of a cache that is told of no write of this launch."""
         if self._constant is None:

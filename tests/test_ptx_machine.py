@@ -241,6 +241,17 @@ def test_two_blocks_that_touch_one_place() -> None:
     assert out.tolist() == [1] * 8
 
 
+def test_threads_beyond_the_end_may_read_the_last_element_again() -> None:
+    body = """
+        min.u32 %r2, %r1, 6; mul.wide.u32 %rd3, %r2, 4; add.s64 %rd3, %rd1, %rd3;
+        ld.global.b32 %r3, [%rd3{0}];
+        setp.gt.u32 %p1, %r1, 6; @%p1 ret;
+        add.s32 %r4, %r1, 10; st.global.b32 [%rd3], %r4;"""
+    assert run(body.format(""), 64)[:7].tolist() == [10, 11, 12, 13, 14, 15, 16]
+    with pytest.raises(Fault, match="a write of global memory"):
+        run(body.format("+4"), 64)  # the element of another thread
+
+
 def test_what_is_read_as_constant_is_not_written() -> None:
     body = "ld.global{0}.b32 %r2, [%rd2]; st.global.b32 [%rd2], %r1;"
     np.testing.assert_array_equal(run(body.format("")), np.arange(32))
