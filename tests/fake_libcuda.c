@@ -5,7 +5,7 @@
    Python bindings: a wrong type, order or number of arguments ends up here.
 
    fake_on_launch(function)      who runs kernels, and gives an error or 0
-   fake_explain(text)            what the next errors mean
+   fake_explain(text)            what the next error means
    fake_blocks(starts, sizes, n) which memory was handed out
    fake_fail(name, times, error) calls of that name give an error
    fake_calls(name)              how often it was called
@@ -62,7 +62,7 @@ void fake_say(const char *setting, int value) {
                                     : &minor) = value;
 }
 
-/* What the next errors are explained by, "" for nothing. */
+/* What the next error is explained by, "" for nothing. */
 static char why[2000];
 void fake_explain(const char *text) { snprintf(why, sizeof why, "%s", text); }
 
@@ -185,7 +185,12 @@ status cuInit(unsigned flags) {
 status cuDriverGetVersion(int *version) { *version = driver_version; return SUCCESS; }
 status cuGetErrorString(status error, const char **text) {
     (void)error;
-    *text = why[0] ? why : "so it is";
+    static char told[sizeof why];
+    *text = "so it is";
+    if (why[0]) {
+        *text = strcpy(told, why);
+        why[0] = 0;
+    }
     return SUCCESS;
 }
 status cuGetErrorName(status error, const char **text) {

@@ -86,11 +86,11 @@ class GlobalSpace(Space):
     name = "global"
 
     def __init__(self, ranges: Sequence[tuple[int, int]], granule: int, is_checked: bool):
-        merged = _merged([(start, start + size) for start, size in ranges if size])
+        merged = _merged([(start, start + size) for start, size in ranges if size]) or [(64, 64)]
         self.starts = np.array([start for start, _ in merged], np.uint64)
         self.ends = np.array([end for _, end in merged], np.uint64)
-        low = int(self.starts[0]) & -64 if merged else 64
-        high = -(-int(self.ends[-1]) // 64) * 64 if merged else 128
+        low = int(self.starts[0]) & -64
+        high = -(-int(self.ends[-1]) // 64) * 64 + 64
         self.low = np.uint64(low)
         # Also what lies between the ranges, of which nothing is ever touched.
         everything: Any = (ctypes.c_uint8 * (high - low)).from_address(low)
@@ -118,7 +118,7 @@ class GlobalSpace(Space):
         return (addresses - self.low).astype(np.int64)
 
     def races(self, places: np.ndarray) -> tuple[Races, np.ndarray] | None:
-        if not self._is_checked or not len(self.starts):
+        if not self._is_checked:
             return None
         if self._last < 0:  # of several ranges: one table for all of them
             first, last = self.starts[0], self.ends[-1]

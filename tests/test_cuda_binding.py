@@ -134,6 +134,18 @@ def test_a_fault_and_what_comes_after(gpu: CudaDevice, fake: FakeDriver) -> None
     assert np.asarray(step(np.ones(3))).tolist() == [7.0] * 3
 
 
+def test_the_machine_that_executes_ptx_says_what_a_kernel_did(
+    gpu: CudaDevice, fake: FakeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.run_ptx(monkeypatch)
+    step = gc.compile(lambda x: x * 9.0, target="cuda")
+    with monkeypatch.context() as nothing_was_handed_out:
+        nothing_was_handed_out.setattr(fake, "blocks", list)
+        with pytest.raises(errors.DeviceFaultError, match=r"ILLEGAL_ADDRESS.*no memory that was"):
+            np.asarray(step(np.ones(3)))
+    assert np.asarray(step(np.ones(3))).tolist() == [9.0] * 3
+
+
 def test_the_rules_are_kept(gpu: CudaDevice) -> None:
     address = gpu.allocate(8)
     with pytest.raises(Fault, match="INVALID_VALUE"):
