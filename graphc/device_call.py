@@ -10,6 +10,7 @@ import numpy as np
 
 from graphc import errors
 from graphc.compiled import Compiled
+from graphc.device_replay import make_repeated
 from graphc.donation import DONATED, mark, refuse_donated
 from graphc.runtime.cuda.arrays import DeviceArray, imported, is_foreign
 from graphc.runtime.cuda.arrays import to_device as array_to_device
@@ -40,6 +41,9 @@ class DeviceCompiled(Compiled):
         returned = self._run(entry, leaves)
         for i in entry.donated:
             mark(_original(leaves[i]))
+        if entry.fast_for is not session:
+            entry.fast, entry.fast_for = make_repeated(entry), session
+        self._fast = entry.fast
         return returned
 
     def _of_leaves(self, leaves: Sequence[Any], structure: tree.Structure) -> Specialised:

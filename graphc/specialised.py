@@ -126,6 +126,8 @@ class Specialised:
     that are not for it."""
     has_fast: bool = False
     """Whether `fast` is set; it may be set to None."""
+    fast_for: object = None
+    """The device that `fast` is for, where it is for one."""
 
     def ready(self) -> Step | CudaStep:
         """The step, compiled on first use, by one thread."""

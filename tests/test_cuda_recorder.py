@@ -44,7 +44,10 @@ def gpu(fake: FakeDriver) -> Iterator[CudaDevice]:
 class Calls:
     """What the driver was asked for since this was made."""
 
-    NAMES = ("cuGraphLaunch", "cuLaunchKernel", "cuMemcpyDtoHAsync", "cuStreamSynchronize")
+    NAMES = (
+        *("cuGraphLaunch", "cuLaunchKernel", "cuStreamSynchronize"),
+        *("cuMemcpyDtoHAsync", "cuMemcpyHtoDAsync", "cuMemcpyDtoDAsync"),
+    )
 
     def __init__(self, fake: FakeDriver):
         self._fake = fake

@@ -79,13 +79,13 @@ def _flatten(tree: Any, leaves: list[Any]) -> Structure:
     if type(tree) in PLAIN_LEAVES or is_leaf(tree):
         leaves.append(tree)
         return LEAF
-    keys = _keys(tree)
+    keys = keys_of(tree)
     if keys is None:
         return Static(tree)
-    return Node(type(tree), keys, tuple(_flatten(_part(tree, key), leaves) for key in keys))
+    return Node(type(tree), keys, tuple(_flatten(part_of(tree, key), leaves) for key in keys))
 
 
-def _keys(tree: Any) -> tuple[Any, ...] | None:
+def keys_of(tree: Any) -> tuple[Any, ...] | None:
     """The names of a container's parts, or None where `tree` is not a container."""
     if isinstance(tree, dict):
         return tuple(tree)
@@ -96,20 +96,20 @@ def _keys(tree: Any) -> tuple[Any, ...] | None:
     return None
 
 
-def _part(tree: Any, key: Any) -> Any:
+def part_of(tree: Any, key: Any) -> Any:
     return tree[key] if isinstance(tree, (dict, tuple, list)) else getattr(tree, key)
 
 
 def parts_of(tree: Any) -> list[Any]:
     """The parts of a container, in order; none of anything else."""
-    return [_part(tree, key) for key in _keys(tree) or ()]
+    return [part_of(tree, key) for key in keys_of(tree) or ()]
 
 
 def rebuilt(tree: Any, parts: list[Any]) -> Any:
     """A container of the kind of `tree` with other parts."""
-    keys = _keys(tree)
+    keys = keys_of(tree)
     assert keys is not None
-    return _make(type(tree), keys, parts)
+    return make(type(tree), keys, parts)
 
 
 def unflatten(structure: Structure, leaves: Sequence[Any]) -> Any:
@@ -123,10 +123,10 @@ def _unflatten(structure: Structure, leaves: Iterator[Any]) -> Any:
     if isinstance(structure, Static):
         return structure.value
     parts = [_unflatten(part, leaves) for part in structure.parts]
-    return _make(structure.kind, structure.keys, parts)
+    return make(structure.kind, structure.keys, parts)
 
 
-def _make(kind: type, keys: tuple[Any, ...], parts: list[Any]) -> Any:
+def make(kind: type, keys: tuple[Any, ...], parts: list[Any]) -> Any:
     if issubclass(kind, defaultdict):
         return kind(None, zip(keys, parts, strict=True))  # what it made is no part of the structure
     if issubclass(kind, dict):
@@ -156,9 +156,9 @@ def gather(structure: Structure, tree: Any, leaves: list[Any]) -> bool:
     assert isinstance(structure, Node)
     if type(tree) is not structure.kind:
         return False
-    if _keys(tree) != structure.keys:
+    if keys_of(tree) != structure.keys:
         return False
-    parts = [_part(tree, key) for key in structure.keys]
+    parts = [part_of(tree, key) for key in structure.keys]
     return all([gather(p, v, leaves) for p, v in zip(structure.parts, parts, strict=True)])  # noqa: C419
 
 

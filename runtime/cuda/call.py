@@ -2,8 +2,9 @@
 
 Recordings hold for the addresses that they were made with.  So that these are the same from one
 call to the next, each large argument that comes from this machine and each large result has a
-`Slot`, and what is small (a learning rate, a loss) passes through boxes of the step's own: what
-becomes of the loss of one step then does not matter to the next.
+`Slot`.  What is small (a learning rate, a loss) is used where it is as long as there are few such
+places, and passes through boxes of the step's own otherwise: what becomes of the loss of one step
+does not matter to the next.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from graphc.ir import Type
 from graphc.runtime.cuda.arrays import DeviceArray
 from graphc.runtime.cuda.code import STATUS_BYTES, Code, all_items
+from graphc.runtime.cuda.device import Device
 from graphc.runtime.cuda.device_kernel import VECTOR_BYTES
 from graphc.runtime.cuda.memory import Block, Slot, rounded
 from graphc.runtime.cuda.session import Session
@@ -25,6 +27,10 @@ SMALL = 64
 """Bytes up to which a value passes through a box."""
 NUMBER_BYTES = VECTOR_BYTES
 """The numbers in `Memory.numbers` are so far apart: each is where an argument might be."""
+
+
+FEW_PLACES = 4
+"""So many places a small argument may be read at."""
 
 
 class Box(NamedTuple):
@@ -51,8 +57,9 @@ class Memory:
     numbers           the address of 0, 1, 2, ..., `NUMBER_BYTES` apart: counters of loops, the
                       numbers of checks, a status of steps without checks
     inbox, outbox     small arguments and results; the inbox begins with the status of checks
-    movable           the small arguments that are moved to the inbox from the device, too
-    slots             of the large arguments and results
+    movable           the small arguments that may be moved to the inbox from the device, too
+    slots             of the large arguments and results; `small` is that of all small results
+    where             for each result: in which of `blocks_of_results`, and how many bytes into it
     """
 
     def __init__(
@@ -86,6 +93,48 @@ class Memory:
         small = [root for root in program.arguments if root in self.in_box.offsets]
         self.movable = frozenset(r for r in small if r.nbytes and r.number not in program.updated)
         self.slots = {root: Slot(pool, int(root.nbytes)) for root in large}
+        self.small = Slot(pool, self.out_box.nbytes) if self.out_box.nbytes else None
+        self.results = results
+        self.where = self._places(results)
+        self.sent: bytes | None = None
+        """What the inbox holds, if that is what it was last sent."""
+        is_written = any(root.number in program.updated for root in small) or program.checks
+        self.keeps_inbox = not is_written
+        self._known: dict[Root, set[int]] = {root: set() for root in small}
+
+    def _places(self, results: Sequence[Root]) -> dict[Root, tuple[int, int]]:
+        count = int(bool(self.out_box.nbytes))
+        places: dict[Root, tuple[int, int]] = {}
+        for root in results:
+            offset = self.out_box.offsets.get(root)
+            places[root] = (count, 0) if offset is None else (0, offset)
+            count += offset is None
+        return places
+
+    def blocks_of_results(self) -> list[Block] | None:
+        """Blocks for results, that of the small ones first; None where these are to be copied."""
+        blocks: list[Block] = []
+        if self.small is not None:
+            small = self.small.take_known()
+            if small is None:
+                return None
+            blocks.append(small)
+        blocks += [self.slots[root].take() for root in self.results if root in self.slots]
+        return blocks
+
+    def is_direct(self, root: Root, address: int) -> bool:
+        """Whether a small argument of the device is read where it is: at one of a few places."""
+        known = self._known[root]
+        if address not in known and len(known) < FEW_PLACES:
+            known.add(address)
+        return address in known
+
+    def send(self, device: Device, inbox: bytes) -> None:
+        """Copy the small arguments of this machine to the device, if they are not there."""
+        if inbox != self.sent:
+            self.sent = None
+            device.upload(self.inbox, np.frombuffer(inbox, np.uint8))
+            self.sent = inbox if self.keeps_inbox else None
 
 
 def uploaded(session: Session, array: np.ndarray) -> Block:
@@ -135,14 +184,20 @@ class Given:
         for root, array in zip(program.arguments, arguments, strict=True):
             if not isinstance(array, DeviceArray):
                 self.bring(root, array)
-            elif root in memory.movable or array.address % VECTOR_BYTES:
-                moved.append(self.move(root, array))
-            else:
+            elif self.is_read_there(root, array):
                 self.addresses[root] = array.address
+            else:
+                moved.append(self.move(root, array))
         if self.is_used:
-            session.device.upload(memory.inbox, np.frombuffer(self.inbox, np.uint8))
+            memory.send(session.device, bytes(self.inbox))
         for target, source, nbytes in moved:
             session.device.copy(target, source, nbytes)
+
+    def is_read_there(self, root: Root, array: DeviceArray) -> bool:
+        """Whether code can read an array of the device where it is, and recordings are for that."""
+        if array.address % VECTOR_BYTES:
+            return False
+        return root not in self.memory.movable or self.memory.is_direct(root, array.address)
 
     def bring(self, root: Root, array: np.ndarray) -> None:
         """Copy an array of this machine; a small one into the inbox, which is copied as a whole."""
@@ -191,19 +246,21 @@ class Made:
         self.results = results
         self.addresses: dict[Root, int] = {}
         self.blocks: dict[Root, Block] = {}
+        self.small = None if memory.small is None else memory.small.take_known()
+        outbox = memory.outbox if self.small is None else self.small.address
         for root in results:
             offset = memory.out_box.offsets.get(root)
             if offset is None:
                 self.blocks[root] = memory.slots[root].take()
                 self.addresses[root] = self.blocks[root].address
             else:
-                self.addresses[root] = memory.outbox + offset
+                self.addresses[root] = outbox + offset
 
     def arrays(self, types: Sequence[Type]) -> list[DeviceArray]:
         """The results as arrays of these types, the small ones out of their box."""
         box = self.memory.out_box
-        small: Any = None
-        if box.nbytes:
+        small: Any = self.small
+        if box.nbytes and small is None:
             small = self.session.pool.take(box.nbytes)
             self.session.device.copy(small.address, self.memory.outbox, box.nbytes)
         found = []

@@ -125,14 +125,18 @@ class CudaDevice:
         Raises `Fault`, `CannotRecord` and `OutOfMemory`.
         """
         status, *results = getattr(self._driver, name)(*arguments)
-        if status == self._driver.CUresult.CUDA_SUCCESS:
-            return results[0] if len(results) == 1 else results
+        if status:
+            raise self._failed(status)
+        return results[0] if len(results) == 1 else results
+
+    def _failed(self, status: Any) -> Exception:
+        """What is raised for an error of the driver."""
         if status == self._driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
-            raise OutOfMemory
+            return OutOfMemory()
         error = getattr(status, "name", "")
         self._is_gone = self._is_gone or error in GONE
         self.is_lost = self.is_lost or self._is_gone or error in LOST
-        raise (CannotRecord if error.startswith(REFUSED) else Fault)(self._described(status))
+        return (CannotRecord if error.startswith(REFUSED) else Fault)(self._described(status))
 
     def _described(self, status: Any) -> str:
         failed, text = self._driver.cuGetErrorString(status)
@@ -148,7 +152,9 @@ class CudaDevice:
         """Make the context that of this thread: whoever ran before may have chosen another."""
         if os.getpid() != self._process:
             raise _forked()
-        self._do("cuCtxSetCurrent", self._context)
+        (status,) = self._driver.cuCtxSetCurrent(self._context)
+        if status:
+            raise self._failed(status)
 
     # ---- memory ----------------------------------------------------------------------------------
 
@@ -315,8 +321,11 @@ class CudaDevice:
         self._recording.repeat(predicate, status, turn)
 
     def replay(self, recording: Any) -> None:
+        # What a call of a step costs is these lines.
         self._enter()
-        self._do("cuGraphLaunch", recording.held, DEFAULT_STREAM)
+        (status,) = self._driver.cuGraphLaunch(recording.held, DEFAULT_STREAM)
+        if status:
+            raise self._failed(status)
 
     # ---- waiting ---------------------------------------------------------------------------------
 

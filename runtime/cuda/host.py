@@ -48,7 +48,8 @@ class HostDevice:
     """A device that is this machine, with at most `limit` bytes of memory, and a library for
     products if it is given one.  `decides` says whether it records decisions, as new drivers do.
 
-    Counts what it was told to do: `launches`, `products`, `replays`, `uploads`, `downloads`.
+    Counts what it was told to do: `launches`, `products`, `replays`, `uploads`, `downloads`,
+    `copies`.
     """
 
     name = "the emulated device"
@@ -62,7 +63,8 @@ class HostDevice:
         self.decides = decides
         self.is_lost = False
         self.blocks: dict[int, np.ndarray] = {}
-        self.launches = self.replays = self.uploads = self.downloads = self.products = 0
+        self.launches = self.replays = self.products = 0
+        self.uploads = self.downloads = self.copies = 0
         self._work: _Work | None = None
 
     def allocate(self, nbytes: int) -> int:
@@ -91,6 +93,7 @@ class HostDevice:
         ctypes.memmove(array.ctypes.data, address, array.nbytes)
 
     def copy(self, target: int, source: int, nbytes: int) -> None:
+        self.copies += 1
         ctypes.memmove(target, source, nbytes)
 
     def load(self, text: str, names: Sequence[str]) -> dict[str, Any]:

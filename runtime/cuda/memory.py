@@ -48,20 +48,33 @@ class Pool:
         self.bytes_used = 0
         self.bytes_idle = 0
 
-    def take(self, nbytes: int, wanted: Iterable[int] = ()) -> Block:
-        """A block of at least `nbytes`, at one of the `wanted` addresses if there is one.
+    def take(self, nbytes: int) -> Block:
+        """A block of at least `nbytes`.
 
         Raises `errors.DeviceMemoryError` where the device has none left.
         """
-        return self.take_rounded(rounded(nbytes), wanted)
+        return self.take_rounded(rounded(nbytes))
 
-    def take_rounded(self, size: int, wanted: Iterable[int]) -> Block:
+    def take_known(self, size: int, wanted: Iterable[int]) -> Block | None:
+        """An idle block of a size that a block has, at one of these addresses; None if all are
+        taken."""
+        with self._lock:
+            waiting = self._idle.get(size)
+            if waiting:
+                for address in wanted:
+                    if address in waiting:
+                        del waiting[address]
+                        self.bytes_idle -= size
+                        self.bytes_used += size
+                        return Block(self, address, size)
+        return None
+
+    def take_rounded(self, size: int) -> Block:
         """The same for a size that a block has."""
         with self._lock:
             waiting = self._idle.get(size)
             if waiting:
-                address = next((a for a in wanted if a in waiting), next(reversed(waiting)))
-                del waiting[address]
+                address, _ = waiting.popitem()
                 self.bytes_idle -= size
             else:
                 address = self._allocate(size)
@@ -124,14 +137,23 @@ class Slot:
         self._before: deque[int] = deque(maxlen=MEMORY)
 
     def take(self) -> Block:
-        block = self._pool.take_rounded(self._size, self._before)
-        if block.address not in self._before:
-            self._before.append(block.address)
+        known = self._pool.take_known(self._size, self._before)
+        if known is not None:
+            return known
+        block = self._pool.take_rounded(self._size)
+        self._before.append(block.address)
         return block
+
+    def take_known(self) -> Block | None:
+        """One that it had before, or one of the first few; None where those are kept elsewhere."""
+        known = self._pool.take_known(self._size, self._before)
+        return self.take() if known is None and len(self._before) < FEW else known
 
 
 MEMORY = 4
 """So many blocks a slot remembers."""
+FEW = 2
+"""So many blocks take turns where a value replaces the one before it."""
 
 
 def rounded(nbytes: int) -> int:

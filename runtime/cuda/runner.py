@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,9 +16,10 @@ import numpy as np
 from graphc import errors
 from graphc.runtime.cuda.call import NUMBER_BYTES, Memory
 from graphc.runtime.cuda.code import Code, Prepared, element_bytes
-from graphc.runtime.cuda.device import CannotRecord, OutOfMemory, Recording
+from graphc.runtime.cuda.device import CannotRecord, OutOfMemory
 from graphc.runtime.cuda.outside import call_outside
 from graphc.runtime.cuda.pieces import Chosen, Decided, Piece, Repeated, Straight
+from graphc.runtime.cuda.recordings import Addresses, Recorded, Recordings
 from graphc.runtime.cuda.session import Session
 from graphc.runtime.cuda.tape_memory import TapeMemory, WrongRecord
 from graphc.runtime.failures import failure
@@ -38,64 +38,6 @@ from graphc.runtime.program import (
     Repeat,
     Root,
 )
-
-MOST_RECORDINGS = 8
-"""Of one straight run: for so many sets of addresses."""
-PATIENCE = 64
-"""A recording that was not used in so many runs makes room for another."""
-
-Addresses = dict[Root, int]
-
-
-class Recorded(NamedTuple):
-    """A straight run for given addresses, and where the roots that it sets are then."""
-
-    recording: Recording
-    sets: Addresses
-
-
-@dataclass
-class Recordings:
-    """The recordings of one straight run, by the addresses of the memory that moves."""
-
-    known: dict[tuple[int, ...], Recorded] = field(default_factory=dict)
-    seen: dict[tuple[int, ...], None] = field(default_factory=dict)
-    used: dict[tuple[int, ...], int] = field(default_factory=dict)
-    runs: int = 0
-    is_refused: bool = False
-    """Whether the device does not record it."""
-
-    def find(self, key: tuple[int, ...]) -> Recorded | None:
-        self.runs += 1
-        found = self.known.get(key)
-        if found is not None:
-            self.used[key] = self.runs
-        return found
-
-    def is_due(self, key: tuple[int, ...], at_once: bool = False) -> bool:
-        """Whether it is time to record for these addresses: they come again, and there is room."""
-        if self.is_refused:
-            return False
-        if key not in self.seen and not at_once:
-            self.seen[key] = None
-            if len(self.seen) > PATIENCE:
-                del self.seen[next(iter(self.seen))]
-            return False
-        if len(self.known) < MOST_RECORDINGS:
-            return True
-        oldest = min(self.used, key=self.used.__getitem__)
-        if self.runs - self.used[oldest] < PATIENCE:
-            return False
-        self.drop(oldest)
-        return True
-
-    def keep(self, key: tuple[int, ...], recorded: Recorded) -> None:
-        self.known[key] = recorded
-        self.used[key] = self.runs
-
-    def drop(self, key: tuple[int, ...]) -> None:
-        del self.used[key]
-        self.known.pop(key).recording.close()
 
 
 class Loaded(NamedTuple):
@@ -123,9 +65,11 @@ class Runner:
         self.recordings = loaded.recordings
         self.addresses = outside
         self.tapes = TapeMemory(loaded.session)
+        self.is_one_run = False
 
     def run(self, pieces: Sequence[Piece]) -> None:
         """Everything.  Raises what a failed check says, and `errors.DeviceFaultError`."""
+        self.is_one_run = len(pieces) == 1
         self.pieces(pieces)
         self.stop_if_failed()
 
@@ -161,7 +105,7 @@ class Runner:
     # ---- straight runs ---------------------------------------------------------------------------
 
     def straight(self, piece: Straight) -> None:
-        if piece.calls < 2 or not self.replayed(piece):
+        if (piece.calls < 2 and not self.is_one_run) or not self.replayed(piece):
             self.directly(piece.items)
 
     def decided(self, piece: Decided) -> None:

@@ -96,7 +96,11 @@ class Session:
         except CannotRecord:
             raise
         except Fault as fault:
-            raise self._error(fault, [(items, code)]) from None
+            raise self.error(fault, [(items, code)]) from None
+        self.note(items, code)
+
+    def note(self, items: Sequence[Item], code: Code) -> None:
+        """These items are on the queue: one of them may be what fails."""
         self._running.append((items, code))
 
     @contextmanager
@@ -108,7 +112,7 @@ class Session:
         except OutOfMemory:
             raise self.pool.full("no memory for this") from None
         except Fault as fault:
-            raise self._error(fault, self._running) from None
+            raise self.error(fault, self._running) from None
 
     def read(self, array: np.ndarray, address: int) -> None:
         """Fill a contiguous array from the device, once all work is done.
@@ -126,10 +130,10 @@ class Session:
         except OutOfMemory:
             raise self.pool.full("no memory to wait for its work") from None
         except Fault as fault:
-            raise self._error(fault, self._running) from None
+            raise self.error(fault, self._running) from None
         self._running.clear()
 
-    def _error(
+    def error(
         self, fault: Fault, ran: Sequence[tuple[Sequence[Item], Code]]
     ) -> errors.DeviceFaultError:
         """The exception for a fault that one of the kernels of these items met."""
