@@ -70,7 +70,7 @@ def test_a_training_step_is_launched_recorded_and_replayed(gpu: CudaDevice, fake
     assert fake.calls("cuGraphLaunch") > replays
 
 
-def test_a_loop_whose_end_the_host_reads(gpu: CudaDevice) -> None:
+def test_a_loop_of_unknown_length(gpu: CudaDevice) -> None:
     @gc.compile(target="cuda")
     def halved(x):
         while x.sum() > 1.0:

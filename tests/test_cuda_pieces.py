@@ -70,6 +70,15 @@ def test_a_conditional_is_part_of_its_run_and_two_sides_where_the_host_decides()
     assert count_runs(run.apart) == 4
 
 
+def test_memory_that_one_side_alone_touches_is_part_of_what_moves():
+    def function(x, y):
+        return np.sort(y) if x.sum() > 0 else x * 2.0
+
+    (run,) = pieces(function, X, X + 1.0)
+    moving = [(root.kind, root.number) for root in run.run.moving]
+    assert sorted(moving) == [("argument", 0), ("argument", 1), ("result", 0)]
+
+
 def test_the_memory_that_a_branch_chose_moves_where_the_host_decides():
     def function(x, y):
         print(x.sum())  # noqa: T201

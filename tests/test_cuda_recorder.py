@@ -168,7 +168,7 @@ def test_what_is_left_to_the_host_is_cut_out(gpu, fake, capfd) -> None:
         return np.sort(x * 2.0) if x[0] > 1.0 else x
 
     x = gc.to_device(np.ones(4))
-    for _ in range(3):
+    for _ in range(8):
         y = function(x)
     calls = Calls(fake)
     y = function(x)

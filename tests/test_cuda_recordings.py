@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphc.runtime.cuda.recordings import MOST_RECORDINGS, PATIENCE, Recorded, Recordings
+from graphc.runtime.cuda.recordings import FEW, MOST_RECORDINGS, PATIENCE, Recorded, Recordings
 
 
 class Recording:
@@ -27,6 +27,15 @@ def test_addresses_that_come_again_are_recorded():
     known.is_refused = True
     assert not known.is_due((1,))
     assert not known.is_due((3,), at_once=True)
+
+
+def test_few_are_recorded_at_once():
+    known = Recordings()
+    for i in range(FEW):
+        assert known.is_due((i,), at_once=True)
+        keep(known, (i,))
+    assert not known.is_due((99,), at_once=True)
+    assert known.is_due((99,), at_once=True)
 
 
 def test_the_one_that_was_not_used_for_long_makes_room():

@@ -158,6 +158,19 @@ def test_whoever_decides_the_values_are_the_same(function, count, decides):
         assert bool(session.device.replays) or not decides
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_results_that_are_kept_lie_somewhere_else_each_time(rows):
+    step = gc.compile(a_chain, target="cuda")
+    with use(HostDevice()) as session:
+        given = [x[:rows] for pair in GIVEN for x in pair]
+        arrays = [gc.to_device(x) for x in given]
+        kept = [[step(x) for x in arrays] for _ in range(4)]
+        for made in kept:
+            for mine, x in zip(made, given, strict=True):
+                np.testing.assert_allclose(np.asarray(mine), a_chain(x), rtol=1e-12)
+        assert rows == 3 or session.device.replays
+
+
 def test_an_update_in_place_that_is_skipped():
     @gc.compile(target="cuda")
     def step(p, m, g):

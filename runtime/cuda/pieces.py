@@ -187,6 +187,8 @@ def roots_of(item: Item) -> Iterator[Root]:
             yield value.root
         case Branch(predicate=Place(root=root)):
             yield root
+            for held in (*item.then, *item.otherwise):
+                yield from roots_of(held)
         case Repeat():
             yield from (*item.blocks, *item.following)
             yield from (part.whole for part in item.slices)

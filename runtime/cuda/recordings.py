@@ -12,6 +12,8 @@ MOST_RECORDINGS = 8
 """Of one straight run: for so many sets of addresses."""
 PATIENCE = 64
 """A recording that was not used in so many runs makes room for another."""
+FEW = 2
+"""So many are made before it is known that their addresses come again."""
 
 Addresses = dict[Root, int]
 
@@ -46,10 +48,13 @@ class Recordings:
         return self.find(key) if key in self.known else None
 
     def is_due(self, key: tuple[int, ...], at_once: bool = False) -> bool:
-        """Whether it is time to record for these addresses: they come again, and there is room."""
+        """Whether it is time to record for these addresses: they come again, and there is room.
+
+        With `at_once` the first few need not come again.
+        """
         if self.is_refused:
             return False
-        if key not in self.seen and not at_once:
+        if key not in self.seen and not (at_once and len(self.known) < FEW):
             self.seen[key] = None
             if len(self.seen) > PATIENCE:
                 del self.seen[next(iter(self.seen))]

@@ -43,6 +43,11 @@ class Session:
     def is_lost(self) -> bool:
         return self.device.is_lost
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a step is in the middle of its work: the device may be lent by it."""
+        return self._steps > 0
+
     def shared(self, nbytes: int) -> Block:
         """Memory that holds nothing from one step to the next: all have the same.
 
