@@ -29,6 +29,22 @@ def an_update_or_none(p, g):
     return q, q.sum()
 
 
+def a_result_that_is_chosen_from(x, y):
+    a = np.sort(x) * 2.0
+    b = a if x.sum() > 0 else np.sort(y)
+    return a, b
+
+
+def a_result_of_both_sides_that_is_chosen_from(x, y):
+    if x.sum() > 0:
+        a = np.sort(x)
+        b = a
+    else:
+        a = np.cumsum(y).reshape(y.shape)
+        b = np.sort(y) * 3.0
+    return np.tanh(b), a
+
+
 def exchanged(x, y):
     a, b = (x * 2.0, y + 1.0) if x.sum() > 0 else (y - 1.0, x)
     c, d = (b, a) if y.sum() > 1.0 else (a, b)
@@ -139,6 +155,7 @@ ONE = [
     a_scan_with_a_conditional,
 ]
 TWO = [an_argument_or_another, an_update_or_none, exchanged, in_turns]
+TWO += [a_result_that_is_chosen_from, a_result_of_both_sides_that_is_chosen_from]
 CASES = [(f, 1) for f in ONE] + [(f, 2) for f in TWO]
 GIVEN = [(X, X[::-1]), (X - 1.5, X + 1.0), (X + 1.0, X - 2.0)]
 

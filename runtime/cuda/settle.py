@@ -9,9 +9,9 @@ A graph of launches has its addresses when it is recorded, and what is decided i
 runs.  So what a conditional chooses is copied to one place at the end of each side, or made there,
 and what a loop carries goes home at the end of each turn.
 
-Sound: a choice is given memory of its own, or the memory of a result that one side was to write to,
-where no value lies that anybody still reads.  A side makes a value in the place of the choice only
-where all that ever touches its memory is in that side.
+Sound: a choice is given memory of its own, or the memory of a result that one side makes the value
+in, and that is for nothing but what is chosen: no other value ever lies there.  A side makes a
+value in the place of the choice only where all that ever touches its memory is in that side.
 """
 
 from __future__ import annotations
@@ -120,10 +120,18 @@ class _Mentions:
             for root in dict.fromkeys(call.roots):
                 self.calls.setdefault(root, []).append(call)
 
-    def may_be(self, choice: Root, result: Root) -> bool:
-        """Whether kernels that are given both do the same if both are one memory."""
-        both = (call for call in self.calls.get(result, ()) if _reaches(call.roots, choice))
-        return all(map(_copies_in_place, both))
+    def ends_as(self, result: Root, choice: Root, side: Counter[Root]) -> bool:
+        """Whether a result holds what a choice is, or what is chosen from it, and nothing else:
+        it is mentioned in a side of the conditional alone, and where it is copied to at the end."""
+        copied = [
+            call
+            for call in self.calls.get(result, ())
+            if _copies_in_place(call) and _reaches(call.roots, choice)
+        ]
+        outside = self.counts[result] - side[result] - choice.sources.count(result)
+        views = (root for root in self.derived.get(result, ()) if root.kind == "slice")
+        are_inside = all(self.counts[view] == side[view] for view in views)
+        return are_inside and bool(copied) and outside == len(copied)
 
     def are_all_in(self, root: Root, side: Counter[Root], choice: Root) -> bool:
         """Whether `root`, and all that may be its memory but for `choice`, is mentioned in a side
@@ -281,7 +289,8 @@ class _Settler(_Names):
         copies: list[list[Call]] = [[], []]
         for choice in branch.choices:
             sources = choice.then, choice.otherwise
-            target = self.result_for(choice, branch.choices) or self.arena(choice.root)
+            result = self.result_for(choice, branch.choices, before)
+            target = result or self.arena(choice.root)
             for i, (old, offset) in enumerate(sources):
                 root = self.root(old)
                 if root is target:
@@ -300,15 +309,18 @@ class _Settler(_Names):
         )
         return Branch(self.place(branch.predicate), then, otherwise, ())
 
-    def result_for(self, choice: Choice, choices: Sequence[Choice]) -> Root | None:
-        """The result that one side makes the value in, if nothing else in the conditional is there:
-        then no value lies in it on the other side."""
+    def result_for(
+        self, choice: Choice, choices: Sequence[Choice], before: Sequence[Counter[Root]]
+    ) -> Root | None:
+        """The result that one side makes the value in and that holds nothing else: then no value
+        lies in it on the other side."""
         ends = [self.root(end) for each in choices for end, _ in (each.then, each.otherwise)]
-        for root, offset in (choice.then, choice.otherwise):
+        for i, (root, offset) in enumerate((choice.then, choice.otherwise)):
             own = self.root(root)
             fits = own.kind == "result" and not offset and own.nbytes == choice.root.nbytes
             is_alone = sum(own in end.memories() for end in ends) == 1
-            if fits and is_alone and self.mentions.may_be(choice.root, own):
+            is_free = not any(own in other.memories() for other in before[1 - i])
+            if fits and is_alone and is_free and self.mentions.ends_as(own, choice.root, before[i]):
                 return own
         return None
 
