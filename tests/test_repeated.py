@@ -98,6 +98,7 @@ def test_loops_inside_of_others_stay() -> None:
     assert shared(kernel(outer)) == kernel(outer)
 
 
+@pytest.mark.cpu_only("the loops of its machine code")
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_update_of_many_tensors_has_one_loop(threads: int) -> None:
     def update(weights: list[Any], gradients: list[Any], rate: Any) -> None:
