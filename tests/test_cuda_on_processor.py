@@ -8,9 +8,11 @@ import numba
 import numpy as np
 import pytest
 import scipy.special
+from emulated_device import device_module
 from running import build, fused, op
 
 import graphc as gc
+from graphc import errors
 from graphc.ir import Type
 from graphc.runtime.cuda.on_processor import filled, merged, why_processor
 from graphc.runtime.planner import make_program
@@ -65,6 +67,10 @@ FUNCTIONS = {
     "in a branch": (by_size, [positive(4, 4)]),
     "of scipy": (lambda x: scipy.special.jv(2.0, x * 2.0) - 1.0, [normal(200)]),
     "of scipy, float32": (lambda x: scipy.special.jv(2.0, x), [normal(9).astype(np.float32)]),
+    "two nests of one kernel": (
+        lambda x, y: (scipy.special.jv(2.0, x), scipy.special.jv(1.0, y)),
+        [normal(6), normal(9)],
+    ),
     "of the user": (lambda x: leaky(x) + np.sin(x), [normal(4, 50)]),
     "within rows": (lambda x: leaky(x) / leaky(x).sum(axis=1, keepdims=True), [normal(4, 50)]),
     "a gradient": (gc.grad(lambda x: np.sum(leaky(x) * x)), [normal(30)]),
@@ -135,6 +141,13 @@ def test_beside_a_function_that_is_called(device: Any) -> None:
 
     x = np.array([-1.0, 0.0, 3.0])
     assert np.asarray(step(x)).tolist() == [-1.0 + 1.0, 0.0, 6.0 - 1.5]
+
+
+def test_code_for_a_device_calls_nothing_that_it_has_not() -> None:
+    """It would be the address of nothing."""
+    graph = gc.compile(lambda x: leaky(x)).graph(np.ones(3), stage="fused")
+    with pytest.raises(errors.DeviceOperationError, match="leaky is machine code"):
+        device_module(graph)
 
 
 # ---- the parts -----------------------------------------------------------------------------------

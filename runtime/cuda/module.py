@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from graphc import errors
 from graphc.runtime.cuda.device_kernel import VECTOR_BYTES, Launches, Limits
 from graphc.runtime.cuda.emit_kernel import KernelEmitter
 from graphc.runtime.cuda.launches import Settings
+from graphc.runtime.cuda.on_processor import why_processor
 from graphc.runtime.cuda.simt import PREFIX
 from graphc.runtime.cuda.smaller_blocks import with_smaller_blocks
 from graphc.runtime.cuda.tensor_tiling import tensor_elems
@@ -49,6 +51,8 @@ class DeviceModule:
         Kernels that differ in nothing, on memory that overlaps in the same way, share their code.
         Raises `errors.DeviceOperationError` for what no device can run.
         """
+        if why := why_processor(kernel):
+            raise errors.DeviceOperationError(f"{why} is machine code of the processor alone")
         key = repr(kernel), alignments(roots), overlaps(roots)
         if key not in self._known:
             name = f"{kernel.name}_{len(self._known)}"

@@ -58,7 +58,8 @@ def _belong(one: Call, other: Call) -> bool:
 
 
 def _can_join(one: Call, other: Call) -> bool:
-    fit = len(one.roots) + len(other.roots) <= MOST_BUFFERS and one.processor == other.processor
+    fit = len(one.roots) + len(other.roots) <= MOST_BUFFERS
+    fit = fit and not (one.processor or other.processor)
     return fit and is_elementwise(one.kernel) and is_elementwise(other.kernel)
 
 
