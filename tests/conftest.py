@@ -30,6 +30,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write tests/golden/ anew")
     parser.addoption("--slow", action="store_true", help="run the tests marked slow, too")
+    parser.addoption("--ptx", action="store_true", help="execute the PTX of emulated kernels")
     parser.addoption(
         "--target",
         choices=("cpu", "cuda"),
@@ -48,6 +49,10 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = tempfile.mkdtemp(prefix="graphc-tests-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         os.environ["XDG_CACHE_HOME"] = os.environ["GRAPHC_TESTS_CACHE"] = folder
+    if config.getoption("--ptx"):
+        from emulated_device import everything_as_ptx
+
+        config.add_cleanup(everything_as_ptx().close)
     if config.getoption("--target") == "cuda":
         from on_device import everything_on_a_device
 

@@ -6,13 +6,17 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack
+from unittest import mock
 
 import numpy as np
 from ptx_device import PtxModule
 
 from graphc.ir import NUMPY_DTYPES, Graph
+from graphc.runtime.cuda import host
 from graphc.runtime.cuda.device_kernel import Limits
 from graphc.runtime.cuda.emulation import EmulatedModule
 from graphc.runtime.cuda.module import DeviceModule
@@ -59,6 +63,17 @@ def calls(program: Program) -> list[Call]:
     return [item for item in program.items if isinstance(item, Call)]
 
 
+_Module: type[EmulatedModule] | type[PtxModule] = EmulatedModule
+
+
+def everything_as_ptx() -> ExitStack:
+    """Until it is closed, the kernels that are emulated are executed as PTX."""
+    stack = ExitStack()
+    stack.enter_context(mock.patch.object(sys.modules[__name__], "_Module", PtxModule))
+    stack.enter_context(mock.patch.object(host, "EmulatedModule", PtxModule))
+    return stack
+
+
 class Emulated:
     """A fused graph without control flow, to be called on arrays; results are fresh.
 
@@ -78,7 +93,7 @@ class Emulated:
         self.module = DeviceModule(flags, limits, atomics=atomics)
         self.launches = [self.module.add(c.kernel, c.roots) for c in calls(self.program)]
         text = self.module.text
-        self.code = PtxModule(text) if as_ptx else EmulatedModule(text, backwards)
+        self.code = (PtxModule if as_ptx else _Module)(text, backwards)
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         program = self.program

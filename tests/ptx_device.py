@@ -16,7 +16,11 @@ POINTER_BYTES = 8
 class PtxModule:
     """The text of a `DeviceModule`, launched as `EmulatedModule` does it."""
 
-    def __init__(self, text: str, architecture: str = "sm_80"):
+    conflicts = 0
+    """What the emulated device counts, and nothing else does."""
+
+    def __init__(self, text: str, backwards: bool = False, architecture: str = "sm_80"):
+        self.backwards = backwards  # which the machine is not: it finds what depends on the order
         self.machine = Machine(ptx(text, architecture))
 
     def launch(
