@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def compile(
     array([2., 2., 2.])
     """
     _check_options({"target": target, "check_nan": check_nan})
-    donate = (donate,) if isinstance(donate, str) else tuple(donate or ())
+    donate = _names_of(donate)
     _check_threads(threads)
     if fn is None:
         return functools.partial(
@@ -148,6 +148,16 @@ def _check_options(options: dict[str, Any]) -> None:
             raise errors.ArgumentError(
                 f"compile: {name}={options[name]!r} is not available; use {listed}", user_loc()
             )
+
+
+def _names_of(donate: Any) -> tuple[str, ...]:
+    names = (donate,) if isinstance(donate, str) else donate or ()
+    if not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
+        raise errors.ArgumentError(
+            f"compile: donate={donate!r} names no arguments; give a name, or a tuple of names",
+            user_loc(),
+        )
+    return tuple(names)
 
 
 def _check_donate(fn: Callable[..., Any], donate: tuple[str, ...]) -> None:

@@ -187,7 +187,8 @@ def _fitting(
         value = lift(leaf)
         if value.shape != x.shape:
             raise errors.GradientError(
-                f"a {what} {value.type} does not fit {x.type}; it has the same shape", user_loc()
+                f"a {what} {value.type} does not fit {x.type}; pass one of the shape {x.shape}",
+                user_loc(),
             )
         fitted.append(value if value.dtype_name == x.dtype_name else value.astype(x.dtype))
     return fitted

@@ -112,3 +112,9 @@ def test_donated_memory_is_not_counted_twice() -> None:
 def test_a_name_that_the_function_does_not_take() -> None:
     with pytest.raises(errors.ArgumentError, match=r"donate names 'y', .* takes \(x\)"):
         gc.compile(lambda x: x, donate=("y",))
+
+
+def test_names_of_donated_arguments_are_names():
+    for wrong in (5, (0,), [None]):
+        with pytest.raises(errors.ArgumentError, match="names no arguments; give a name"):
+            gc.compile(lambda x: x, donate=wrong)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import graphc as gc
 from graphc import errors
 from graphc.ir import Type
 from graphc.trace.scope import (
@@ -69,3 +70,9 @@ def test_the_users_line() -> None:
     assert shown_file(np.__file__) is None
     assert shown_file("<frozen importlib._bootstrap>") is None
     assert shown_file("/somewhere/else.py") == "/somewhere/else.py"
+
+
+def test_the_users_line_is_not_in_the_text_of_a_dataclass() -> None:
+    with pytest.raises(errors.ShapeError, match="a shape is made of whole numbers") as caught:
+        gc.Spec((2, -1))
+    assert caught.value.loc is not None and caught.value.loc.file.endswith("test_scope.py")

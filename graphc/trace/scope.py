@@ -360,6 +360,11 @@ def _user_frames(error: BaseException) -> list[types.TracebackType]:
     return frames
 
 
+def _is_own_text(frame: types.FrameType) -> bool:
+    """Whether code that was made from a text is graphc's: the methods of its dataclasses are."""
+    return str(frame.f_globals.get("__name__")).startswith("graphc.")
+
+
 def user_loc() -> Loc | None:
     """The innermost line of the call stack that is not graphc's own."""
     frame: types.FrameType | None = sys._getframe(1)
@@ -367,7 +372,7 @@ def user_loc() -> Loc | None:
     while frame is not None:
         filename = frame.f_code.co_filename
         shown = known[filename] if filename in known else shown_file(filename)
-        if shown is not None:
+        if shown is not None and not (filename == "<string>" and _is_own_text(frame)):
             return Loc(shown, frame.f_lineno)
         frame = frame.f_back
     return None
