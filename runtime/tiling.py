@@ -104,6 +104,7 @@ def _crossing(kernel: Kernel, loop: Loop) -> Crossing | None:
         return None
     (vector,) = axes
     is_plain = _is_plain(loop)
+    stored = Counter(s.access.buffer for s in inner((loop,)) if isinstance(s, Store))
     found: dict[Access, tuple[int, bool]] = {}
     for statement, bound in _bound((loop,), frozenset()):
         access, is_load = statement.access, isinstance(statement, Load)
@@ -111,7 +112,7 @@ def _crossing(kernel: Kernel, loop: Loop) -> Crossing | None:
             role = kernel.buffers[access.buffer].role
             if role != "in" or statement.position is not None or statement.guard is not None:
                 continue
-        elif not is_plain or _is_touched_elsewhere(loop, statement):
+        elif not is_plain or stored[access.buffer] > 1:  # stored to in other ways, too
             continue
         axis = _contiguous(access)
         if axis is None or access.strides[vector] in (0, 1) or not {axis, vector} <= bound:
@@ -136,12 +137,6 @@ def _bound(
             yield from _bound(statement.body, around | set(statement.axes))
         elif isinstance(statement, Load | Store):
             yield statement, around
-
-
-def _is_touched_elsewhere(loop: Loop, store: Store) -> bool:
-    """Whether the nest stores to the same buffer in other ways."""
-    others = (s for s in inner((loop,)) if isinstance(s, Store) and s is not store)
-    return any(s.access.buffer == store.access.buffer for s in others)
 
 
 def _contiguous(access: Access) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -215,3 +216,17 @@ def test_random_graphs_in_small_tiles(small_tiles, params, recipe, outs, threads
             assert_ulps(one, other, 5)
         else:
             assert_same(one, other)
+
+
+def test_the_stores_of_a_nest_are_counted_once() -> None:
+    """A kernel of many results took time that grew with the square of their number."""
+
+    def passes_over(count: int) -> int:
+        def results(x: Any) -> Any:
+            return tuple(np.sin(x * k) for k in range(1, count + 1))
+
+        with mock.patch.object(tiling, "inner", wraps=tiling.inner) as asked:
+            assert len(gc.compile(results).explain(np.ones(5)).kernels) == 1
+        return asked.call_count
+
+    assert passes_over(40) == passes_over(10)
