@@ -419,3 +419,15 @@ def assigned_into_by_one_branch_and_rebound_by_the_other(x):
 def test_an_array_that_no_variable_holds_any_more_may_be_assigned_into(function):
     for x in ([1.0, 1.0, 1.0], [1.0, 0.0, 1.0], [-1.0, -1.0, 1.0], [-1.0, 1.0, 1.0]):
         same(function, np.array(x))
+
+
+def test_none_in_one_branch_is_told_what_to_begin_with():
+    def last(x):
+        found = None
+        for value in x:
+            if value > 0:
+                found = value
+        return 0.0 if found is None else found
+
+    with pytest.raises(errors.BranchMismatchError, match="begin with a number instead of None"):
+        gc.compile(last)(np.array([-1.0, 2.0, -3.0]))

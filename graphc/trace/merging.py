@@ -78,10 +78,12 @@ def _unify(then: Branch, otherwise: Branch, i: int) -> tuple[Value, Value, bool]
 
 
 def mismatch(what: str, then: Branch, other: str, otherwise: Branch) -> errors.BranchMismatchError:
+    repair = "make both the same, with .astype, np.reshape or np.broadcast_to"
+    if other == "None" or what.endswith(" is None"):
+        repair = "begin with a number instead of None, and with a bool that says whether it counts"
     return errors.BranchMismatchError(
         f"the branches of a traced conditional differ: {what} in the {then.label} branch"
-        f" ({then.loc}) but {other} in the {otherwise.label} branch ({otherwise.loc}); make both"
-        " the same, with .astype, np.reshape or np.broadcast_to",
+        f" ({then.loc}) but {other} in the {otherwise.label} branch ({otherwise.loc}); {repair}",
         user_loc(),
     )
 
