@@ -425,3 +425,48 @@ def test_what_exits_of_inner_loops_set_is_not_carried_by_outer_ones():
     graph = gc.trace(search, 20.0)
     (outer,) = [eqn for eqn in graph.eqns if eqn.op.name in ("scan", "while")]
     assert len(outer.outs) == 3  # x, _ and entry
+
+
+# ---- arrays that iterations hand on --------------------------------------------------------------
+
+
+def test_a_variable_that_becomes_an_argument_after_an_iteration():
+    """From the second iteration on, the argument is what the loop assigns into."""
+
+    def handed_on(x, y):
+        a = x * 1.0
+        for _ in range(9):
+            a[0] += 1.0
+            a = y
+        return y * 1.0
+
+    own, expected = np.array([1.0, 2.0]), np.array([1.0, 2.0])
+    np.testing.assert_array_equal(gc.compile(handed_on)(X, own), handed_on(X, expected))
+    np.testing.assert_array_equal(own, expected)
+
+
+def test_a_variable_that_may_be_an_argument_is_not_assigned_into():
+    def handed_on(x, y):
+        a = x * 1.0
+        n = 0
+        while n < 5 and x.sum() < 100.0:
+            n += 1
+            part = a[::2]
+            part *= 2.0
+            a = y
+        return y * 1.0
+
+    with pytest.raises(errors.ReadOnlyError, match="may be either of two others"):
+        gc.compile(handed_on)(X, X.copy())
+
+
+def test_two_buffers_in_turn():
+    def smoothed(u):
+        u, after = u.copy(), np.zeros_like(u)
+        for _ in range(20):
+            after[1:-1] = u[1:-1] + 0.1 * (u[2:] - 2.0 * u[1:-1] + u[:-2])
+            u, after = after, u
+        return u
+
+    x = np.linspace(0.0, 1.0, 12) ** 2
+    np.testing.assert_allclose(gc.compile(smoothed)(x), smoothed(x), rtol=1e-14)

@@ -241,7 +241,8 @@ class LoopState:
         inits = tree.flatten(self.inits[key])[0]
         grown = []
         for i, (leaf, init) in enumerate(zip(left.leaves, inits, strict=True)):
-            grown.append(self._joined(key, i, structure, leaf, init))
+            start = self._joined(key, i, structure, leaf, init)
+            grown.append(start.also(left.aliases[i]))
         if any(new is not old for new, old in zip(grown, inits, strict=True)):
             self.inits[key] = tree.unflatten(structure, grown)
             return False

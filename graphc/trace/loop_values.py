@@ -84,8 +84,14 @@ class Start:
     def type(self) -> Type:
         return self.value.type
 
+    def also(self, arrays: Aliases) -> Start:
+        """The same where a later iteration may find one of these arrays in its place."""
+        known = {id(reference()) for reference in self.aliases}
+        new = [r for r in arrays if r() is not None and id(r()) not in known]
+        return Start(self.value, self.weak, (*self.aliases, *new)) if new else self
+
     def cast(self, dtype: str, weak: bool) -> Start:
-        return Start(cast_to(self.value, dtype), weak)
+        return Start(cast_to(self.value, dtype), weak, self.aliases)
 
     def cast_like(self, type_: Type, weak: bool) -> Start:
         """The same of another dtype, if it is not of this type."""
