@@ -16,7 +16,6 @@ from graphc.dims import dim
 from graphc.ir import Graph, Type
 from graphc.ops.elementwise import exp
 from graphc.runtime.cuda.device_kernel import WARP, Limits
-from graphc.runtime.cuda.emit_product import tiling_of
 from graphc.runtime.cuda.emit_tiles import split_of
 from graphc.runtime.cuda.forms import Form, choose_form, side_by_side
 from graphc.runtime.cuda.mapping import peeled
@@ -25,6 +24,7 @@ from graphc.runtime.cuda.rejoin import rejoined
 from graphc.runtime.cuda.row_totals import row_halves
 from graphc.runtime.cuda.smaller_blocks import with_smaller_blocks
 from graphc.runtime.cuda.spreading import Spread, merged
+from graphc.runtime.cuda.tiling import tiling_of
 from graphc.runtime.cuda.whole import whole
 from graphc.runtime.kernel import Access, Blocks, Loop, Product, inner
 from graphc.runtime.planner import make_program

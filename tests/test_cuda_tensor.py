@@ -24,7 +24,7 @@ from graphc.runtime.cuda.driver import CudaDevice
 from graphc.runtime.cuda.emulation import EmulatedModule
 from graphc.runtime.cuda.fragments import MMA_16, MMA_32, MMA_64, Mma
 from graphc.runtime.cuda.module import DeviceModule
-from graphc.runtime.cuda.panels import Panel
+from graphc.runtime.cuda.panel_shapes import Panel
 from graphc.runtime.cuda.ptx import ptx
 from graphc.runtime.cuda.rejoin import rejoined
 from graphc.runtime.kernel import Access, Buffer, Kernel, Name, Product, Store

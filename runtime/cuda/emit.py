@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from graphc.dims import Size
 from graphc.runtime.cuda.branches import only_if
 from graphc.runtime.cuda.emit_elements import I64, ElementEmitter
-from graphc.runtime.cuda.emit_matrix import Alone, emit_matrix, is_small_matrix
+from graphc.runtime.cuda.emit_matrix import Alone, emit_matrix
+from graphc.runtime.cuda.small_matrices import is_small_matrix
 from graphc.runtime.cuda.whole import whole
 from graphc.runtime.kernel import (
     Access,

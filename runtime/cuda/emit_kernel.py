@@ -32,7 +32,7 @@ from graphc.runtime.cuda.emit import ThreadEmitter
 from graphc.runtime.cuda.emit_additions import AdditionsEmitter
 from graphc.runtime.cuda.emit_affine import AffineScanner
 from graphc.runtime.cuda.emit_elements import I64, Target
-from graphc.runtime.cuda.emit_last_writer import emit_last_writer, writers_of
+from graphc.runtime.cuda.emit_last_writer import emit_last_writer
 from graphc.runtime.cuda.emit_scan import Scanner
 from graphc.runtime.cuda.emit_sort import emit_sorting
 from graphc.runtime.cuda.emit_team import TeamEmitter
@@ -45,13 +45,13 @@ from graphc.runtime.cuda.forms import (
     side_by_side,
     work_of,
 )
+from graphc.runtime.cuda.last_writer import writers_of
 from graphc.runtime.cuda.launches import WORK, Inherited, rounded
 from graphc.runtime.cuda.mapping import Nest, Unit
 from graphc.runtime.cuda.phases import Phase
 from graphc.runtime.cuda.placement import (
     RESERVED_SHARED,
     Placement,
-    nbytes_of,
     place_for_teams,
     place_for_threads,
 )
@@ -60,7 +60,7 @@ from graphc.runtime.cuda.scans import scan_of
 from graphc.runtime.cuda.simt import place_in, shared_array
 from graphc.runtime.cuda.sorting import sorting_of
 from graphc.runtime.cuda.totals_apart import totals_apart
-from graphc.runtime.cuda.whole import whole
+from graphc.runtime.cuda.whole import nbytes_of, whole
 from graphc.runtime.kernel import Kernel, Statement
 from graphc.runtime.llvm.elements import memory_elem
 from graphc.runtime.llvm.registers import Reg, constant

@@ -6,14 +6,12 @@ A thread for each place, and then one for each position: whichever comes when, t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from graphc.runtime.cuda.branches import in_turns
 from graphc.runtime.cuda.emit import ThreadEmitter
-from graphc.runtime.cuda.mapping import Nest
+from graphc.runtime.cuda.last_writer import Writers
 from graphc.runtime.cuda.simt import place_in
-from graphc.runtime.cuda.whole import whole
-from graphc.runtime.kernel import Access, Native
 from graphc.runtime.llvm.registers import Reg, constant
 
 if TYPE_CHECKING:
@@ -21,28 +19,6 @@ if TYPE_CHECKING:
 
 I64 = "i64"
 NOBODY = constant(-1, I64)
-
-
-class Writers(NamedTuple):
-    """`size` positions, below `places`."""
-
-    positions: Access
-    target: Access
-    size: int
-    places: int
-
-
-def writers_of(nest: Nest) -> Writers | None:
-    """What a nest looks for, if that is all it does."""
-    if len(nest.body) != 1 or nest.before or nest.size != 1:
-        return None
-    (statement,) = nest.body
-    if not isinstance(statement, Native) or statement.routine != "last_writer":
-        return None
-    positions, target, count, places = statement.arguments
-    assert isinstance(positions, Access) and isinstance(target, Access)
-    assert not isinstance(count, (Access, str)) and not isinstance(places, (Access, str))
-    return Writers(positions, target, whole(count), whole(places))
 
 
 def emit_last_writer(launcher: LaunchEmitter, writers: Writers) -> None:

@@ -12,17 +12,12 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from graphc.runtime.cuda.branches import in_turns, only_if
-from graphc.runtime.kernel import Native, Statement
+from graphc.runtime.kernel import Native
 from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.math import ELEMS, SCALARS
 from graphc.runtime.llvm.registers import Reg, constant
 
 I64, I32 = "i64", "i32"
-
-LARGEST = 32
-"""Matrices of more rows are LAPACK's: a warp has a thread for each row of one of these."""
-MOST_COLUMNS = 64
-"""Of right-hand sides."""
 
 Argument = Reg | int | str
 
@@ -47,20 +42,6 @@ class Alone(NamedTuple):
 
     def wait(self, f: Function) -> None:
         """There is nobody to wait for."""
-
-
-def is_small_matrix(statement: Statement) -> bool:
-    """Whether a statement is a routine that is written here, on a matrix that is small enough."""
-    if not isinstance(statement, Native) or statement.dtype not in ("f32", "f64"):
-        return False
-    sizes = [n for n in statement.arguments if isinstance(n, int)]
-    match statement.routine:
-        case "potrf" | "getrf":
-            return max(sizes) <= LARGEST
-        case "gesv":
-            n, columns, *_ = sizes
-            return n <= LARGEST and columns <= MOST_COLUMNS
-    return False
 
 
 def emit_matrix(

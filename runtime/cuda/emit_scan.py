@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from graphc.runtime.cuda.branches import digits, in_turns
 from graphc.runtime.cuda.emit import ThreadEmitter
-from graphc.runtime.cuda.emit_running import COMBINE
 from graphc.runtime.cuda.launches import WORK, LaunchEmitter, rounded
+from graphc.runtime.cuda.running import COMBINE
 from graphc.runtime.cuda.scans import LAST, Scan
 from graphc.runtime.cuda.simt import place_in
 from graphc.runtime.cuda.whole import whole

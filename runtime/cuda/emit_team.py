@@ -19,13 +19,14 @@ from graphc.runtime.cuda.branches import digits, in_turns, only_if
 from graphc.runtime.cuda.device_kernel import WARP
 from graphc.runtime.cuda.emit import ThreadEmitter
 from graphc.runtime.cuda.emit_elements import I64
-from graphc.runtime.cuda.emit_matrix import emit_matrix, is_small_matrix
-from graphc.runtime.cuda.emit_product import tiling_of
-from graphc.runtime.cuda.emit_running import emit_running, running_of
+from graphc.runtime.cuda.emit_matrix import emit_matrix
+from graphc.runtime.cuda.emit_running import emit_running
 from graphc.runtime.cuda.emit_tensor import write_tile
 from graphc.runtime.cuda.mapping import is_spreadable
 from graphc.runtime.cuda.placement import Placement
 from graphc.runtime.cuda.row_warps import emit_rows, registers_of_warps
+from graphc.runtime.cuda.running import running_of
+from graphc.runtime.cuda.small_matrices import is_small_matrix
 from graphc.runtime.cuda.spreading import (
     Spread,
     Touch,
@@ -36,6 +37,7 @@ from graphc.runtime.cuda.spreading import (
 )
 from graphc.runtime.cuda.team import Team
 from graphc.runtime.cuda.tensor_tiling import described, team_tiling
+from graphc.runtime.cuda.tiling import tiling_of
 from graphc.runtime.kernel import (
     Access,
     AddAt,

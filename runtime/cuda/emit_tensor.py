@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 from graphc.runtime.cuda.branches import only_if
 from graphc.runtime.cuda.device_kernel import WARP
 from graphc.runtime.cuda.emit_elements import I64
-from graphc.runtime.cuda.emit_product import Depths, Finish, Tiling, emit_tile
+from graphc.runtime.cuda.emit_product import Depths, Finish, emit_tile
 from graphc.runtime.cuda.panel_copies import Operand, PanelCopies
 from graphc.runtime.cuda.panels import ElementReader, MatrixReader
 from graphc.runtime.cuda.phases import PLAIN
 from graphc.runtime.cuda.simt import shared_array, together, wait_for_block
 from graphc.runtime.cuda.tensor_simt import end_of_copies, multiply_matrices, wait_for_copies
 from graphc.runtime.cuda.tensor_tiling import TensorTiling
+from graphc.runtime.cuda.tiling import Tiling
 from graphc.runtime.cuda.whole import whole, wholes
 from graphc.runtime.kernel import Compute, Product
 from graphc.runtime.llvm.registers import Reg, constant

@@ -12,13 +12,7 @@ from typing import NamedTuple
 from graphc.runtime.cuda.branches import digits, in_turns
 from graphc.runtime.cuda.emit_elements import I64
 from graphc.runtime.cuda.emit_parts import PartsEmitter
-from graphc.runtime.cuda.emit_product import (
-    DEPTH,
-    ENOUGH_TILES,
-    Depths,
-    Tiling,
-    tiling_of,
-)
+from graphc.runtime.cuda.emit_product import Depths
 from graphc.runtime.cuda.emit_tensor import write_tile
 from graphc.runtime.cuda.forms import Form, is_repeatable
 from graphc.runtime.cuda.launches import WORK
@@ -26,6 +20,7 @@ from graphc.runtime.cuda.phases import Phase
 from graphc.runtime.cuda.placement import place_for_teams
 from graphc.runtime.cuda.simt import place_in
 from graphc.runtime.cuda.tensor_tiling import TensorTiling, described, tensor_tiling
+from graphc.runtime.cuda.tiling import DEPTH, ENOUGH_TILES, Tiling, tiling_of
 from graphc.runtime.cuda.whole import whole, wholes
 from graphc.runtime.kernel import Product
 from graphc.runtime.llvm.builder import Function

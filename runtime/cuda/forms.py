@@ -9,9 +9,7 @@ from typing import NamedTuple
 from graphc.ir import Lit
 from graphc.runtime.cuda.additions import additions_of
 from graphc.runtime.cuda.device_kernel import WARP, Limits
-from graphc.runtime.cuda.emit_last_writer import writers_of
-from graphc.runtime.cuda.emit_matrix import is_small_matrix
-from graphc.runtime.cuda.emit_running import running_of
+from graphc.runtime.cuda.last_writer import writers_of
 from graphc.runtime.cuda.mapping import (
     Nest,
     Unit,
@@ -22,7 +20,9 @@ from graphc.runtime.cuda.mapping import (
     peeled_adding,
 )
 from graphc.runtime.cuda.phases import PLAIN, Phase
+from graphc.runtime.cuda.running import running_of
 from graphc.runtime.cuda.scans import scan_of
+from graphc.runtime.cuda.small_matrices import is_small_matrix
 from graphc.runtime.cuda.sorting import sorting_of
 from graphc.runtime.cuda.spreading import MOST_TURNS, lanes_of_access, merged, spread_of, touches_of
 from graphc.runtime.cuda.whole import whole, wholes

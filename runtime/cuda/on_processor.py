@@ -15,7 +15,7 @@ import numpy as np
 
 from graphc.ir import ITEM_BYTES
 from graphc.ops import external
-from graphc.runtime.cuda.emit_matrix import is_small_matrix
+from graphc.runtime.cuda.small_matrices import is_small_matrix
 from graphc.runtime.footprints import footprints
 from graphc.runtime.kernel import (
     Access,

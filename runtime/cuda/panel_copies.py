@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from graphc.runtime.cuda.branches import digits, in_turns, only_if
 from graphc.runtime.cuda.device_kernel import VECTOR_BYTES
 from graphc.runtime.cuda.emit_elements import I64
-from graphc.runtime.cuda.panels import Panel
+from graphc.runtime.cuda.panel_shapes import Panel
+from graphc.runtime.cuda.panels import place_in_panel
 from graphc.runtime.cuda.tensor_simt import COPY_BYTES, copy_ahead
 from graphc.runtime.kernel import Access
 from graphc.runtime.llvm.registers import Reg, constant
@@ -94,7 +95,7 @@ class PanelCopies:
         line, piece = digits(f, number, [panel.lines, panel.length // self.width])
         position = f.mul(piece, constant(self.width, I64))
         outer, depth = (line, position) if panel.along_depth else (position, line)
-        target = panel.place(f, outer, depth)
+        target = place_in_panel(f, panel, outer, depth)
         at, valid, terms = f.add(self.first, outer), None, None
         if not self.outer_fits:
             left = f.convert("trunc", f.sub(constant(own.outer, I64), at), I32)
@@ -156,7 +157,7 @@ class PanelCopies:
             place = f.select(here, f.add(*terms), constant(0, I64))
             value = f.load(f.offset(self.pointer, panel.elem, place), panel.elem)
             value = f.select(here, value, f.const(0, value))
-            f.store(value, f.offset(target, "i8", panel.place(f, outer, depth)))
+            f.store(value, f.offset(target, "i8", place_in_panel(f, panel, outer, depth)))
             return carried
 
         in_turns(f, self.emitter.team.rank, panel.lines * panel.length, self.threads, [], run)

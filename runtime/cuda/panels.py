@@ -14,12 +14,11 @@ Threads of a warp read eight addresses of 16 bytes at a time (elements of 16 bit
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from graphc.runtime.cuda.fragments import Fragment
+from graphc.runtime.cuda.panel_shapes import Panel
 from graphc.runtime.cuda.tensor_simt import load_from_shared, load_matrices
 from graphc.runtime.llvm.builder import Function
-from graphc.runtime.llvm.registers import BITS, Reg, constant
+from graphc.runtime.llvm.registers import Reg, constant
 
 I64 = "i64"
 PIECE = 8
@@ -28,61 +27,26 @@ MATRIX = 8
 """Rows and columns of a matrix that `load_matrices` reads."""
 
 
-class Panel(NamedTuple):
-    """`outer` x `depth` elements: lines along the depth, or lines along the other axis."""
+def place_in_panel(f: Function, panel: Panel, outer: Reg, depth: Reg) -> Reg:
+    """At which byte an element is; of 16 bits, the first of a piece or `PIECE`s further on."""
+    line, position = (outer, depth) if panel.along_depth else (depth, outer)
+    start = f.mul(line, constant(panel.pitch * panel.size, I64))
+    if panel.size == 2:
+        position = _exchanged(f, panel, line, position)
+    return f.add(start, f.mul(position, constant(panel.size, I64)))
 
-    outer: int
-    depth: int
-    along_depth: bool
-    elem: str
 
-    @property
-    def lines(self) -> int:
-        return self.outer if self.along_depth else self.depth
+def _exchanged(f: Function, panel: Panel, line: Reg, position: Reg) -> Reg:
+    """The position in a line with its pieces in the order of that line.
 
-    @property
-    def length(self) -> int:
-        return self.depth if self.along_depth else self.outer
-
-    @property
-    def size(self) -> int:
-        """Bytes of an element."""
-        return BITS[self.elem] // 8
-
-    @property
-    def pitch(self) -> int:
-        """Elements from one line to the next.
-
-        A fragment of elements of 32 bits is 8 groups by 4 threads: the eight are 4 or 20 banks
-        apart where they are lines, and the four 8 where these are.  Of elements of 64 bits 16
-        threads read at once, 4 groups by 4, whose lines are 32 bytes apart in the banks.
-        """
-        padding = {"float": 4 if self.along_depth else 8, "double": 4}.get(self.elem, 0)
-        return self.length + padding
-
-    @property
-    def nbytes(self) -> int:
-        return self.lines * self.pitch * self.size
-
-    def place(self, f: Function, outer: Reg, depth: Reg) -> Reg:
-        """At which byte an element is; of 16 bits, the first of a piece or `PIECE`s further on."""
-        line, position = (outer, depth) if self.along_depth else (depth, outer)
-        start = f.mul(line, constant(self.pitch * self.size, I64))
-        if self.size == 2:
-            position = self._exchanged(f, line, position)
-        return f.add(start, f.mul(position, constant(self.size, I64)))
-
-    def _exchanged(self, f: Function, line: Reg, position: Reg) -> Reg:
-        """The position in a line with its pieces in the order of that line.
-
-        Eight lines of 64 bytes are two in each 128, four of the pieces each; of longer ones eight
-        pieces are in each 128 bytes.
-        """
-        pieces = self.length // PIECE
-        if pieces < MATRIX:
-            line = f.lshr(line, constant(1, I64))
-        mask = f.and_(line, constant(min(pieces, MATRIX) - 1, I64))
-        return f.xor(position, f.mul(mask, constant(PIECE, I64)))
+    Eight lines of 64 bytes are two in each 128, four of the pieces each; of longer ones eight
+    pieces are in each 128 bytes.
+    """
+    pieces = panel.length // PIECE
+    if pieces < MATRIX:
+        line = f.lshr(line, constant(1, I64))
+    mask = f.and_(line, constant(min(pieces, MATRIX) - 1, I64))
+    return f.xor(position, f.mul(mask, constant(PIECE, I64)))
 
 
 class MatrixReader:
@@ -105,7 +69,7 @@ class MatrixReader:
         outer, depth = (
             (f.add(outer, row), depth) if panel.along_depth else (outer, f.add(depth, row))
         )
-        start = panel.place(f, f.add(own, outer), depth)
+        start = place_in_panel(f, panel, f.add(own, outer), depth)
         self.starts = {0: start}
         for flip in self._flips():
             if flip:
@@ -161,7 +125,7 @@ class ElementReader:
         )
         outer, deep = (down, along) if outer_first else (along, down)
         self.steps = [step if outer_first else step[::-1] for step in fragment.steps]
-        self.start = panel.place(f, f.add(own, outer), deep)
+        self.start = place_in_panel(f, panel, f.add(own, outer), deep)
 
     def fragments(self, panel: Reg, step: int) -> list[list[Reg]]:
         """The fragments for terms depth * step and on of the panel at an address."""

@@ -22,7 +22,7 @@ from graphc.runtime.cuda.mapping import Nest, is_spreadable
 from graphc.runtime.cuda.simt import shared_array
 from graphc.runtime.cuda.spreading import is_held, is_straight, spread_of
 from graphc.runtime.cuda.tensor_tiling import tiles_bytes
-from graphc.runtime.cuda.whole import whole, wholes
+from graphc.runtime.cuda.whole import nbytes_of, whole, wholes
 from graphc.runtime.kernel import (
     Access,
     Blocks,
@@ -37,8 +37,7 @@ from graphc.runtime.kernel import (
     is_plain,
 )
 from graphc.runtime.llvm.builder import Function
-from graphc.runtime.llvm.elements import memory_elem
-from graphc.runtime.llvm.registers import BITS, Reg, constant
+from graphc.runtime.llvm.registers import Reg, constant
 from graphc.runtime.program import Root
 
 STACK_BYTES = 256
@@ -82,12 +81,6 @@ class Placement(NamedTuple):
         for buffer, start, step in self.work:
             place = f.add(f.mul(number, constant(step, I64)), constant(start, I64))
             emitter.bases[buffer] = f.offset(work, "i8", place)
-
-
-def nbytes_of(kernel: Kernel, buffer: int) -> int:
-    """The bytes of a buffer, with what keeps the next one aligned."""
-    b = kernel.buffers[buffer]
-    return -(-b.size * BITS[memory_elem(b.dtype)] // 8 // 16) * 16
 
 
 def private_scratch(kernel: Kernel, nest: Nest) -> list[int]:

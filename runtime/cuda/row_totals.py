@@ -15,8 +15,7 @@ from graphc.runtime.cuda.device_kernel import WARP, Limits
 from graphc.runtime.cuda.forms import lanes_of_rows, team_size
 from graphc.runtime.cuda.mapping import Nest, Unit, is_apart
 from graphc.runtime.cuda.phases import Phases
-from graphc.runtime.cuda.placement import nbytes_of
-from graphc.runtime.cuda.whole import whole, wholes
+from graphc.runtime.cuda.whole import nbytes_of, whole, wholes
 from graphc.runtime.kernel import Kernel, Loop
 from graphc.runtime.partials import Halves, widened
 from graphc.runtime.program import Root

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from graphc.ir import FLOATS
 from graphc.runtime.cuda.device_kernel import Limits
-from graphc.runtime.cuda.emit_running import COMBINE, LEAST_DIVIDED
 from graphc.runtime.cuda.mapping import Nest
+from graphc.runtime.cuda.running import COMBINE, LEAST_DIVIDED
 from graphc.runtime.cuda.whole import whole
 from graphc.runtime.kernel import Access, Native
 

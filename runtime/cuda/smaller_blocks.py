@@ -14,8 +14,8 @@ import math
 from collections.abc import Sequence
 
 from graphc.runtime.cuda.device_kernel import Limits
-from graphc.runtime.cuda.emit_product import ENOUGH_TILES, tile_rows
 from graphc.runtime.cuda.tensor_tiling import tensor_elem
+from graphc.runtime.cuda.tiling import ENOUGH_TILES, tile_rows
 from graphc.runtime.cuda.whole import whole
 from graphc.runtime.kernel import (
     Blocks,

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from graphc.runtime.cuda.device_kernel import SHARED_BYTES, WARP, Limits
-from graphc.runtime.cuda.emit_product import ENOUGH_TILES, Tiling, tile_bytes, tiling_of
 from graphc.runtime.cuda.fragments import MMA_16, MMA_32, MMA_64, Mma
-from graphc.runtime.cuda.panels import Panel
+from graphc.runtime.cuda.panel_shapes import Panel
+from graphc.runtime.cuda.tiling import ENOUGH_TILES, Tiling, tile_bytes, tiling_of
 from graphc.runtime.cuda.whole import whole, wholes
 from graphc.runtime.kernel import Kernel, Product, Statement, inner
 from graphc.runtime.llvm.elements import memory_elem
