@@ -16,7 +16,7 @@ from hypothesis import settings
 from graphc.passes.pipeline import EachPass
 
 if TYPE_CHECKING:
-    from graphc.runtime.cuda.host import HostDevice
+    from graphc.runtime.cuda.emulated.host import HostDevice
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -121,7 +121,7 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
     from graphc.runtime.cuda.current import use
     from graphc.runtime.cuda.driver import open_device
-    from graphc.runtime.cuda.host import HostDevice
+    from graphc.runtime.cuda.emulated.host import HostDevice
 
     if request.param == "bindings":
         fake_driver().watch(monkeypatch)
@@ -135,7 +135,7 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 def emulated() -> Iterator[HostDevice]:
     """The emulated device, for tests that look at what it was told to do."""
     from graphc.runtime.cuda.current import use
-    from graphc.runtime.cuda.host import HostDevice
+    from graphc.runtime.cuda.emulated.host import HostDevice
 
     device = HostDevice()
     with use(device):

@@ -16,11 +16,11 @@ import numpy as np
 from ptx_device import PtxModule
 
 from graphc.ir import NUMPY_DTYPES, Graph
-from graphc.runtime.cuda import host
-from graphc.runtime.cuda.device_kernel import Limits
-from graphc.runtime.cuda.emulation import EmulatedModule
-from graphc.runtime.cuda.module import DeviceModule
-from graphc.runtime.cuda.rejoin import rejoined
+from graphc.runtime.cuda.emit.module import DeviceModule
+from graphc.runtime.cuda.emulated import host
+from graphc.runtime.cuda.emulated.module import EmulatedModule
+from graphc.runtime.cuda.plan.device_kernel import Limits
+from graphc.runtime.cuda.plan.rejoin import rejoined
 from graphc.runtime.planner import make_program
 from graphc.runtime.program import Call, Fail, Program, Root
 

@@ -20,8 +20,8 @@ from ptx_machine import Fault, Machine, Refused
 from ptx_text import PtxError
 
 from graphc.runtime.cuda import driver
-from graphc.runtime.cuda.device_kernel import DeviceKernel
-from graphc.runtime.cuda.emulation import EmulatedModule
+from graphc.runtime.cuda.emulated.module import EmulatedModule
+from graphc.runtime.cuda.plan.device_kernel import DeviceKernel
 from graphc.runtime.llvm.jit import add_symbols
 
 SOURCE = Path(__file__).with_name("fake_libcuda.c")

@@ -20,7 +20,7 @@ from graphc.errors import GraphcError
 from graphc.runtime.cuda.arrays import DeviceArray
 from graphc.runtime.cuda.current import use
 from graphc.runtime.cuda.driver import open_device
-from graphc.runtime.cuda.host import HostDevice
+from graphc.runtime.cuda.emulated.host import HostDevice
 from graphc.runtime.cuda.step import CudaStep
 from graphc.specialised import USUAL, Options, Specialised
 from graphc.trace import tree

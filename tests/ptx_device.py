@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from ptx_machine import Fault, Machine
 
 from graphc import errors
-from graphc.runtime.cuda.device_kernel import DeviceKernel
-from graphc.runtime.cuda.ptx import ptx
+from graphc.runtime.cuda.emit.ptx import ptx
+from graphc.runtime.cuda.plan.device_kernel import DeviceKernel
 
 POINTER_BYTES = 8
 

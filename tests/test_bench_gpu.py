@@ -15,7 +15,7 @@ from bench.contenders.graphc_cuda import Contender
 from bench.workloads import named
 from graphc import errors
 from graphc.runtime.cuda.driver import CudaDevice
-from graphc.runtime.cuda.host import HostDevice
+from graphc.runtime.cuda.emulated.host import HostDevice
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from running import assert_same, build, fused, interpret, op
 
 import graphc as gc
 from graphc.ir import NUMPY_DTYPES, Graph, Type
-from graphc.runtime.cuda.additions import STRETCH, additions_of
-from graphc.runtime.cuda.device_kernel import Limits
-from graphc.runtime.cuda.ptx import ptx
-from graphc.runtime.cuda.rejoin import rejoined
+from graphc.runtime.cuda.emit.ptx import ptx
+from graphc.runtime.cuda.plan.additions import STRETCH, additions_of
+from graphc.runtime.cuda.plan.device_kernel import Limits
+from graphc.runtime.cuda.plan.rejoin import rejoined
 from graphc.runtime.planner import make_program
 
 Shape = tuple[int, ...]

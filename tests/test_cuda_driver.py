@@ -18,10 +18,10 @@ import graphc as gc
 from graphc import errors
 from graphc.runtime.cuda.current import current_session, use
 from graphc.runtime.cuda.device import CannotRecord, Fault, OutOfMemory
-from graphc.runtime.cuda.device_kernel import DeviceKernel
 from graphc.runtime.cuda.dlpack import CUDA
 from graphc.runtime.cuda.driver import CudaDevice, open_device
 from graphc.runtime.cuda.driver_errors import GONE, LOST
+from graphc.runtime.cuda.plan.device_kernel import DeviceKernel
 
 
 class Result(enum.IntEnum):

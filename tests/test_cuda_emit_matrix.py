@@ -9,9 +9,9 @@ import pytest
 from emulated_device import SMALL, Emulated, assemble, device_module
 
 import graphc as gc
-from graphc.runtime.cuda.device_kernel import Limits
-from graphc.runtime.cuda.ptx import ptx
-from graphc.runtime.cuda.small_matrices import LARGEST, MOST_COLUMNS, is_small_matrix
+from graphc.runtime.cuda.emit.ptx import ptx
+from graphc.runtime.cuda.plan.device_kernel import Limits
+from graphc.runtime.cuda.plan.small_matrices import LARGEST, MOST_COLUMNS, is_small_matrix
 from graphc.runtime.kernel import Access, Native
 
 RNG = np.random.default_rng(8)

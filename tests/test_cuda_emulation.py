@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from graphc import errors
-from graphc.runtime.cuda import simt
-from graphc.runtime.cuda.device_kernel import DeviceKernel
-from graphc.runtime.cuda.emulation import EmulatedModule
+from graphc.runtime.cuda.emit import simt
+from graphc.runtime.cuda.emulated.module import EmulatedModule
+from graphc.runtime.cuda.plan.device_kernel import DeviceKernel
 from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.module import Module
 from graphc.runtime.llvm.registers import Reg, constant

@@ -15,17 +15,17 @@ from graphc import errors
 from graphc.dims import dim
 from graphc.ir import Graph, Type
 from graphc.ops.elementwise import exp
-from graphc.runtime.cuda.device_kernel import WARP, Limits
-from graphc.runtime.cuda.emit_tiles import split_of
-from graphc.runtime.cuda.forms import Form, choose_form, side_by_side
-from graphc.runtime.cuda.mapping import peeled
-from graphc.runtime.cuda.phases import phases_of
-from graphc.runtime.cuda.rejoin import rejoined
-from graphc.runtime.cuda.row_totals import row_halves
-from graphc.runtime.cuda.smaller_blocks import with_smaller_blocks
-from graphc.runtime.cuda.spreading import Spread, merged
-from graphc.runtime.cuda.tiling import tiling_of
-from graphc.runtime.cuda.whole import whole
+from graphc.runtime.cuda.emit.tiles import split_of
+from graphc.runtime.cuda.plan.device_kernel import WARP, Limits
+from graphc.runtime.cuda.plan.forms import Form, choose_form, side_by_side
+from graphc.runtime.cuda.plan.mapping import peeled
+from graphc.runtime.cuda.plan.phases import phases_of
+from graphc.runtime.cuda.plan.rejoin import rejoined
+from graphc.runtime.cuda.plan.row_totals import row_halves
+from graphc.runtime.cuda.plan.smaller_blocks import with_smaller_blocks
+from graphc.runtime.cuda.plan.spreading import Spread, merged
+from graphc.runtime.cuda.plan.tiling import tiling_of
+from graphc.runtime.cuda.plan.whole import whole
 from graphc.runtime.kernel import Access, Blocks, Loop, Product, inner
 from graphc.runtime.planner import make_program
 from graphc.runtime.program import Call

@@ -13,12 +13,12 @@ from running import assert_same, assert_ulps, assert_within, build, fused, inter
 from graphc.ir import Graph, Type
 from graphc.ops.elementwise import exp
 from graphc.runtime.code import FAST_MATH
-from graphc.runtime.cuda.approximations import APPROXIMATE
 from graphc.runtime.cuda.code import make_code
-from graphc.runtime.cuda.emulation import EmulatedModule
-from graphc.runtime.cuda.module import DeviceModule
-from graphc.runtime.cuda.ptx import ptx
-from graphc.runtime.cuda.rejoin import rejoined
+from graphc.runtime.cuda.emit.approximations import APPROXIMATE
+from graphc.runtime.cuda.emit.module import DeviceModule
+from graphc.runtime.cuda.emit.ptx import ptx
+from graphc.runtime.cuda.emulated.module import EmulatedModule
+from graphc.runtime.cuda.plan.rejoin import rejoined
 from graphc.runtime.planner import make_program
 
 

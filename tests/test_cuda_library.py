@@ -16,10 +16,10 @@ import pytest
 
 import graphc as gc
 from graphc.ir import bfloat16
-from graphc.runtime.cuda import products
 from graphc.runtime.cuda.current import use
-from graphc.runtime.cuda.host import HostDevice
+from graphc.runtime.cuda.emulated.host import HostDevice
 from graphc.runtime.cuda.library import FOUND, WORKSPACE_BYTES, CublasLt, alignment, open_library
+from graphc.runtime.cuda.plan import products
 
 SIZES = {3: 4, 4: 4, 5: 4, 6: 8, 7: 4, 8: 8}
 """Bytes of each attribute."""

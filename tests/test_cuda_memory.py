@@ -6,7 +6,7 @@ import pytest
 
 from graphc import errors
 from graphc.runtime.cuda import memory
-from graphc.runtime.cuda.host import HostDevice
+from graphc.runtime.cuda.emulated.host import HostDevice
 from graphc.runtime.cuda.memory import ALIGNMENT, Pool, Slot, rounded
 
 

@@ -15,9 +15,9 @@ from running import assert_within, build, fused, interpret, op
 import graphc as gc
 from graphc.ir import Graph, Type
 from graphc.runtime.cuda.code import make_code
-from graphc.runtime.cuda.device_kernel import WARP
-from graphc.runtime.cuda.ptx import ptx
-from graphc.runtime.cuda.rejoin import rejoined
+from graphc.runtime.cuda.emit.ptx import ptx
+from graphc.runtime.cuda.plan.device_kernel import WARP
+from graphc.runtime.cuda.plan.rejoin import rejoined
 from graphc.runtime.planner import make_program
 
 

@@ -14,7 +14,8 @@ from running import build, fused, op
 import graphc as gc
 from graphc import errors
 from graphc.ir import Type
-from graphc.runtime.cuda.on_processor import filled, merged, why_processor
+from graphc.runtime.cuda.on_processor import filled, merged
+from graphc.runtime.cuda.plan.processor_kernels import why_processor
 from graphc.runtime.planner import make_program
 from graphc.runtime.program import Call
 

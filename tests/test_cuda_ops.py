@@ -11,8 +11,8 @@ from specs import CASES, Case
 from test_ops import check_value, chunks, joined
 
 from graphc.ir import OPS
-from graphc.runtime.cuda.device_kernel import Limits
-from graphc.runtime.cuda.ptx import ptx
+from graphc.runtime.cuda.emit.ptx import ptx
+from graphc.runtime.cuda.plan.device_kernel import Limits
 
 ARCHITECTURES = ("sm_80", "sm_90")
 SAMPLE = 11

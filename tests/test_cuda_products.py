@@ -11,9 +11,9 @@ from running import build, fused, op
 
 import graphc as gc
 from graphc.ir import Type
-from graphc.runtime.cuda.products import LEAST_INNER, Decision, decided
-from graphc.runtime.cuda.rejoin import rejoined
-from graphc.runtime.cuda.tensor_tiling import tensor_elems
+from graphc.runtime.cuda.plan.products import LEAST_INNER, Decision, decided
+from graphc.runtime.cuda.plan.rejoin import rejoined
+from graphc.runtime.cuda.plan.tensor_tiling import tensor_elems
 from graphc.runtime.planner import make_program
 
 SIZE = 512

@@ -10,7 +10,7 @@ import pytest
 
 import graphc as gc
 from graphc.runtime.cuda.current import use
-from graphc.runtime.cuda.host import HostDevice
+from graphc.runtime.cuda.emulated.host import HostDevice
 
 VALUES = (
     "{v}",

@@ -13,10 +13,10 @@ from test_random_graphs import assert_equal, outcome, random_graphs, sized
 
 from graphc import errors
 from graphc.ir import Graph
-from graphc.runtime.cuda import host
 from graphc.runtime.cuda.current import use
-from graphc.runtime.cuda.device_kernel import Limits
-from graphc.runtime.cuda.host import HostDevice
+from graphc.runtime.cuda.emulated import host
+from graphc.runtime.cuda.emulated.host import HostDevice
+from graphc.runtime.cuda.plan.device_kernel import Limits
 from graphc.runtime.cuda.step import CudaStep
 
 SMALL = Limits(threads=64, most_blocks=3, most_workspace=1 << 12)

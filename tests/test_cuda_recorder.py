@@ -19,7 +19,7 @@ from graphc import errors
 from graphc.runtime.cuda.current import use
 from graphc.runtime.cuda.device import Fault
 from graphc.runtime.cuda.driver import CudaDevice
-from graphc.runtime.cuda.ptx import ptx
+from graphc.runtime.cuda.emit.ptx import ptx
 from graphc.runtime.cuda.recorder import OLDEST, TELL_TEXT, TWO_BODIES
 
 driver = pytest.importorskip("cuda.bindings.driver", reason="cuda-bindings is not installed")

@@ -13,7 +13,7 @@ from graphc.runtime.calling import MISS
 from graphc.runtime.cuda.arrays import DeviceArray
 from graphc.runtime.cuda.current import use
 from graphc.runtime.cuda.device import Fault
-from graphc.runtime.cuda.host import HostDevice
+from graphc.runtime.cuda.emulated.host import HostDevice
 
 X = np.linspace(-1.0, 2.0, 40)
 

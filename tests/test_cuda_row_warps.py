@@ -12,8 +12,8 @@ from running import interpret
 import graphc as gc
 from graphc.ir import Graph
 from graphc.runtime.code import FAST_MATH
-from graphc.runtime.cuda.device_kernel import Limits
-from graphc.runtime.cuda.ptx import ptx
+from graphc.runtime.cuda.emit.ptx import ptx
+from graphc.runtime.cuda.plan.device_kernel import Limits
 
 WAIT = "  call void @llvm.nvvm.barrier0()"
 

@@ -9,8 +9,8 @@ from running import assert_same, build, fused, interpret, op
 
 import graphc as gc
 from graphc.ir import NUMPY_DTYPES, Graph, Type
-from graphc.runtime.cuda.device_kernel import Limits
-from graphc.runtime.cuda.ptx import ptx
+from graphc.runtime.cuda.emit.ptx import ptx
+from graphc.runtime.cuda.plan.device_kernel import Limits
 
 RUNNING = ["cumsum", "cumprod", "cummax", "cummin"]
 LONG = 20_000

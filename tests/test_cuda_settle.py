@@ -7,7 +7,7 @@ import pytest
 
 import graphc as gc
 from graphc.runtime.cuda.current import use
-from graphc.runtime.cuda.host import HostDevice
+from graphc.runtime.cuda.emulated.host import HostDevice
 from graphc.runtime.cuda.settle import settled
 from graphc.runtime.planner import make_program
 from graphc.runtime.program import Branch, Call, Repeat, parts

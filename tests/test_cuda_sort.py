@@ -8,9 +8,9 @@ from emulated_device import SMALL, Emulated, assemble, device_module
 from running import assert_same, build, fused, interpret, op
 
 from graphc.ir import NUMPY_DTYPES, Type
-from graphc.runtime.cuda.device_kernel import Limits
-from graphc.runtime.cuda.ptx import ptx
-from graphc.runtime.cuda.sorting import tiles_of
+from graphc.runtime.cuda.emit.ptx import ptx
+from graphc.runtime.cuda.plan.device_kernel import Limits
+from graphc.runtime.cuda.plan.sorting import tiles_of
 
 DTYPES = ["f32", "f64", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64"]
 TILE = 512

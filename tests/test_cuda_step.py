@@ -17,7 +17,7 @@ import graphc as gc
 from graphc import errors
 from graphc.runtime.cuda.arrays import DeviceArray
 from graphc.runtime.cuda.current import current_session, use
-from graphc.runtime.cuda.host import HostDevice
+from graphc.runtime.cuda.emulated.host import HostDevice
 
 
 def on_device(function=None, **options):

@@ -17,16 +17,16 @@ import graphc as gc
 from graphc.ir import Graph, Type
 from graphc.ops.elementwise import erf
 from graphc.runtime.code import FAST_MATH
-from graphc.runtime.cuda import simt, tensor_simt
 from graphc.runtime.cuda.current import use
-from graphc.runtime.cuda.device_kernel import DeviceKernel
 from graphc.runtime.cuda.driver import CudaDevice
-from graphc.runtime.cuda.emulation import EmulatedModule
-from graphc.runtime.cuda.fragments import MMA_16, MMA_32, MMA_64, Mma
-from graphc.runtime.cuda.module import DeviceModule
-from graphc.runtime.cuda.panel_shapes import Panel
-from graphc.runtime.cuda.ptx import ptx
-from graphc.runtime.cuda.rejoin import rejoined
+from graphc.runtime.cuda.emit import simt, tensor_simt
+from graphc.runtime.cuda.emit.module import DeviceModule
+from graphc.runtime.cuda.emit.ptx import ptx
+from graphc.runtime.cuda.emulated.module import EmulatedModule
+from graphc.runtime.cuda.plan.device_kernel import DeviceKernel
+from graphc.runtime.cuda.plan.fragments import MMA_16, MMA_32, MMA_64, Mma
+from graphc.runtime.cuda.plan.panel_shapes import Panel
+from graphc.runtime.cuda.plan.rejoin import rejoined
 from graphc.runtime.kernel import Access, Buffer, Kernel, Name, Product, Store
 from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.module import Module

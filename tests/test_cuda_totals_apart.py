@@ -11,9 +11,9 @@ from emulated_device import SMALL, Emulated, calls
 from running import assert_within, interpret
 
 import graphc as gc
-from graphc.runtime.cuda.device_kernel import Limits
-from graphc.runtime.cuda.rejoin import rejoined
-from graphc.runtime.cuda.totals_apart import totals_apart
+from graphc.runtime.cuda.plan.device_kernel import Limits
+from graphc.runtime.cuda.plan.rejoin import rejoined
+from graphc.runtime.cuda.plan.totals_apart import totals_apart
 from graphc.runtime.kernel import Kernel
 from graphc.runtime.planner import make_program
 

@@ -12,9 +12,9 @@ from running import assert_within, interpret
 
 import graphc as gc
 from graphc.ir import bfloat16
-from graphc.runtime.cuda.device_kernel import Limits
-from graphc.runtime.cuda.rejoin import rejoined
-from graphc.runtime.cuda.vector_products import with_vectors_as_sums
+from graphc.runtime.cuda.plan.device_kernel import Limits
+from graphc.runtime.cuda.plan.rejoin import rejoined
+from graphc.runtime.cuda.plan.vector_products import with_vectors_as_sums
 from graphc.runtime.kernel import Loop, Product, inner
 from graphc.runtime.planner import make_program
 

@@ -14,7 +14,7 @@ from test_ptx_machine import kernel, launch, run
 
 from graphc import errors
 from graphc.runtime.code import FAST_MATH
-from graphc.runtime.cuda.ptx import ptx
+from graphc.runtime.cuda.emit.ptx import ptx
 
 # ---- copies --------------------------------------------------------------------------------------
 

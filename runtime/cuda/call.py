@@ -18,8 +18,8 @@ from graphc.ir import Type
 from graphc.runtime.cuda.arrays import DeviceArray
 from graphc.runtime.cuda.code import STATUS_BYTES, Code, all_items
 from graphc.runtime.cuda.device import Device
-from graphc.runtime.cuda.device_kernel import VECTOR_BYTES
 from graphc.runtime.cuda.memory import Block, Slot, rounded
+from graphc.runtime.cuda.plan.device_kernel import VECTOR_BYTES
 from graphc.runtime.cuda.session import Session
 from graphc.runtime.program import Fail, Program, Repeat, Root
 

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from graphc import errors
 from graphc.ir import ITEM_BYTES, Lit, Type, all_eqns
-from graphc.runtime.cuda.device_kernel import DeviceKernel, Launches, Limits
-from graphc.runtime.cuda.module import DeviceModule
+from graphc.runtime.cuda.emit.module import DeviceModule
 from graphc.runtime.cuda.on_processor import OnProcessor
-from graphc.runtime.cuda.products import MatrixProduct, decided
+from graphc.runtime.cuda.plan.device_kernel import DeviceKernel, Launches, Limits
+from graphc.runtime.cuda.plan.products import MatrixProduct, decided
 from graphc.runtime.kernel import Access, Buffer, Compute, Kernel, Load, Name, Store
 from graphc.runtime.program import Call, Fail, Item, Program, Root
 from graphc.runtime.program import parts as parts_of

@@ -1,7 +1,7 @@
 """What the runtime needs of a device, whichever it is.
 
 Two things are devices: a GPU (`driver.py`), and this machine, which runs the same kernels thread by
-thread (`host.py`).  Everything else in this folder deals with a `Device` and knows neither.
+thread (`emulated/host.py`).  All else in this folder deals with a `Device` and knows neither.
 
 Work is put on one queue and done in order.  `upload`, `copy`, `launch` and `replay` may return
 before it is done; `download` and `synchronise` wait for all that was put there before.
@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from graphc.runtime.cuda.device_kernel import DeviceKernel
-from graphc.runtime.cuda.products import MatrixProduct
+from graphc.runtime.cuda.plan.device_kernel import DeviceKernel
+from graphc.runtime.cuda.plan.products import MatrixProduct
 
 Work = Callable[[], None]
 """Puts something on the queue."""

@@ -20,11 +20,11 @@ import numpy as np
 
 from graphc import errors
 from graphc.runtime.cuda.device import CannotRecord, Fault, OutOfMemory, Work
-from graphc.runtime.cuda.device_kernel import DeviceKernel
 from graphc.runtime.cuda.dlpack import CUDA
 from graphc.runtime.cuda.driver_errors import GONE, LOST, REFUSED
 from graphc.runtime.cuda.library import CublasLt, open_library
-from graphc.runtime.cuda.products import MatrixProduct
+from graphc.runtime.cuda.plan.device_kernel import DeviceKernel
+from graphc.runtime.cuda.plan.products import MatrixProduct
 from graphc.runtime.cuda.ptx_cache import ARCHITECTURES, architecture_for, cached_ptx
 from graphc.runtime.cuda.recorder import TELL, TELL_TEXT, Captured, Recorder, can_decide
 

@@ -1,9 +1,9 @@
 """Matrix products by cuBLASLt, where nvmath-python and the library are installed.
 
 **Not run on a GPU yet**: the tests run it against bindings that do in NumPy what the library's
-documentation says.  Without it generated kernels do the work (`products.py` says which).  Products
-of f32 and f64 are of IEEE numbers of that dtype, without TF32.  f16 and bf16 are multiplied by
-tensor cores and added up in f32, which also parts of long inner products are.
+documentation says.  Without it generated kernels do the work (`plan/products.py` says which).
+Products of f32 and f64 are of IEEE numbers of that dtype, without TF32.  f16 and bf16 are
+multiplied by tensor cores and added up in f32, which also parts of long inner products are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.runtime.cuda.device import OutOfMemory
-from graphc.runtime.cuda.products import ITEMSIZES, Matrix, MatrixProduct
+from graphc.runtime.cuda.plan.products import ITEMSIZES, Matrix, MatrixProduct
 
 
 class Arithmetic(NamedTuple):

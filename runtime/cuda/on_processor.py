@@ -15,14 +15,13 @@ import numpy as np
 
 from graphc.ir import ITEM_BYTES
 from graphc.ops import external
-from graphc.runtime.cuda.small_matrices import is_small_matrix
+from graphc.runtime.cuda.plan.processor_kernels import called_here
 from graphc.runtime.footprints import footprints
 from graphc.runtime.kernel import (
     Access,
     Compute,
     Kernel,
     Loop,
-    Native,
     Statement,
     Store,
     accesses,
@@ -37,52 +36,10 @@ from graphc.runtime.llvm.registers import Reg
 from graphc.runtime.llvm.routines import lapack
 from graphc.runtime.llvm.target import host_target
 from graphc.runtime.plan import Arena
-from graphc.runtime.program import Branch, Call, Item, Program, Repeat, Root
+from graphc.runtime.program import Call, Program, Root
 
 ALIGNMENT = 64
 """Bytes: where the processor's kernels find their working memory."""
-
-# ---- which kernels these are ---------------------------------------------------------------------
-
-
-def with_processor(program: Program) -> Program:
-    """The program with those kernels marked that no device can run."""
-    return program._replace(items=_marked(program.items))
-
-
-def _marked(items: Sequence[Item]) -> tuple[Item, ...]:
-    result: list[Item] = []
-    for item in items:
-        match item:
-            case Call():
-                item = item._replace(processor=why_processor(item.kernel))
-            case Branch(then=then, otherwise=otherwise):
-                item = item._replace(then=_marked(then), otherwise=_marked(otherwise))
-            case Repeat(test=test, body=body):
-                item = item._replace(test=_marked(test), body=_marked(body))
-        result.append(item)
-    return tuple(result)
-
-
-def why_processor(kernel: Kernel) -> str:
-    """Why the processor has to run a kernel; "" for what a device can run."""
-    called = dict.fromkeys(name for s in inner(kernel.body) if (name := _called(s)))
-    return ", ".join(called)
-
-
-def _called(statement: Statement) -> str:
-    """What a statement calls that this machine alone has."""
-    if is_small_matrix(statement):
-        return ""
-    if isinstance(statement, Native) and statement.routine in lapack.NAMES:
-        return f"LAPACK's {statement.routine}"
-    if isinstance(statement, Compute) and statement.op == external.scalar_call.name:
-        name = dict(statement.attrs)["function"]
-        return external.known(name).shown or external.wanted_name(name)
-    return ""
-
-
-# ---- their code ----------------------------------------------------------------------------------
 
 _Step = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
@@ -164,7 +121,9 @@ class OnProcessor:
 
 def _addresses(kernel: Kernel) -> dict[str, int]:
     """Where the machine code of the functions from outside is that a kernel calls."""
-    computed = (dict(s.attrs) for s in inner(kernel.body) if isinstance(s, Compute) and _called(s))
+    computed = (
+        dict(s.attrs) for s in inner(kernel.body) if isinstance(s, Compute) and called_here(s)
+    )
     functions = [external.known(attrs["function"]) for attrs in computed]
     return {function.name: function.address() for function in functions}
 

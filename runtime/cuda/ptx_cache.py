@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import llvmlite.binding as llvm
 
-from graphc.runtime.cuda.ptx import ptx
+from graphc.runtime.cuda.emit.ptx import ptx
 from graphc.runtime.disk_cache import current_cache, key_of
 
 ARCHITECTURES = (70, 75, 80, 86, 89, 90)

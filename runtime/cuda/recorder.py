@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from graphc.runtime.cuda.device import Fault, OutOfMemory, Work
-from graphc.runtime.cuda.device_kernel import DeviceKernel
+from graphc.runtime.cuda.plan.device_kernel import DeviceKernel
 
 OLDEST = 12040
 """The driver's version from which on graphs have conditional nodes: CUDA 12.4."""

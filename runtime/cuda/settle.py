@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from graphc.ir import ITEM_BYTES, Type
-from graphc.runtime.cuda.rejoin import joined_calls
+from graphc.runtime.cuda.plan.rejoin import joined_calls
 from graphc.runtime.kernel import accesses
 from graphc.runtime.layout import Layout, contiguous
 from graphc.runtime.moves import schedule_copy

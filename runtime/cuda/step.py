@@ -16,14 +16,14 @@ from graphc.runtime.cuda.arrays import DeviceArray
 from graphc.runtime.cuda.call import Given, Made, Memory
 from graphc.runtime.cuda.code import Code, all_items, make_code
 from graphc.runtime.cuda.current import current_session, opened_session
-from graphc.runtime.cuda.device_kernel import Limits
-from graphc.runtime.cuda.on_processor import with_processor
+from graphc.runtime.cuda.emit.tensor_simt import LEAST_CAPABILITY
 from graphc.runtime.cuda.pieces import cut
-from graphc.runtime.cuda.rejoin import rejoined
+from graphc.runtime.cuda.plan.device_kernel import Limits
+from graphc.runtime.cuda.plan.processor_kernels import with_processor
+from graphc.runtime.cuda.plan.rejoin import rejoined
 from graphc.runtime.cuda.runner import Loaded, Runner
 from graphc.runtime.cuda.session import Session
 from graphc.runtime.cuda.settle import settled
-from graphc.runtime.cuda.tensor_simt import LEAST_CAPABILITY
 from graphc.runtime.llvm.emit_step import used_variables
 from graphc.runtime.plan import Arena, plan_arena
 from graphc.runtime.planner import make_program
