@@ -470,3 +470,17 @@ def test_two_buffers_in_turn():
 
     x = np.linspace(0.0, 1.0, 12) ** 2
     np.testing.assert_allclose(gc.compile(smoothed)(x), smoothed(x), rtol=1e-14)
+
+
+def test_a_variable_that_a_branch_replaces_by_an_array_of_the_iteration():
+    def stepped(y):
+        n = 0
+        while n < 20 and y.sum() > 0.1:
+            tried = y - 0.1 * y * y
+            if np.abs(tried - y).max() < 0.5:
+                y = tried
+            n += 1
+        return y, n
+
+    x = np.array([0.9, 0.5, 0.1])
+    np.testing.assert_allclose(gc.compile(stepped)(x)[0], stepped(x)[0], rtol=1e-14)

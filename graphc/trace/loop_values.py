@@ -85,9 +85,12 @@ class Start:
         return self.value.type
 
     def also(self, arrays: Aliases) -> Start:
-        """The same where a later iteration may find one of these arrays in its place."""
+        """The same where a later iteration may find one of these arrays in its place.
+
+        Those made in an iteration that has been traced are no arrays of the program.
+        """
         known = {id(reference()) for reference in self.aliases}
-        new = [r for r in arrays if r() is not None and id(r()) not in known]
+        new = [r for r in arrays if (s := r()) and not s.scope.closed and id(s) not in known]
         return Start(self.value, self.weak, (*self.aliases, *new)) if new else self
 
     def cast(self, dtype: str, weak: bool) -> Start:
