@@ -41,6 +41,21 @@ def test_a_loop_of_known_length_is_unrolled_into_its_run():
     assert run.calls >= 40
 
 
+def test_memory_moves_in_the_turns_of_a_loop_but_not_around_it():
+    def function(w, xs):
+        h = np.zeros((4, 8))
+        for x in xs:
+            h = np.tanh(x + h @ w)
+        return h.sum()
+
+    arguments = np.ones((8, 8)), np.ones((50, 4, 8))
+    (run,) = pieces(function, *arguments)
+    assert {root.kind for root in run.moving} == {"argument", "result"}
+    (repeated,) = [p for p in pieces(function, *arguments, most=4) if isinstance(p, Repeated)]
+    (turn,) = repeated.body
+    assert {"arena", "slice"} <= {root.kind for root in turn.moving}
+
+
 def test_a_long_loop_is_cut_into_runs():
     def function(xs):
         total = 0.0

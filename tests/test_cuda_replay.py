@@ -75,6 +75,23 @@ def test_a_number_that_changes_is_brought_there(emulated):
     assert told.since() == {"replays": 4, "uploads": 2}
 
 
+def test_a_loop_of_known_length_is_in_the_launch(emulated):
+    def states(w, xs):
+        h = np.zeros((4, 8))
+        for x in xs:
+            h = np.tanh(x + h @ w)
+        return h
+
+    rng = np.random.default_rng(0)
+    w, xs = rng.standard_normal((8, 8)) * 0.3, rng.standard_normal((50, 4, 8))
+    run, there, wanted = on_device(states), gc.to_device((w, xs)), states(w, xs)
+    for turn in range(6):
+        told = Told(emulated)
+        found = run(*there)
+        assert turn < 4 or told.since() == {"replays": 1}
+        np.testing.assert_allclose(np.asarray(found), wanted, rtol=1e-12)
+
+
 def test_numbers_of_two_callers(emulated):
     """What one has brought is not what the other reads."""
     step = on_device(lambda x, a: x * a)

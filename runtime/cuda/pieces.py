@@ -77,10 +77,12 @@ Piece = Straight | Decided | Chosen | Repeated | Item
 
 @dataclass(frozen=True)
 class _Cutter:
-    fixed: frozenset[Root]
     most: int
     decides: bool
     """Whether a run may hold what is decided when it runs."""
+    turning: frozenset[Root] = frozenset()
+    """The memory that the loops around take turns with.  One that a run holds as a whole begins
+    with its blocks where they lie, and leaves them there."""
 
     def pieces(self, items: Sequence[Item]) -> tuple[Piece, ...]:
         return tuple(self._pieces(items))
@@ -106,7 +108,8 @@ class _Cutter:
             case Branch(then=then, otherwise=otherwise):
                 return Chosen(item, self.pieces(then), self.pieces(otherwise))
             case Repeat(test=test, body=body):
-                return Repeated(item, self.pieces(test), self.pieces(body))
+                inside = replace(self, turning=self.turning.union(_turning(item)))
+                return Repeated(item, inside.pieces(test), inside.pieces(body))
         return item
 
     def _run(self, run: Sequence[Item], calls: int) -> Straight | Decided:
@@ -120,16 +123,16 @@ class _Cutter:
     def _straight(self, run: Sequence[Item], calls: int) -> Straight:
         used = dict.fromkeys(root for item in run for root in roots_of(item))
         made = tuple(root for item in run for root in made_by(item))
-        moving = tuple(r for r in used if r not in self.fixed and r not in made)
+        moving = tuple(r for r in used if self._moves(r) and r not in made)
         return Straight(tuple(run), moving, made, calls)
+
+    def _moves(self, root: Root) -> bool:
+        return root.kind not in ("arena", "constant") or root in self.turning
 
 
 def cut(program: Program, most: int = MOST_CALLS) -> tuple[Piece, ...]:
     """The pieces of a program, in order."""
-    turning = {root for item in _all(program.items) for root in _turning(item)}
-    roots = {root for item in _all(program.items) for root in roots_of(item)}
-    fixed = {root for root in roots if root.kind in ("arena", "constant") and root not in turning}
-    return _Cutter(frozenset(fixed), most, decides=True).pieces(program.items)
+    return _Cutter(most, decides=True).pieces(program.items)
 
 
 def count_runs(pieces: Sequence[Piece]) -> int:
