@@ -45,6 +45,8 @@ class Repeated:
         self._returned = [(r.index, r.is_argument) for r in entry.traced.results]
         numbers = [i for i, kind in enumerate(entry.kinds) if not isinstance(kind, tuple)]
         self._numbers = [(i, replay.place_of_number(i)) for i in numbers]
+        types = entry.known.graph.in_types
+        self._has_complex = any(types[i].numpy_dtype.kind == "c" for i in numbers)
         self._packed: tuple[list[Any], bytes] | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -79,7 +81,9 @@ class Repeated:
         """The numbers among the arguments as the device reads them; packed when they change."""
         numbers = [leaves[i] for i, _ in self._numbers]
         known = self._packed
-        if known is None or numbers != known[0] or 0 in numbers:  # 0.0 is equal to -0.0
+        # What is equal may not be the same: 0.0 and -0.0, also as a part of a complex number.
+        hides_signs = self._has_complex or 0 in numbers
+        if known is None or hides_signs or numbers != known[0]:
             known = self._packed = numbers, self._pack(numbers)
         return known[1]
 

@@ -12,7 +12,7 @@ from graphc import errors
 from graphc.runtime.calling import MISS
 from graphc.runtime.cuda.arrays import DeviceArray
 from graphc.runtime.cuda.current import use
-from graphc.runtime.cuda.device import Fault
+from graphc.runtime.cuda.device import Fault, OutOfMemory
 from graphc.runtime.cuda.emulated.host import HostDevice
 
 X = np.linspace(-1.0, 2.0, 40)
@@ -117,6 +117,16 @@ def test_small_arrays_of_this_machine_between_numbers(emulated):
         np.testing.assert_array_equal(np.asarray(step(x, a)), X * a)
 
 
+def test_a_small_array_that_was_there_before_another_was_copied_to_its_place(emulated):
+    step = on_device(lambda x, a: x * a[0])
+    x, here = gc.to_device(X), np.full(3, 100.0)
+    there = [gc.to_device(np.full(3, float(i))) for i in range(9)]  # more than are read in place
+    for a in there:
+        step(x, a)
+    for a in (here, there[8], here, np.zeros(3), there[8], np.zeros(3)):
+        np.testing.assert_array_equal(np.asarray(step(x, a)), X * np.asarray(a)[0])
+
+
 def test_results_that_are_kept(emulated):
     step = on_device(lambda x, n: ((x * n).sum(), x * n))
     x = gc.to_device(X)
@@ -217,6 +227,28 @@ def test_a_device_that_stops(emulated, monkeypatch):
             np.testing.assert_array_equal(np.asarray(step(x)), np.cumsum(np.sort(X)))
 
 
+@pytest.mark.parametrize(
+    "error, raised", [(Fault("it stops"), "it stops"), (OutOfMemory(), "no memory|bytes left")]
+)
+@pytest.mark.parametrize("what", ["allocate", "replay", "upload"])
+def test_what_fails_on_the_way_is_an_error_of_graphc(emulated, monkeypatch, what, error, raised):
+    step = on_device(lambda x, a: np.cumsum(x) * a)
+    with use(HostDevice()) as session:
+        x, kept = gc.to_device(X), []
+        for _ in range(4):
+            step(x, 2.0)
+
+        def fails(*_):
+            raise error
+
+        monkeypatch.setattr(session.device, what, fails)
+        with pytest.raises((errors.DeviceFaultError, errors.DeviceMemoryError), match=raised):
+            for number in range(6):
+                kept.append(step(x, 3.0 + number))
+        monkeypatch.undo()
+        np.testing.assert_allclose(np.asarray(step(x, 5.0)), np.cumsum(X) * 5.0)
+
+
 def test_another_device(emulated):
     step = on_device(lambda x: np.cumsum(np.sort(x)))
     for _ in range(2):
@@ -258,3 +290,10 @@ def test_complex_numbers(emulated):
     for _ in range(5):
         got = np.asarray(step(z, 2.0 - 1j))
         np.testing.assert_allclose(got, (X + 1j * X[::-1]) * (2.0 - 1j))
+
+
+def test_complex_numbers_that_differ_in_the_sign_of_a_zero(emulated):
+    step = on_device(lambda x, a: x * np.sqrt(a))
+    x = gc.to_device(X)
+    for a in (complex(-1.0, 0.0), complex(-1.0, -0.0)) * 5:
+        np.testing.assert_allclose(np.asarray(step(x, a)), X * np.sqrt(a), atol=1e-15)

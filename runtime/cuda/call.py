@@ -180,17 +180,19 @@ class Given:
         self.blocks: list[Block] = []
         self.inbox = bytearray(memory.in_box.nbytes)
         self.is_used = bool(program.checks)
-        moved: list[Copy] = []
+        moved: dict[Root, Copy] = {}
         for root, array in zip(program.arguments, arguments, strict=True):
             if not isinstance(array, DeviceArray):
                 self.bring(root, array)
             elif self.is_read_there(root, array):
                 self.addresses[root] = array.address
             else:
-                moved.append(self.move(root, array))
+                moved[root] = self.move(root, array)
         if self.is_used:
             memory.send(session.device, bytes(self.inbox))
-        for target, source, nbytes in moved:
+        if not moved.keys().isdisjoint(memory.in_box.offsets):
+            memory.sent = None  # what was sent to these places is not there any more
+        for target, source, nbytes in moved.values():
             session.device.copy(target, source, nbytes)
 
     def is_read_there(self, root: Root, array: DeviceArray) -> bool:

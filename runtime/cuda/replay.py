@@ -13,7 +13,8 @@ import numpy as np
 
 from graphc.ir import Type
 from graphc.runtime.cuda.arrays import DeviceArray
-from graphc.runtime.cuda.device import Fault
+from graphc.runtime.cuda.device import Fault, OutOfMemory
+from graphc.runtime.cuda.memory import Block
 from graphc.runtime.cuda.pieces import Decided, Straight
 from graphc.runtime.cuda.recordings import Recordings
 from graphc.runtime.cuda.session import Session
@@ -39,6 +40,7 @@ class Replay:
         loaded = step.on(session)
         self.session = session
         self._memory = memory = loaded.memory
+        self._functions = loaded.functions  # what recordings launch is there as long as these are
         self._device = session.device
         self._recordings = loaded.recordings.setdefault(run, Recordings())
         self._run = run.items, step.code
@@ -72,22 +74,30 @@ class Replay:
         """
         session = self.session
         with session.lock:
-            blocks = None if session.is_busy else self._memory.blocks_of_results()
-            if blocks is None:
-                return None
-            places += [blocks[i].address + offset for i, offset, _, _ in self._made]
-            key = tuple([places[i] for i in self._order])
-            found = self._recordings.again(key)
-            if found is None:
-                return None
             try:
-                if inbox is not None:
-                    self._memory.send(self._device, inbox)
-                self._device.replay(found.recording)
+                blocks = None if session.is_busy else self._launched(places, inbox)
+            except OutOfMemory:
+                raise session.pool.full("no memory for this") from None
             except Fault as fault:
                 raise session.error(fault, [self._run]) from None
+            if blocks is None:
+                return None
             session.note(*self._run)
         return [
             DeviceArray(session, blocks[i].address + offset, shape, dtype, blocks[i])
             for i, offset, shape, dtype in self._made
         ]
+
+    def _launched(self, places: list[int], inbox: bytes | None) -> list[Block] | None:
+        """The blocks that will hold the results; None where nothing was launched."""
+        blocks = self._memory.blocks_of_results()
+        if blocks is None:
+            return None
+        places += [blocks[i].address + offset for i, offset, _, _ in self._made]
+        found = self._recordings.again(tuple([places[i] for i in self._order]))
+        if found is None:
+            return None
+        if inbox is not None:
+            self._memory.send(self._device, inbox)
+        self._device.replay(found.recording)
+        return blocks

@@ -117,7 +117,7 @@ class Session:
         except OutOfMemory:
             raise self.pool.full("no memory for this") from None
         except Fault as fault:
-            raise self.error(fault, self._running) from None
+            raise self.error(fault, self._ran()) from None
 
     def read(self, array: np.ndarray, address: int) -> None:
         """Fill a contiguous array from the device, once all work is done.
@@ -135,8 +135,12 @@ class Session:
         except OutOfMemory:
             raise self.pool.full("no memory to wait for its work") from None
         except Fault as fault:
-            raise self.error(fault, self._running) from None
+            raise self.error(fault, self._ran()) from None
         self._running.clear()
+
+    def _ran(self) -> Sequence[tuple[Sequence[Item], Code]]:
+        """What may be on the queue: a copy, because other threads go on putting work there."""
+        return self._running.copy()
 
     def error(
         self, fault: Fault, ran: Sequence[tuple[Sequence[Item], Code]]
