@@ -109,7 +109,8 @@ class Emulated:
             everything = [*buffers, work]
             ranges = [(a.ctypes.data, a.nbytes) for a in everything]
             for kernel in launches.kernels:
-                self.code.launch(kernel, [start for start, _ in ranges], ranges)
+                given = kernel.given(ranges)
+                self.code.launch(kernel, [start for start, _ in given], given)
         results = []
         updates = {result: argument for argument, result in program.graph.updates}
         for j, out in enumerate(program.graph.outs):

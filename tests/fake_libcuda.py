@@ -103,7 +103,7 @@ class FakeDriver:
         try:
             if self._runs_ptx:
                 return self._execute(code.decode(), name.decode(), grid, block, pointers[:count])
-            kernel = DeviceKernel(name.decode(), grid, block, 0)
+            kernel = DeviceKernel(name.decode(), grid, block, ())
             self._modules[code.decode()].launch(kernel, pointers[:count], [EVERYTHING])
         except Exception as error:  # noqa: BLE001 - nothing may be raised through the driver
             return self._failed(LAUNCH_FAILED, error)

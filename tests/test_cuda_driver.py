@@ -303,7 +303,7 @@ def test_the_context_is_entered_before_everything(gpu, driver):
 
 
 def test_a_launch_passes_pointers_to_pointers(gpu, driver):
-    gpu.launch("f", DeviceKernel("f", 7, 128, 64), [0x1234, 0x5678], [8, 8])
+    gpu.launch("f", DeviceKernel("f", 7, 128, ()), [0x1234, 0x5678], [8, 8])
     (_, *where) = driver.calls("cuLaunchKernel")[0]
     assert where[:9] == ["f", 7, 1, 1, 128, 1, 1, 0, LEGACY]
     assert driver.first_argument == 0x1234
@@ -311,11 +311,11 @@ def test_a_launch_passes_pointers_to_pointers(gpu, driver):
 
 def test_what_is_recorded_goes_to_a_stream_of_its_own(gpu, driver):
     with gpu.record() as recordings:
-        gpu.launch("f", DeviceKernel("f", 1, 32, 0), [1], [8])
+        gpu.launch("f", DeviceKernel("f", 1, 32, ()), [1], [8])
     assert driver.calls("cuLaunchKernel")[0][9] == RECORDER
     gpu.replay(recordings[0])
     assert driver.log[-1] == ("cuGraphLaunch", "executable", LEGACY)
-    gpu.launch("f", DeviceKernel("f", 1, 32, 0), [1], [8])
+    gpu.launch("f", DeviceKernel("f", 1, 32, ()), [1], [8])
     assert driver.calls("cuLaunchKernel")[1][9] == LEGACY
     recordings[0].close()
     assert driver.log[-1] == ("cuGraphExecDestroy", "executable")
@@ -390,7 +390,7 @@ def test_a_decision_is_a_node_between_what_comes_before_and_after(version):
     assert gpu.decides
 
     def put(name):
-        return lambda: gpu.launch(name, DeviceKernel(name, 1, 32, 0), [1], [8])
+        return lambda: gpu.launch(name, DeviceKernel(name, 1, 32, ()), [1], [8])
 
     with gpu.record(True):
         put("before")()
@@ -410,7 +410,7 @@ def test_a_side_with_nothing_in_it():
     work = gpu.launch
 
     def put():
-        work("f", DeviceKernel("f", 1, 32, 0), [1], [8])
+        work("f", DeviceKernel("f", 1, 32, ()), [1], [8])
 
     with gpu.record(True):
         gpu.choose(100, 200, None, put)
@@ -424,7 +424,7 @@ def test_a_turn_ends_by_telling_whether_there_is_another():
     driver = Deciding(12040)
     gpu = CudaDevice(driver)
     with gpu.record(True):
-        gpu.repeat(100, 200, lambda: gpu.launch("f", DeviceKernel("f", 1, 32, 0), [1], [8]))
+        gpu.repeat(100, 200, lambda: gpu.launch("f", DeviceKernel("f", 1, 32, ()), [1], [8]))
     node = ("LE", 1, "last of graph")
     assert driver.shape() == [("graph",), "tell", node, ("graph/1.0",), "f", "tell"]
 
@@ -437,25 +437,25 @@ def test_an_error_ends_a_recording_that_decides():
     driver = Deciding(12080)
     gpu = CudaDevice(driver)
     with pytest.raises(ValueError, match="mine"), gpu.record(True):
-        gpu.launch("f", DeviceKernel("f", 1, 32, 0), [1], [8])
+        gpu.launch("f", DeviceKernel("f", 1, 32, ()), [1], [8])
         raise ValueError("mine")
     names = [name for name, *_ in driver.log]
     assert names[-2:] == ["cuStreamEndCapture", "cuGraphDestroy"]
     driver.fails["cuStreamGetCaptureInfo"] = Result.CUDA_ERROR_INVALID_VALUE
     with pytest.raises(CannotRecord, match="INVALID_VALUE"), gpu.record(True):
-        gpu.launch("f", DeviceKernel("f", 1, 32, 0), [1], [8])
+        gpu.launch("f", DeviceKernel("f", 1, 32, ()), [1], [8])
     assert [name for name, *_ in driver.log][-2:] == ["cuStreamEndCapture", "cuGraphDestroy"]
-    gpu.launch("f", DeviceKernel("f", 1, 32, 0), [1], [8])
+    gpu.launch("f", DeviceKernel("f", 1, 32, ()), [1], [8])
     assert driver.calls("cuLaunchKernel")[-1][9] == LEGACY
 
 
 def test_an_error_ends_the_recording(gpu, driver):
     driver.fails["cuLaunchKernel"] = Result.CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES
     with pytest.raises(Fault), gpu.record():
-        gpu.launch("f", DeviceKernel("f", 1, 32, 0), [1], [8])
+        gpu.launch("f", DeviceKernel("f", 1, 32, ()), [1], [8])
     assert driver.calls("cuStreamEndCapture")
     del driver.fails["cuLaunchKernel"]
-    gpu.launch("f", DeviceKernel("f", 1, 32, 0), [1], [8])
+    gpu.launch("f", DeviceKernel("f", 1, 32, ()), [1], [8])
     assert driver.calls("cuLaunchKernel")[1][9] == LEGACY
 
 
@@ -609,7 +609,7 @@ def test_the_first_error_of_a_recording_is_told(driver, gpu):
     driver.fails["cuLaunchKernel"] = Result.CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES
     driver.fails["cuStreamEndCapture"] = Result.CUDA_ERROR_STREAM_CAPTURE_INVALIDATED
     with pytest.raises(Fault, match="OUT_OF_RESOURCES"), gpu.record():
-        gpu.launch("f", DeviceKernel("f", 1, 32, 0), [1], [8])
+        gpu.launch("f", DeviceKernel("f", 1, 32, ()), [1], [8])
 
 
 def test_arrays_can_be_read_while_a_step_is_recorded(driver, gpu):

@@ -29,7 +29,7 @@ def kernel(write) -> str:  # type: ignore[no-untyped-def]
 def run(write, out: np.ndarray, grid: int = 1, block: int = 64, backwards: bool = False) -> None:  # type: ignore[no-untyped-def]
     code = EmulatedModule(kernel(write), backwards)
     start = out.ctypes.data
-    code.launch(DeviceKernel("k", grid, block, 0), [start], [(start, out.nbytes)])
+    code.launch(DeviceKernel("k", grid, block, ()), [start], [(start, out.nbytes)])
 
 
 def put(f: Function, value: Reg, number: Reg) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 
 import numpy as np
 import pytest
@@ -112,6 +113,24 @@ def test_kernels_of_hundreds_of_arrays(count: int, version: str) -> None:
     np.testing.assert_allclose(got, interpret(graph, arrays)[0], rtol=1e-12)
 
 
+def test_functions_have_the_parameters_that_they_touch() -> None:
+    """Each function of a join of 600 arrays had 602 parameters."""
+    types = [Type("f64", (300 + i,)) for i in range(20)]
+    graph = build(types, lambda *parts: op("concatenate")(*parts, axis=0))
+    emulated = Emulated(fused(graph))
+    text, arrays = emulated.module.text, draw(graph)
+    (launches,) = emulated.launches
+    for kernel in launches.kernels:
+        (parameters,) = re.findall(rf"@{kernel.name}\((.*)\) #0", text)
+        named = re.findall(r"%b\d+", parameters)
+        body = text[text.index(f"@{kernel.name}(") :].split("\n}")[0].partition("{")[2]
+        assert set(named) == set(re.findall(r"%b\d+", body))
+        assert [f"%b{i}" for i in kernel.touched] == named
+    assert sum(len(kernel.touched) for kernel in launches.kernels) <= 2 * len(types)
+    (got,) = emulated(arrays)
+    np.testing.assert_array_equal(got, np.concatenate(arrays))
+
+
 @pytest.mark.parametrize("name", ["left_shift", "right_shift"])
 @pytest.mark.parametrize("dtype", ["i64", "u64", "i32"])
 def test_shifts_by_distances_that_only_their_upper_half_makes_too_far(name, dtype) -> None:  # type: ignore[no-untyped-def]
@@ -140,7 +159,8 @@ def test_a_status_stops_every_thread(status: int, expected: float) -> None:
     memory = [(a.ctypes.data, a.nbytes) for a in arrays]
     code = EmulatedModule(module.text)
     for kernel in launches.kernels:
-        code.launch(kernel, [start for start, _ in memory], memory)
+        given = kernel.given(memory)
+        code.launch(kernel, [start for start, _ in given], given)
     np.testing.assert_allclose(out, expected)
     assert "kernel_0_0" in ptx(module.text)
 

@@ -227,7 +227,8 @@ def test_rows_that_overlap(dtype: Any) -> None:
     memory = [(a.ctypes.data, a.nbytes) for a in (*arrays, work)]
     code = EmulatedModule(module.text)
     for function in launches.kernels:
-        code.launch(function, [start for start, _ in memory], memory)
+        given = function.given(memory)
+        code.launch(function, [start for start, _ in given], given)
     windows = np.lib.stride_tricks.sliding_window_view(x, inner).astype("f8")
     expected = windows @ w.astype("f8")
     np.testing.assert_allclose(arrays[2].reshape(rows, columns), expected, atol=24 * 8 * TERM[name])
@@ -372,5 +373,5 @@ def test_copies_that_nobody_waits_for_are_not_made() -> None:
     out = np.zeros(8, np.int32)
     memory = [(a.ctypes.data, a.nbytes) for a in (source, out)]
     code = EmulatedModule(f"{module}attributes #0 = {{ nounwind }}\n")
-    code.launch(DeviceKernel("k", 1, 1, 0), [a for a, _ in memory], memory)
+    code.launch(DeviceKernel("k", 1, 1, ()), [a for a, _ in memory], memory)
     np.testing.assert_array_equal(out, [-1, -1, -1, -1, 0, 1, 2, 0])

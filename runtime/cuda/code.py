@@ -22,8 +22,8 @@ STATUS_BYTES = 16
 
 
 class Prepared(NamedTuple):
-    """A kernel as it is launched: its functions, one after the other, and how many bytes each of
-    their arguments points to."""
+    """A kernel as it is launched: its functions, one after the other, and how many bytes there are
+    behind each of the pointers of which they are given some."""
 
     functions: tuple[DeviceKernel, ...]
     sizes: tuple[int, ...]

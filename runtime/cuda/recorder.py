@@ -26,7 +26,7 @@ OLDEST = 12040
 TWO_BODIES = 12080
 """The version from which on a node has a body for either case."""
 
-TELL = DeviceKernel("tell", 1, 1, 0)
+TELL = DeviceKernel("tell", 1, 1, (0, 1, 2, 3))
 TELL_TEXT = """
 declare void @cudaGraphSetConditional(i64, i32)
 

@@ -216,7 +216,8 @@ class Runner:
         if self.code.has_status:
             pointers.append(self.memory.status)
         for function in prepared.functions:
-            self.device.launch(self.functions[function.name], function, pointers, prepared.sizes)
+            given = function.given(pointers), function.given(prepared.sizes)
+            self.device.launch(self.functions[function.name], function, *given)
 
     # ---- checks ----------------------------------------------------------------------------------
 

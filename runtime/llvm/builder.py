@@ -8,6 +8,7 @@ elements, and the same code serves both: with `lanes == 1` types and constants a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -15,6 +16,9 @@ from graphc.dims import Dim, Size
 from graphc.runtime.llvm.instructions import Instructions
 from graphc.runtime.llvm.module import Module
 from graphc.runtime.llvm.registers import BITS, Reg, constant, llvm_elem, type_name
+
+_NAMES = re.compile(r"%[\w.]+")
+"""Registers, in a line of text."""
 
 
 class Function(Instructions):
@@ -37,7 +41,7 @@ class Function(Instructions):
         self.name = name
         self.is_straight = runs_once
         self.parameters = tuple(parameters)
-        self._head = f"define {linkage} {result} @{name}({', '.join(p.typed for p in parameters)})"
+        self._head = f"define {linkage} {result} @{name}"
         self._first: list[str] = []
         self._rows: dict[int, Reg] = {}
         self.sizes: Reg | None = None
@@ -48,7 +52,15 @@ class Function(Instructions):
     def finish(self) -> str:
         lines = [*self._lines[:1], *self._first, *self._lines[1:]]
         mark = "#1" if self.is_straight else "#0"
-        return self._head + f" {mark} {{\n" + "\n".join(lines) + "\n}\n"
+        parameters = ", ".join(p.typed for p in self.parameters)
+        return f"{self._head}({parameters}) {mark} {{\n" + "\n".join(lines) + "\n}\n"
+
+    def keep_used_parameters(self) -> tuple[int, ...]:
+        """Leave out the parameters that nothing so far names; the numbers of those that stay."""
+        named = {name for line in (*self._first, *self._lines) for name in _NAMES.findall(line)}
+        kept = tuple(i for i, p in enumerate(self.parameters) if p.text in named)
+        self.parameters = tuple(self.parameters[i] for i in kept)
+        return kept
 
     # ---- constants -------------------------------------------------------------------------------
 

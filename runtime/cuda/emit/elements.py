@@ -171,7 +171,8 @@ class ElementEmitter:
         return math.gcd(elements * size, self.alignments[access.buffer], VECTOR_BYTES) or size
 
     def _steps_of(self, access: Access) -> Iterator[int]:
-        return (whole(s) for axis, s in enumerate(access.strides) if axis != self.vector_axis)
+        steps = enumerate(access.strides)
+        return (whole(step) for axis, step in steps if step and axis != self.vector_axis)
 
     def load_vector(self, pointer: Reg, elem: str, lanes: int, align: int) -> Reg:
         align = max(align, BITS[elem] // 8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
@@ -88,7 +89,6 @@ class LaunchEmitter:
         self.slots_at = known.stop
         self.extra = known.stop + rounded(SLOT * len(self.slots))
         self.workspace_bytes = self.extra
-        self.shared_bytes = 0
         self.products: list[str] = []
         """How the function that is being written multiplies matrices."""
 
@@ -98,23 +98,34 @@ class LaunchEmitter:
     # ---- functions -------------------------------------------------------------------------------
 
     def function(self) -> Function:
-        """The next device function of this kernel."""
-        parameters = [Reg(f"%b{i}", f"ptr{self.promises(i)}") for i in range(self.pointers)]
-        parameters += [WORK, STATUS] if self.settings.has_status else [WORK]
+        """The next device function of this kernel, with all parameters that it may come to need."""
         name = f"{self.kernel.name}_{len(self.launches)}"
         flags = self.settings.flags
-        f = Function(self.module, name, parameters, linkage="ptx_kernel", flags=flags)
+        f = Function(self.module, name, self.parameters, linkage="ptx_kernel", flags=flags)
         if self.settings.has_status:
             fine = f.icmp("eq", f.load(STATUS, I64), constant(0, I64))
             f.branch_if(fine, "run", "leave")
             f.label("run")
         return f
 
-    def promises(self, buffer: int) -> str:
+    @functools.cached_property
+    def parameters(self) -> tuple[Reg, ...]:
+        """A pointer for each buffer, one to the workspace, and one to the status where there is."""
+        written = written_memory(self.kernel, self.roots)
+        buffers = [
+            Reg(pointer.text, f"ptr{self.promises(i, written)}")
+            for i, pointer in enumerate(self.pointer_names)
+        ]
+        return (*buffers, WORK, *([STATUS] if self.settings.has_status else []))
+
+    @functools.cached_property
+    def pointer_names(self) -> list[Reg]:
+        return [Reg(f"%b{i}", "ptr") for i in range(self.pointers)]
+
+    def promises(self, buffer: int, written: set[Root]) -> str:
         """What LLVM may rely on: with memory that nothing writes, loads go through the cache of
         constants."""
         aligned = f" align {self.alignments[buffer]}" if self.alignments[buffer] > 1 else ""
-        written = written_memory(self.kernel, self.roots)
         only_read = written.isdisjoint(self.roots[buffer].memories())
         return f" noalias readonly{aligned}" if only_read else aligned
 
@@ -123,15 +134,19 @@ class LaunchEmitter:
             f.branch("leave")
             f.label("leave")
         f.line("ret void")
+        touched = f.keep_used_parameters()
         self.module.add(f)
-        has_product = any(isinstance(s, Product) for s in inner(self.kernel.body))
-        at_once = BLOCKS_OF_PRODUCTS if has_product else 0
+        at_once = BLOCKS_OF_PRODUCTS if self.has_product else 0
         products = tuple(dict.fromkeys(self.products))
         self.products.clear()
-        self.launches.append(DeviceKernel(f.name, grid, block, 0, at_once, products))
+        self.launches.append(DeviceKernel(f.name, grid, block, touched, at_once, products))
+
+    @functools.cached_property
+    def has_product(self) -> bool:
+        return any(isinstance(s, Product) for s in inner(self.kernel.body))
 
     def thread(self, f: Function) -> ThreadEmitter:
-        bases = [Reg(p.text, "ptr") for p in f.parameters[: self.pointers]]
+        bases = list(self.pointer_names)
         for place in self.parts.values():
             bases.append(f.offset(WORK, "i8", constant(place, I64)))
         return ThreadEmitter(f, self.kernel, bases, self.alignments)

@@ -51,7 +51,7 @@ class EmulatedModule:
     def launch(
         self, kernel: DeviceKernel, pointers: Sequence[int], memory: Iterable[tuple[int, int]]
     ) -> None:
-        """Run a device function: `pointers` are its arguments, the workspace last.
+        """Run a device function: `pointers` are its arguments.
 
         `memory` says which addresses there are: pairs of a first one and a number of bytes.
         Raises `errors.DeviceFaultError` if the function touches anything else, or waits for

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 
 class DeviceKernel(NamedTuple):
     """A function that `grid` blocks of `block` threads run.
 
-    Its parameters are a pointer for each buffer of the kernel, in order, and a pointer to the
-    workspace of the launch, which is 0 where `Launches.workspace_bytes` is 0; after these, in a
-    module whose functions have one, the address of the status.
+    A launch has a pointer for each buffer of the kernel, in order, and a pointer to the workspace,
+    which is 0 where `Launches.workspace_bytes` is 0; after these, in a module whose functions have
+    one, the address of the status.  The parameters are those of them that the function touches.
     """
 
     name: str
     grid: int
     block: int
-    shared_bytes: int
-    """Shared memory of a block, which the function declares itself: a launch adds none."""
+    touched: tuple[int, ...]
+    """Which of the pointers of a launch the parameters are."""
     at_once: int = 0
     """So many blocks are enough at a time: a thread may have the registers that this leaves.  0
     where the assembler is to choose, which has values in memory for the sake of more blocks."""
     products: tuple[str, ...] = ()
     """How it multiplies matrices, in words."""
+
+    def given(self, values: Sequence[T]) -> list[T]:
+        """Of something for each pointer of a launch, what belongs to the parameters."""
+        return [values[i] for i in self.touched]
 
 
 class Launches(NamedTuple):

@@ -132,6 +132,8 @@ def by_itself(kernel: Kernel, statement: Statement) -> Kernel:
 
     Scratch memory that others touch as well outlasts it: units may not have one each.
     """
+    if not any(map(is_private, kernel.buffers)):
+        return kernel._replace(body=(statement,), division=None)
     others = [s for s in kernel.body if s is not statement]
     kept = {access.buffer for access in accesses(others)}
     return _sharing(kernel._replace(body=(statement,), division=None), kept)
