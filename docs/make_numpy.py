@@ -114,7 +114,6 @@ LIMITS = {
     "qr": "reduced, complete, r",
     "quantile": "no method that averages at jumps",
     "percentile": "no method that averages at jumps",
-    "sliding_window_view": "a copy, not a view",
     "where": "three arguments",
 }
 """What a function does not do that NumPy's does."""

@@ -165,7 +165,7 @@ def check_that_holds(at: Rewriter, eqn: Eqn) -> Result:
 
 LITERALS: tuple[tuple[str, Rule], ...] = (
     *((op.name, elementwise_of_literals) for op in OPS.values() if op.elementwise),
-    *((name, move_of_literal) for name in ("broadcast", "reshape", "transpose", "slice")),
+    *((name, move_of_literal) for name in ("broadcast", "reshape", "transpose", "slice", "skew")),
     *((name, move_of_literal) for name in ("take", "pick")),
     *((name, join_of_literal) for name in ("concatenate", "update_slice")),
     ("where", where_of_known),

@@ -29,7 +29,7 @@ SEARCHED_OPERANDS = 64
 
 
 def identity_view(at: Rewriter, eqn: Eqn) -> Result:
-    """reshape(x), broadcast(x) = x where the shape stays: no other arrangement is left."""
+    """reshape(x), broadcast(x), skew(x) = x where the shape stays: no other arrangement is left."""
     return eqn.ins[0] if eqn.ins[0].type == eqn.out.type else None
 
 
@@ -73,6 +73,22 @@ def broadcast_of_reshape(at: Rewriter, eqn: Eqn) -> Result:
         return None
     axes = tuple(eqn.attrs["axes"][axis] for axis in kept)
     return at.make(shape.broadcast, inner.ins[0], shape=eqn.attrs["shape"], axes=axes)
+
+
+def broadcast_of_skew(at: Rewriter, eqn: Eqn) -> Result:
+    """broadcast(skew(x)) = skew(broadcast(x)): windows of windows are one array read askew."""
+    inner = at.definition(eqn.ins[0], shape.skew)
+    if inner is None:
+        return None
+    target, axes = eqn.attrs["shape"], eqn.attrs["axes"]
+    pair = inner.attrs["axis"], inner.attrs["by"]
+    if any(inner.out.type.shape[i] != target[axes[i]] for i in pair):
+        return None  # what is repeated along its own axis has no steps there
+    axis, by = (axes[i] for i in pair)
+    x = inner.ins[0]
+    whole = (*target[:axis], x.type.shape[pair[0]], *target[axis + 1 :])
+    repeated = at.make(shape.broadcast, x, shape=whole, axes=axes)
+    return at.make(shape.skew, repeated, axis=axis, by=by, step=inner.attrs["step"])
 
 
 def _kept_axes(old: Ints, new: Ints) -> Ints | None:
@@ -292,6 +308,8 @@ MOVEMENT: tuple[tuple[str, Rule], ...] = (
     ("broadcast", identity_view),
     ("broadcast", broadcast_of_broadcast),
     ("broadcast", broadcast_of_reshape),
+    ("broadcast", broadcast_of_skew),
+    ("skew", identity_view),
     ("slice", identity_slice),
     ("slice", slice_of_slice),
     ("slice", slice_of_update),

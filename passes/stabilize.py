@@ -192,7 +192,7 @@ def _softmax(at: Rewriter, quotient: Eqn | None) -> tuple[Atom, Atom, Ints] | No
     return (above.ins[0], total.out, axes) if is_along else None
 
 
-MOVES: tuple[Op, ...] = (shape.reshape, shape.transpose, shape.slice, index.take)
+MOVES: tuple[Op, ...] = (shape.reshape, shape.transpose, shape.slice, shape.skew, index.take)
 """Ops that only read elements of their first operand."""
 
 

@@ -178,6 +178,11 @@ AXIS_ATTRS: dict[Op, Callable[[Batching, Mapping[str, Any]], dict[str, Any]]] = 
         "axes": (0, *_behind(attrs["axes"])),
     },
     shape.slice: _window,
+    shape.skew: lambda at, attrs: {
+        "axis": attrs["axis"] + 1,
+        "by": attrs["by"] + 1,
+        "step": attrs["step"],
+    },
     shape.update_slice: _window,
     shape.pad: lambda at, attrs: {
         "low": (0, *attrs["low"]),

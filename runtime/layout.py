@@ -52,6 +52,8 @@ def view(eqn: Eqn, layout: Layout) -> Layout | None:
         return window(layout, **eqn.attrs)
     if eqn.op is shape_ops.broadcast:
         return _broadcast(layout, **eqn.attrs)
+    if eqn.op is shape_ops.skew:
+        return _skewed(layout, eqn.out.type.shape, **eqn.attrs)
     if eqn.op is shape_ops.reshape:
         return _reshaped(layout, eqn.attrs["shape"])
     return None
@@ -71,6 +73,14 @@ def _broadcast(layout: Layout, shape: Shape, axes: tuple[int, ...]) -> Layout:
     for size, stride, axis in zip(layout.shape, layout.strides, axes, strict=True):
         strides[axis] = 0 if same(size, 1) else stride
     return Layout(tuple(shape), tuple(strides), layout.offset)
+
+
+def _skewed(layout: Layout, shape: Shape, axis: int, by: int, step: int) -> Layout:
+    """A step along `by` is one along `axis`, too: several indices may name the same element."""
+    strides = list(layout.strides)
+    strides[by] += step * strides[axis]
+    first = layout.shape[axis] - shape[axis] if step < 0 else 0
+    return Layout(shape, tuple(strides), layout.offset + first * layout.strides[axis])
 
 
 def _reshaped(layout: Layout, shape: Shape) -> Layout | None:

@@ -215,6 +215,16 @@ def _slice(nest: Nest, eqn: Eqn, at: Coordinates, guard: Guard) -> Making:
     return (yield eqn.ins[0], inner, guard)
 
 
+def _skew(nest: Nest, eqn: Eqn, at: Coordinates, guard: Guard) -> Making:
+    axis, by, step = (eqn.attrs[name] for name in ("axis", "by", "step"))
+    first = eqn.ins[0].type.shape[axis] - eqn.out.type.shape[axis] if step < 0 else 0
+    moved = _plain(nest, at[by])
+    place = _plain(nest, at[axis]).plus(moved.times(step)).shifted(first)
+    inner = list(at)
+    inner[by], inner[axis] = moved, place
+    return (yield eqn.ins[0], tuple(inner), guard)
+
+
 def _pad(nest: Nest, eqn: Eqn, at: Coordinates, guard: Guard) -> Making:
     (x,) = eqn.ins
     pairs = zip(at, eqn.attrs["low"], strict=True)
@@ -300,6 +310,7 @@ _RULES: dict[str, Callable[..., Any]] = {
     "transpose": _transpose,
     "reshape": _reshape,
     "slice": _slice,
+    "skew": _skew,
     "pad": _pad,
     "concatenate": _concatenate,
     "update_slice": _update_slice,

@@ -260,6 +260,20 @@ def _slice(pool: Pool, a: int, b: int, depth: int) -> None:
     pool.add(op("slice")(x, starts=starts, sizes=sizes, steps=steps), x)
 
 
+def _skew(pool: Pool, a: int, b: int, depth: int) -> None:
+    """Windows along an axis, or along the other way what was repeated for it."""
+    x = pool.pick(a, lambda v: len(v.shape) > 0 and v.type.size * 3 <= MAX_SIZE)
+    if x is None:
+        return
+    axis = b % len(x.shape)
+    size = 1 + b // 3 % 3
+    if not isinstance(x.shape[axis], int) or x.shape[axis] < size:
+        return
+    rank = len(x.shape)
+    repeated = op("broadcast")(x, shape=(*x.shape, size), axes=tuple(range(rank)))
+    pool.add(op("skew")(repeated, axis=axis, by=rank, step=-1 if b & 64 else 1), x)
+
+
 def _update_slice(pool: Pool, a: int, b: int, depth: int) -> None:
     """Part of one value goes to another place of a second."""
     x = pool.pick(a)
@@ -414,6 +428,6 @@ def _of_type(pool: Pool, type: Type, number: int) -> Value:
 
 STEPS = [
     _elementwise, _elementwise, _elementwise, _elementwise, _where, _cast, _reduce, _reduce,
-    _normalise, _position, _transpose, _reshape, _broadcast, _broadcast, _slice, _update_slice,
+    _normalise, _position, _transpose, _reshape, _broadcast, _broadcast, _slice, _skew, _update_slice,
     _pad, _concatenate, _take, _pick, _scatter, _iota, _constant, _matmul, _check, _cond, _cond,
 ]  # fmt: skip

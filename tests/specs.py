@@ -360,6 +360,15 @@ MOVES: dict[str, list[tuple[tuple[Shape, ...], dict[str, Any]]]] = {
         (((5, 7),), {"starts": (0, 6), "sizes": (5, 7), "steps": (1, -1)}),
         (((3, 4, 5),), {"starts": (2, 0, 1), "sizes": (1, 4, 2), "steps": (1, 1, 2)}),
     ],
+    "skew": [
+        (((19, 3),), {"axis": 0, "by": 1, "step": 1}),
+        (((3, 19),), {"axis": 1, "by": 0, "step": -1}),
+        (((19, 3),), {"axis": 0, "by": 1, "step": -4}),
+        (((3, 4, 19),), {"axis": 2, "by": 1, "step": 2}),
+        (((5, 1),), {"axis": 0, "by": 1, "step": 3}),
+        (((4, 5),), {"axis": 0, "by": 1, "step": 1}),
+        (((6, 0, 2),), {"axis": 0, "by": 2, "step": 5}),
+    ],
     "update_slice": [
         (((), ()), {"starts": (), "steps": ()}),
         (((19,), (5,)), {"starts": (3,), "steps": (2,)}),

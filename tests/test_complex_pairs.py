@@ -30,6 +30,7 @@ CASES: dict[str, list[tuple[tuple[Type, ...], dict[str, Any]]]] = {
     "transpose": [((C(2, 3),), {"axes": (1, 0)})],
     "broadcast": [((C(3),), {"shape": (2, 3), "axes": (1,)})],
     "slice": [((C(5),), {"starts": (1,), "sizes": (2,), "steps": (2,)})],
+    "skew": [((C(5, 3),), {"axis": 0, "by": 1, "step": -1})],
     "update_slice": [((C(5), C(2)), {"starts": (1,), "steps": (2,)})],
     "concatenate": [((C(2), C(3)), {"axis": 0})],
     "pad": [((C(3),), {"low": (1,), "high": (2,), "value": 2.5})],

@@ -170,6 +170,11 @@ MOVEMENT = [
         "f32[3]",
     ),
     (
+        lambda x: spread(shape.skew(x, axis=1, by=0, step=1), (2, 4, 2, 5), (0, 2)),
+        lambda x: shape.skew(spread(x, (2, 4, 3, 5), (0, 2)), axis=2, by=0, step=1),
+        X,
+    ),
+    (
         lambda x: spread(shape.reshape(x, shape=(1, 3, 1)), (2, 3, 4), (0, 1, 2)),
         lambda x: spread(x, (2, 3, 4), (1,)),
         "f32[3]",

@@ -1,6 +1,6 @@
 """Operations that move elements without changing them.
 
-`reshape`, `transpose`, `broadcast` and `slice` are views: they cost nothing on a value that is in
+`reshape`, `transpose`, `broadcast`, `slice` and `skew` are views: they cost nothing on a value that is in
 memory.  `pad`, `concatenate` and `update_slice` write a new array; `iota` and `constant` make one.
 """
 
@@ -255,6 +255,63 @@ concatenate = register(
     )
 )
 
+# ---- skew ----------------------------------------------------------------------------------------
+
+
+def _infer_skew(x: Type, *, axis: int, by: int, step: int) -> tuple[Type, ...]:
+    _check(
+        0 <= axis < x.rank and 0 <= by < x.rank and axis != by and step != 0,
+        f"skew: axis {axis} of {x} cannot move by steps of {step} along axis {by}",
+    )
+    count = x.shape[axis] - _farthest(x.shape[by], step)
+    _check(
+        not surely_less(x.shape[by], 1) and not surely_less(count, 0),
+        f"skew: {x.shape[by]} steps of {step} leave an axis of {x.shape[axis]}",
+    )
+    return (x.with_shape((*x.shape[:axis], count, *x.shape[axis + 1 :])),)
+
+
+def _farthest(count: Size, step: int) -> Size:
+    """How far apart the first and the last of `count` steps are."""
+    return (count - 1) * builtins.abs(step)
+
+
+def _skew_reference(x: np.ndarray, axis: int, by: int, step: int) -> np.ndarray:
+    farthest = _farthest(x.shape[by], step)
+    strides = list(x.strides)
+    strides[by] += step * strides[axis]
+    shape = list(x.shape)
+    shape[axis] -= farthest
+    first = x[(builtins.slice(None),) * axis + (builtins.slice(farthest if step < 0 else 0, None),)]
+    return np.lib.stride_tricks.as_strided(first, shape, strides, writeable=False)
+
+
+def _skew_vjp(g: Value, out: Value, x: Value, *, axis: int, by: int, step: int) -> tuple[Any, ...]:
+    """Each element comes back from where it went, or from the zeros around the cotangent."""
+    beyond = _farthest(x.shape[by], step)
+    widths = tuple(beyond if i == axis else 0 for i in range(len(x.shape)))
+    return (skew(pad(g, low=widths, high=widths, value=0.0), axis=axis, by=by, step=-step),)
+
+
+skew = register(
+    Op(
+        "skew",
+        _infer_skew,
+        _skew_reference,
+        _skew_vjp,
+        doc="At index i of axis `by`, element h of `axis` is element h + i * step of the input; for"
+        " a step < 0 counted from the first that all i reach.",
+    )
+)
+
+
+def windows(x: Value, axis: int, size: int) -> Value:
+    """All runs of `size` elements along `axis`, which get an axis of their own at the end."""
+    rank = len(x.shape)
+    repeated = broadcast(x, shape=(*x.shape, size), axes=tuple(range(rank)))
+    return skew(repeated, axis=axis, by=rank, step=1)
+
+
 # ---- making arrays -------------------------------------------------------------------------------
 
 
@@ -298,5 +355,5 @@ dimension = register(
     )
 )
 
-VIEWS = frozenset({reshape, transpose, broadcast, slice})
+VIEWS = frozenset({reshape, transpose, broadcast, slice, skew})
 """Ops whose result is a rearranged reading of their input."""

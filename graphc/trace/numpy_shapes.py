@@ -247,7 +247,7 @@ def rollaxis(a: Any, axis: Any, start: Any = 0) -> Tracer:
 def sliding_window_view(
     x: Any, window_shape: Any, axis: Any = None, *, writeable: bool = False
 ) -> Tracer:
-    """Windows along axes, which get axes of their own at the end; a copy, not a view."""
+    """Windows along axes, which get axes of their own at the end."""
     array = lift(x)
     extents = window_shape if isinstance(window_shape, (tuple, list)) else (window_shape,)
     axes = normalise_axes(None, array.ndim) if axis is None else axis
@@ -263,9 +263,7 @@ def sliding_window_view(
         count = array.shape[at] - size + 1
         if size < 1 or count < 1:
             raise errors.ShapeError(f"no window of {size} fits {array.type}", user_loc())
-        places = np.arange(operator.index(count))[:, None] + np.arange(size)
-        windows = array[(slice(None),) * at + (places,)]
-        array = wrap(moveaxis(windows, at + 1, -1).value())
+        array = wrap(shape_ops.windows(array.value(), at, size))
     return array
 
 
