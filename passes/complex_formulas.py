@@ -172,8 +172,8 @@ def _det(a: Pair) -> Pair:
 
 
 OF_EACH_PART = frozenset(
-    "reshape transpose broadcast slice skew update_slice concatenate where stop_gradient add subtract"
-    " negative sum cumsum take pick scatter_add put".split()
+    "reshape transpose broadcast slice skew update_slice concatenate where stop_gradient add"
+    " subtract negative sum cumsum take pick scatter_add put".split()
 )
 """Operations that do the same to both parts."""
 

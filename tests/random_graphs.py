@@ -428,6 +428,7 @@ def _of_type(pool: Pool, type: Type, number: int) -> Value:
 
 STEPS = [
     _elementwise, _elementwise, _elementwise, _elementwise, _where, _cast, _reduce, _reduce,
-    _normalise, _position, _transpose, _reshape, _broadcast, _broadcast, _slice, _skew, _update_slice,
-    _pad, _concatenate, _take, _pick, _scatter, _iota, _constant, _matmul, _check, _cond, _cond,
+    _normalise, _position, _transpose, _reshape, _broadcast, _broadcast, _slice, _skew,
+    _update_slice, _pad, _concatenate, _take, _pick, _scatter, _iota, _constant, _matmul, _check,
+    _cond, _cond,
 ]  # fmt: skip

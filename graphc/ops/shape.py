@@ -1,7 +1,8 @@
 """Operations that move elements without changing them.
 
-`reshape`, `transpose`, `broadcast`, `slice` and `skew` are views: they cost nothing on a value that is in
-memory.  `pad`, `concatenate` and `update_slice` write a new array; `iota` and `constant` make one.
+`reshape`, `transpose`, `broadcast`, `slice` and `skew` are views: they cost nothing on a value that
+is in memory.  `pad`, `concatenate` and `update_slice` write a new array; `iota` and `constant` make
+one.
 """
 
 from __future__ import annotations

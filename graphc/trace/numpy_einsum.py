@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
+from graphc.questions import hint
 from graphc.trace.numpy_choosing import diagonal
 from graphc.trace.numpy_products import matmul
 from graphc.trace.numpy_reductions import sum
@@ -17,6 +18,9 @@ from graphc.trace.numpy_shapes import reshape, transpose
 from graphc.trace.promotion import cast_to, known_dtype, promoted_dtype
 from graphc.trace.scope import user_loc
 from graphc.trace.tracer import Tracer, lift, wrap
+
+LEAST_COLUMNS = 64
+"""Matrices of fewer columns are multiplied as one, though the result has to be transposed."""
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -35,7 +39,7 @@ def einsum(*operands: Any, dtype: Any = None, optimize: Any = False) -> Any:
     for pair in _path(text, arrays, optimize):
         taken = [terms.pop(i) for i in sorted(pair, reverse=True)][::-1]
         needed = set(output).union(*(term.letters for term in terms))
-        terms.append(_contract(taken, needed, sizes))
+        terms.append(_contract(taken, needed, sizes, output))
     (term,) = terms
     term = term.summed(set(output))
     return transpose(term.array, [term.letters.index(c) for c in output])
@@ -141,16 +145,18 @@ class _Term:
         return transpose(self.array, [self.letters.index(c) for c in letters])
 
 
-def _contract(terms: Sequence[_Term], needed: set[str], sizes: dict[str, int]) -> _Term:
+def _contract(
+    terms: Sequence[_Term], needed: set[str], sizes: dict[str, int], output: str
+) -> _Term:
     """The product of terms with the axes that are not needed summed over."""
     result = terms[0]
     for i, other in enumerate(terms[1:], 2):
         later = needed.union(*(term.letters for term in terms[i:]))
-        result = _product(result, other, later, sizes)
+        result = _product(result, other, later, sizes, output)
     return result.summed(needed)
 
 
-def _product(a: _Term, b: _Term, needed: set[str], sizes: dict[str, int]) -> _Term:
+def _product(a: _Term, b: _Term, needed: set[str], sizes: dict[str, int], output: str) -> _Term:
     """Letters that both have are batch axes if they are needed, and summed over if not."""
     a = a.summed(needed | set(b.letters))
     b = b.summed(needed | set(a.letters))
@@ -166,11 +172,48 @@ def _product(a: _Term, b: _Term, needed: set[str], sizes: dict[str, int]) -> _Te
         shape = _shape(batch, sizes) + (1,) * len(rows) + _shape(columns, sizes)
         product: Any = np.multiply(left, reshape(right, shape))
         return _Term(letters, product, {})
+    for one, each, between, own in ((b, a, columns, rows), (a, b, rows, columns)):
+        outer = _letters_outside(output, batch, between, own, sizes)
+        if outer:
+            rest = own[len(outer) :]
+            return _matrices(one, each, (batch, outer, between, inner, rest), sizes)
     counts = [math.prod(_shape(part, sizes)) for part in (rows, inner, columns)]
     lead = _shape(batch, sizes)
     left = reshape(a.arranged(batch + rows + inner), (*lead, counts[0], counts[1]))
     right = reshape(b.arranged(batch + inner + columns), (*lead, counts[1], counts[2]))
     return _Term(letters, reshape(matmul(left, right), _shape(letters, sizes)), {})
+
+
+def _letters_outside(output: str, batch: str, between: str, own: str, sizes: dict[str, int]) -> str:
+    """The first of the letters that one operand has for itself, if the result is to have those of
+    the other (`between`) after them and before the rest.
+
+    A product for each of them, of large enough matrices, lies then as it is wanted; one product for
+    all would be transposed.
+    """
+    wanted = [c for c in output if c in batch + between + own]
+    for count in range(1, len(own)):
+        if wanted == [*batch, *own[:count], *between, *own[count:]]:
+            is_large = hint(math.prod(_shape(own[count:], sizes))) >= LEAST_COLUMNS
+            return own[:count] if between and is_large else ""
+    return ""
+
+
+def _matrices(
+    left: _Term, right: _Term, letters: tuple[str, str, str, str, str], sizes: dict[str, int]
+) -> _Term:
+    """The left matrix times each of the right ones, as which the letters in `outer` number them."""
+    batch, outer, rows, inner, columns = letters
+    counts = [math.prod(_shape(part, sizes)) for part in (rows, inner, columns)]
+    lead = _shape(batch, sizes)
+    one = (*lead, *(1 for _ in outer), counts[0], counts[1])
+    each = (*lead, *_shape(outer, sizes), counts[1], counts[2])
+    product = matmul(
+        reshape(left.arranged(batch + rows + inner), one),
+        reshape(right.arranged(batch + outer + inner + columns), each),
+    )
+    whole = batch + outer + rows + columns
+    return _Term(whole, reshape(product, _shape(whole, sizes)), {})
 
 
 def _shape(letters: str, sizes: dict[str, int]) -> tuple[int, ...]:
