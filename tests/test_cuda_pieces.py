@@ -94,6 +94,21 @@ def test_memory_that_one_side_alone_touches_is_part_of_what_moves():
     assert sorted(moving) == [("argument", 0), ("argument", 1), ("result", 0)]
 
 
+def test_what_a_loop_in_one_side_makes_does_not_move(emulated):
+    def function(x):
+        total = x * 1.0
+        if total.sum() < 20.0:
+            for k in range(12):
+                total = np.roll(total, 1) + x[k % 5] * k
+        return np.sort(total)
+
+    (run,) = pieces(function, X)
+    assert {root.kind for root in run.run.moving} == {"argument", "result"}
+    on_device = gc.compile(function, target="cuda")
+    for x in (X, X * 9.0, X):
+        np.testing.assert_allclose(np.asarray(on_device(x)), function(x), rtol=1e-12)
+
+
 def test_the_memory_that_a_branch_chose_moves_where_the_host_decides():
     def function(x, y):
         print(x.sum())  # noqa: T201

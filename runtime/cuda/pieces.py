@@ -204,6 +204,8 @@ def made_by(item: Item) -> Iterator[Root]:
     match item:
         case Branch(choices=choices):
             yield from (choice.root for choice in choices)
+            for held in (*item.then, *item.otherwise):
+                yield from made_by(held)
         case Repeat():
             yield from (root for root, _ in item.results)
             yield from (part.root for part in item.slices)
