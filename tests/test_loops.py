@@ -460,6 +460,24 @@ def test_a_variable_that_may_be_an_argument_is_not_assigned_into():
         gc.compile(handed_on)(X, X.copy())
 
 
+def test_a_variable_that_an_inner_branch_may_have_left_an_argument_is_not_assigned_into():
+    def handed_on(x, y):
+        a = x * 1.0
+        n = 0
+        while n < 5 and x.sum() < 100.0:
+            n += 1
+            if np.all(x < 30.0):
+                part = a[::2]
+                part *= 2.0
+                a = y
+                if a[0] < -2.0:
+                    a = np.cos(a)
+        return y * 1.0
+
+    with pytest.raises(errors.ReadOnlyError, match="may be either of two others"):
+        gc.compile(handed_on)(X, X.copy())
+
+
 def test_two_buffers_in_turn():
     def smoothed(u):
         u, after = u.copy(), np.zeros_like(u)

@@ -23,10 +23,11 @@ from graphc.trace.merging import (
     align_bools,
     merge_branches,
     mismatch,
-    outer_alias,
+    outer_arrays,
 )
 from graphc.trace.promotion import cast_to
 from graphc.trace.scope import (
+    Aliases,
     Scope,
     Storage,
     open_scope,
@@ -141,7 +142,7 @@ class Branch:
     structure: tree.Structure
     values: list[Value | None]
     weak: list[bool]
-    aliases: list[weakref.ref[Storage] | None]
+    aliases: list[Aliases]
     writes: MutableMapping[Storage, Value]
     raised: Exception | None = None
 
@@ -170,7 +171,7 @@ def trace_branches(
 def _give_as(branch: Branch, other: Branch) -> None:
     """Make `branch`, which raised, give zeros of the types that `other` gives."""
     branch.leaves, branch.structure, branch.weak = other.leaves, other.structure, other.weak
-    branch.aliases = [None] * len(other.leaves)
+    branch.aliases = [()] * len(other.leaves)
     branch.values = [
         None if value is None else branch.scope.builder.literal(zero_of(value.dtype), value.type)
         for value in other.values
@@ -236,7 +237,7 @@ def _trace_branch(label: str, loc: Loc | None, thunk: Callable[[], Any]) -> Bran
         structure,
         values,
         [x is not None and x.weak for x in lifted],
-        [outer_alias(x, scope) for x in lifted],
+        [outer_arrays(x, scope) for x in lifted],
         weakref.WeakKeyDictionary(scope.undo_writes()),
     )
 

@@ -14,8 +14,8 @@ from graphc.ops import index as index_ops
 from graphc.trace import mutations, syntax, tree
 from graphc.trace.branches import UNDEFINED, truth
 from graphc.trace.loop_state import LoopState
-from graphc.trace.loop_values import Aliases, Body, Final, Key, Slot
-from graphc.trace.scope import Scope, Storage, current, reenter
+from graphc.trace.loop_values import Body, Final, Key, Slot
+from graphc.trace.scope import Aliases, Scope, Storage, current, reenter
 from graphc.trace.tracer import Tracer
 
 

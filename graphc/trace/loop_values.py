@@ -9,13 +9,12 @@ from typing import Any
 from graphc.build import Value
 from graphc.ir import Type, all_eqns
 from graphc.trace import mutations, tree
-from graphc.trace.merging import outer_alias, with_traced
+from graphc.trace.merging import outer_arrays, with_traced
 from graphc.trace.promotion import cast_to
-from graphc.trace.scope import Scope, Storage, reenter
+from graphc.trace.scope import Aliases, Scope, Storage, reenter
 from graphc.trace.tracer import Tracer, lift
 
 Key = str | mutations.Entry
-Aliases = tuple[weakref.ref[Storage], ...]
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ class Left:
         leaves, structure = tree.flatten(value)
         lifted = [lift(leaf) for leaf in leaves]
         values = [leaf.value() for leaf in lifted]
-        return Left(structure, lifted, values, [_outer_arrays(leaf, scope) for leaf in lifted])
+        return Left(structure, lifted, values, [outer_arrays(leaf, scope) for leaf in lifted])
 
     def with_bools_of(self, structure: tree.Structure, scope: Scope) -> Left:
         """The same with those of its bools traced that are traced in `structure`."""
@@ -149,11 +148,3 @@ class Left:
             if id(leaf) in known:
                 new.values[position] = self.values[known[id(leaf)]]
         return new
-
-
-def _outer_arrays(leaf: Tracer, scope: Scope) -> Aliases:
-    """The arrays outside of the body that an array it left may be."""
-    if not leaf.shape or not leaf.storage.mutable:
-        return ()
-    outer = outer_alias(leaf, scope)
-    return leaf.storage.aliases if outer is None else (outer, *leaf.storage.aliases)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphc import errors
@@ -13,7 +12,7 @@ from graphc.ops import control as control_ops
 from graphc.ops import elementwise as ew
 from graphc.trace import tree
 from graphc.trace.promotion import cast_to, holds_number
-from graphc.trace.scope import Scope, Storage, current, reenter, user_loc
+from graphc.trace.scope import Aliases, Scope, Storage, current, reenter, user_loc
 from graphc.trace.tracer import Tracer, lift, wrap
 
 if TYPE_CHECKING:
@@ -38,16 +37,13 @@ def merge_branches(predicate: Value, then: Branch, otherwise: Branch) -> list[An
     for storage, out in zip(storages, outs[count:], strict=True):
         scope.write(storage, out)
     return [
-        _leaf(out, weak, (then.aliases[i], otherwise.aliases[i]), scope)
+        _leaf(out, weak, (*then.aliases[i], *otherwise.aliases[i]), scope)
         for i, (out, (_, _, weak)) in enumerate(zip(outs[:count], pairs[:count], strict=True))
     ]
 
 
-def _leaf(
-    out: Value, weak: bool, aliases: Sequence[weakref.ref[Storage] | None], scope: Scope
-) -> Tracer:
-    known = tuple(alias for alias in aliases if alias is not None)
-    storage = Storage(out.atom, scope, mutable=bool(out.shape), aliases=known)
+def _leaf(out: Value, weak: bool, aliases: Aliases, scope: Scope) -> Tracer:
+    storage = Storage(out.atom, scope, mutable=bool(out.shape), aliases=aliases)
     return Tracer(storage, out.shape, weak=weak)
 
 
@@ -183,7 +179,7 @@ def restrict(branch: Branch, values: dict[Any, Any]) -> None:
     branch.aliases = [row[2] for row in rows]
 
 
-_Row = tuple[Value | None, bool, weakref.ref[Storage] | None]
+_Row = tuple[Value | None, bool, Aliases]
 
 
 def _given(branch: Branch, i: int) -> _Row:
@@ -195,11 +191,11 @@ def _unchanged(leaf: Any, branch: Branch) -> _Row:
     if not isinstance(leaf, Tracer):
         with reenter(branch.scope):
             x = lift(leaf)
-            return x.value(), x.weak, None
+            return x.value(), x.weak, ()
     value = held_value(branch, leaf.storage)
     for view in leaf.views:
         value = view.get(value)
-    return value, leaf.weak, outer_alias(leaf, branch.scope)
+    return value, leaf.weak, outer_arrays(leaf, branch.scope)
 
 
 # ---- bools that depend on the branch -------------------------------------------------------------
@@ -254,13 +250,14 @@ def zeros_like(leaf: Any) -> Tracer:
     return wrap(current().builder.literal(zero_of(x.dtype_name), x.type), weak=x.weak)
 
 
-def outer_alias(x: Tracer | None, scope: Scope) -> weakref.ref[Storage] | None:
-    """The array of an enclosing scope whose memory `x` shares, if any."""
+def outer_arrays(x: Tracer | None, scope: Scope) -> Aliases:
+    """The arrays that `x`, which `scope` leaves, may be: one from outside whose memory it shares,
+    and those that a conditional or a loop inside may have chosen it from."""
     if x is None or not x.storage.mutable:
-        return None
-    if x.storage.scope is scope and x.storage not in scope.written:  # made in the branch
-        return None
-    return weakref.ref(x.storage)
+        return ()
+    if x.storage.scope is scope and x.storage not in scope.written:  # made there
+        return x.storage.aliases
+    return (weakref.ref(x.storage), *x.storage.aliases)
 
 
 class Shown(str):

@@ -74,6 +74,10 @@ class Session:
     """The lines whose arrays of truth values are traced: see `graphc.trace.masks`."""
 
 
+Aliases = tuple["weakref.ref[Storage]", ...]
+"""Arrays, any of which another may be."""
+
+
 class Storage:
     """The memory of a traced array.  `atom` is what it holds now, an atom of `scope`.
 
@@ -101,7 +105,7 @@ class Storage:
         atom: Atom,
         scope: Scope,
         mutable: bool,
-        aliases: tuple[weakref.ref[Storage], ...] = (),
+        aliases: Aliases = (),
     ):
         self.atom = atom
         self.scope = scope
