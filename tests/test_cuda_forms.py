@@ -17,7 +17,7 @@ from graphc.ir import Graph, Type
 from graphc.ops.elementwise import exp
 from graphc.runtime.cuda.emit.tiles import split_of
 from graphc.runtime.cuda.plan.device_kernel import WARP, Limits
-from graphc.runtime.cuda.plan.forms import Form, choose_form, side_by_side
+from graphc.runtime.cuda.plan.forms import Form, choose_form
 from graphc.runtime.cuda.plan.mapping import peeled
 from graphc.runtime.cuda.plan.phases import phases_of
 from graphc.runtime.cuda.plan.rejoin import rejoined
@@ -120,39 +120,6 @@ def test_a_loop_in_a_loop_is_one() -> None:
 
 def scaled_rows(x: Any, s: Any) -> Any:
     return x * op("broadcast")(s, shape=(64, 5), axes=(1,))
-
-
-def optimizer(count: int) -> Call:
-    """A step of momentum for some parameters of one shape: more arrays than one loop goes over."""
-    types = [Type("f32", (70, 100))] * (3 * count)
-
-    def make(*values: Any) -> Any:
-        outs = []
-        for i in range(count):
-            p, g, m = values[3 * i : 3 * i + 3]
-            moved = m * 0.9 + g
-            outs += [p - moved * 0.1, moved]
-        return outs
-
-    return only_call(types, make)
-
-
-def test_elementwise_loops_share_a_launch() -> None:
-    call = optimizer(4)
-    assert len(call.kernel.body) > 1
-    plan = phases_of(call.kernel, call.roots)
-    chosen = list(zip(plan.phases, forms(call), strict=True))
-    assert [len(group) for group in side_by_side(call.kernel, call.roots, chosen)] == [
-        len(call.kernel.body)
-    ]
-
-
-def test_what_reads_what_another_writes_is_launched_after_it() -> None:
-    call = optimizer(4)
-    plan = phases_of(call.kernel, call.roots)
-    chosen = list(zip(plan.phases, forms(call), strict=True))
-    shared = [call.roots[0]] * len(call.roots)
-    assert all(len(group) == 1 for group in side_by_side(call.kernel, shared, chosen))
 
 
 # ---- products ------------------------------------------------------------------------------------

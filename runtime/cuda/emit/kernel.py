@@ -50,7 +50,6 @@ from graphc.runtime.cuda.plan.forms import (
     Targets,
     choose_form,
     lanes_of_rows,
-    side_by_side,
     work_of,
 )
 from graphc.runtime.cuda.plan.last_writer import writers_of
@@ -58,6 +57,7 @@ from graphc.runtime.cuda.plan.mapping import Nest, Unit
 from graphc.runtime.cuda.plan.phases import Phase
 from graphc.runtime.cuda.plan.row_totals import RowHalves, part_root, row_halves
 from graphc.runtime.cuda.plan.scans import scan_of
+from graphc.runtime.cuda.plan.side_by_side import side_by_side
 from graphc.runtime.cuda.plan.sorting import sorting_of
 from graphc.runtime.cuda.plan.totals_apart import totals_apart
 from graphc.runtime.cuda.plan.whole import nbytes_of, whole

@@ -177,42 +177,6 @@ def _turns(kernel: Kernel, statement: Statement) -> int:
     return 1
 
 
-Chosen = tuple[Phase, Form]
-
-
-def side_by_side(
-    kernel: Kernel, roots: Sequence[Root], chosen: Sequence[Chosen]
-) -> list[list[Chosen]]:
-    """The phases in order, neighbours that may run in one launch together; none without work.
-
-    Elementwise nests, of which none touches what another one writes.
-    """
-    groups: list[list[Chosen]] = []
-    for phase, form in chosen:
-        if not form.nest.size:
-            continue
-        last = groups[-1] if groups else []
-        joins = last and all(
-            f.kind == "elements" and not f.adds_at_once for _, f in (*last, (phase, form))
-        )
-        if joins and not any(_meet(kernel, roots, phase, other) for other, _ in last):
-            last.append((phase, form))
-        else:
-            groups.append([(phase, form)])
-    return groups
-
-
-def _meet(kernel: Kernel, roots: Sequence[Root], one: Phase, other: Phase) -> bool:
-    """Whether a phase touches memory that the other one writes."""
-    touched, written = [], []
-    for phase in (one, other):
-        touches = touches_of(kernel, phase.statements, None)
-        memories = [(t.writes, set(roots[t.access.buffer].memories())) for t in touches]
-        touched.append(set().union(*(m for _, m in memories)))
-        written.append(set().union(*(m for writes, m in memories if writes)))
-    return bool(touched[0] & written[1] or touched[1] & written[0])
-
-
 def sizes_inside(kernel: Kernel, nest: Nest) -> list[int]:
     """The sizes of the axes for what a unit does."""
     sizes = list(wholes(kernel.domain))

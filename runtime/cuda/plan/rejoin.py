@@ -5,7 +5,7 @@ After:   call k(p, g, p', q, h, q')                a kernel of two nests
 
 The planner takes joined kernels apart, because a processor gains nothing by them; on a device each
 is a launch.  Sound in any case: a kernel runs its statements in order, and whether nests may run at
-the same time is decided afterwards (`forms.side_by_side`).
+the same time is decided afterwards (`side_by_side.py`).
 """
 
 from __future__ import annotations
