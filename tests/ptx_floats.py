@@ -49,11 +49,6 @@ def pairs(function: Function) -> Function:
     return both
 
 
-def in_bf16(function: Function) -> Function:
-    """A function of f32 for bf16, rounded once more: right where it is a sum or a product."""
-    return lambda *xs: numbers.to_bf16(function(*map(numbers.from_bf16, xs)))
-
-
 ADDS: dict[str, tuple[np.ufunc, Function]] = {
     "add": (np.add, odd_sum),
     "sub": (np.subtract, lambda x, y: odd_sum(x, -y)),

@@ -57,11 +57,6 @@ class Machine:
         """Shared memory of a block, besides what a launch adds."""
         return self.code(entry).shared_bytes - SHARED_START
 
-    def parameter_sizes(self, entry: str) -> list[int] | None:
-        """Bytes of each parameter; None if there is no such function."""
-        found = self.text.entry(entry)
-        return None if found is None else [p.nbytes for p in found.params]
-
     def launch(
         self,
         entry: str,

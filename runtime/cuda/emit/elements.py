@@ -132,7 +132,7 @@ class ElementEmitter:
         if steps is not None:
             pointer = f.offset(pointer, elem, steps)
         lanes = self.lanes if stride else 1
-        pointer = self.readable(access, pointer, guard, lanes)
+        pointer = self.readable(access, pointer, guard)
         if guard is not None and lanes > self.kernel.buffers[access.buffer].size:
             return self.as_value(self._each_lane(access, pointer, 1, None, guard), dtype)
         align = self.alignment(access, lanes) if steps is None and guard is None else 1
@@ -144,7 +144,7 @@ class ElementEmitter:
         index = self.operand(statement.position)
         return self.f.mul(index, self.f.const(whole(statement.step), index))
 
-    def readable(self, access: Access, pointer: Reg, guard: Reg | None, lanes: int = 1) -> Reg:
+    def readable(self, access: Access, pointer: Reg, guard: Reg | None) -> Reg:
         """`pointer` where the guard holds, elsewhere the start of the buffer."""
         return (
             pointer if guard is None else self.f.select(guard, pointer, self.bases[access.buffer])

@@ -188,7 +188,7 @@ def _in_shared(
     pitches: dict[int, int] = {}
     for buffer in sorted(private, key=lambda b: nbytes_of(kernel, b)):
         nbytes = nbytes_of(kernel, buffer)
-        pitch = tile_pitch(kernel, form.nest.body, buffer)
+        pitch = tile_pitch(form.nest.body, buffer)
         if pitch is not None:
             nbytes += -(-nbytes // pitch // 16) * 16
         if nbytes * per_block > room:
@@ -201,7 +201,7 @@ def _in_shared(
     return shared, pitches
 
 
-def tile_pitch(kernel: Kernel, statements: Sequence[Statement], buffer: int) -> int | None:
+def tile_pitch(statements: Sequence[Statement], buffer: int) -> int | None:
     """The length of the rows of a tile that a transposed copy goes through."""
     for statement in inner(statements):
         if isinstance(statement, Transpose) and statement.target.buffer == buffer:

@@ -56,7 +56,7 @@ def _changed(
     smaller = _rows(kernel, products, statement, limits, units)
     if smaller >= size:
         return statement
-    _shrink(kernel, buffers, statement, smaller)
+    _shrink(buffers, statement, smaller)
     return Blocks(statement.axis, smaller, _lower(statement.body, smaller))
 
 
@@ -75,7 +75,7 @@ def _rows(
     return -(-size // -(-size // most))
 
 
-def _shrink(kernel: Kernel, buffers: list[Buffer], blocks: Blocks, rows: int) -> None:
+def _shrink(buffers: list[Buffer], blocks: Blocks, rows: int) -> None:
     """Make scratch memory that holds the rows of a block hold those of a smaller one."""
     inside = list(accesses(blocks.body))
     for number in {access.buffer for access in inside}:
