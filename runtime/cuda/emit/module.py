@@ -9,6 +9,7 @@ from graphc.runtime.cuda.emit.kernel import KernelEmitter
 from graphc.runtime.cuda.emit.launches import Settings
 from graphc.runtime.cuda.emit.simt import PREFIX
 from graphc.runtime.cuda.plan.device_kernel import VECTOR_BYTES, Launches, Limits
+from graphc.runtime.cuda.plan.padded_rows import with_padded_rows
 from graphc.runtime.cuda.plan.processor_kernels import why_processor
 from graphc.runtime.cuda.plan.smaller_blocks import with_smaller_blocks
 from graphc.runtime.cuda.plan.tensor_tiling import tensor_elems
@@ -57,7 +58,7 @@ class DeviceModule:
         if key not in self._known:
             name = f"{kernel.name}_{len(self._known)}"
             changed = with_vectors_as_sums(with_smaller_blocks(kernel, self.settings.limits))
-            named = changed._replace(name=name)
+            named = with_padded_rows(changed)._replace(name=name)
             emitter = KernelEmitter(self.module, named, roots, key[1], self.settings)
             self._known[key] = emitter.emit()
         return self._known[key]
