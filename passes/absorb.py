@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from graphc.axis_maps import is_unit_reshape
 from graphc.ir import Eqn, Graph, Var
-from graphc.ops import index, shape
+from graphc.ops import index, linalg, shape
 from graphc.ops.costs import cost
 from graphc.ops.reduce import REDUCTIONS
 from graphc.questions import hint
@@ -33,6 +33,9 @@ COPIES = 24
 
 CHOICES = 4
 """Of up to this many parts, a nest chooses one for each element."""
+
+PRODUCT_STEPS = 8
+"""So many operations after a product are followed back to it."""
 
 GRAPH = -1
 """The reader of what a graph returns."""
@@ -122,6 +125,7 @@ class _Search:
     copies: dict[int, int] = field(default_factory=dict)
     burden: dict[int, float] = field(default_factory=dict)
     read_by_loops: dict[int, bool] = field(default_factory=dict)
+    makers: dict[Var, int] = field(default_factory=dict)
 
     def visit(self, position: int) -> None:
         eqn = self.graph.eqns[position]
@@ -251,7 +255,23 @@ class _Search:
         if eqn.op in ASSEMBLERS:
             return position in self.result.pulled
         is_view = is_view_mover(eqn) and self._is_read_by_loops(position)
-        return is_view or eqn.op in index.GATHERS
+        return (is_view and not self._is_product(position)) or eqn.op in index.GATHERS
+
+    def _is_product(self, position: int) -> bool:
+        """Whether it is what tiles of a matrix product make, returned in another shape: that is
+        free, and the tiles take in what is done with their elements before."""
+        eqn = self.graph.eqns[position]
+        if eqn.op is not shape.reshape or any(r != GRAPH for r in self.readers[position]):
+            return False
+        for _ in range(PRODUCT_STEPS):
+            source = eqn.ins[0] if eqn.ins else None
+            found = self.makers.get(source) if isinstance(source, Var) else None
+            if found is None:
+                return False
+            eqn = self.graph.eqns[found]
+            if not eqn.op.elementwise:
+                return eqn.op is linalg.matmul
+        return False
 
 
 def absorb_nothing(graph: Graph) -> Absorption:
@@ -297,7 +317,7 @@ def absorb(graph: Graph) -> Absorption:
     for atom in dict.fromkeys(graph.outs):
         if isinstance(atom, Var) and atom in positions:
             readers[positions[atom]].append(GRAPH)
-    search = _Search(graph, readers, uniform=_uniform(graph))
+    search = _Search(graph, readers, uniform=_uniform(graph), makers=positions)
     for position in reversed(range(len(graph.eqns))):
         search.visit(position)
     return search.finish()

@@ -16,6 +16,7 @@ from graphc.ops import elementwise, shape
 from graphc.passes.fold import FOLDING
 from graphc.passes.movement import MOVEMENT
 from graphc.passes.products import PRODUCTS
+from graphc.passes.reshaped_products import RESHAPED_PRODUCTS
 from graphc.passes.rewrite import Result, Rewriter, Rule, rewrite, table
 from graphc.passes.rules import ALGEBRA
 
@@ -86,4 +87,4 @@ def _select(at: Rewriter, predicate: Atom, choice: Choice) -> Atom:
 
 CONDITIONALS: tuple[tuple[str, Rule], ...] = (("cond", select_instead_of_branch),)
 
-RULES = table((*FOLDING, *ALGEBRA, *MOVEMENT, *PRODUCTS, *CONDITIONALS))
+RULES = table((*FOLDING, *ALGEBRA, *MOVEMENT, *PRODUCTS, *RESHAPED_PRODUCTS, *CONDITIONALS))
