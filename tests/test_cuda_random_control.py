@@ -50,7 +50,7 @@ class Program:
 
     def block(self, indent: int, depth: int) -> list[str]:
         kinds = [self.assignment, self.exchange]
-        kinds += [self.conditional, self.conditional, self.repetition, self.unrolled] * (depth > 0)
+        kinds += [self.conditional, self.conditional, self.repetition, self.counted] * (depth > 0)
         made = [self.random.choice(kinds)(depth - 1) for _ in range(self.random.randint(1, 3))]
         return ["    " * (indent > 0) + line for lines in made for line in lines]
 
@@ -75,8 +75,9 @@ class Program:
         head = [f"{turn} = 0", f"while {turn} < {most} and {self.condition()}:"]
         return [*head, *self.block(1, depth), f"    {turn} = {turn} + 1"]
 
-    def unrolled(self, depth: int) -> list[str]:
-        return [f"for _ in range({self.random.randint(2, 3)}):", *self.block(1, depth)]
+    def counted(self, depth: int) -> list[str]:
+        """A loop that the trace unrolls, or one that stays a loop."""
+        return [f"for _ in range({self.random.choice((2, 3, 12))}):", *self.block(1, depth)]
 
 
 def function_of(text, path):
