@@ -14,6 +14,7 @@ from graphc import errors
 from graphc.runtime.cuda import dlpack
 from graphc.runtime.cuda.arrays import DeviceArray, imported
 from graphc.runtime.cuda.current import current_session
+from graphc.runtime.cuda.device import Fault, OutOfMemory
 
 
 class Shared:
@@ -287,3 +288,18 @@ def test_elements_without_a_dtype_are_refused():
         dlpack.capsule(dlpack.Shared(0, 1, 0, np.dtype("U3"), (1,), None), None)
     with pytest.raises(ValueError, match="PyCapsule"):
         dlpack.read(object())
+
+
+@pytest.mark.parametrize(
+    "failure, raised",
+    [(Fault("it stops"), errors.DeviceFaultError), (OutOfMemory(), errors.DeviceMemoryError)],
+)
+def test_a_copy_that_gets_no_memory(emulated, monkeypatch, failure, raised):
+    array = gc.to_device(np.ones(300))
+
+    def allocate(nbytes):
+        raise failure
+
+    monkeypatch.setattr(emulated, "allocate", allocate)
+    with pytest.raises(raised):
+        array.copy()

@@ -79,10 +79,13 @@ class DeviceArray:
         return DeviceArray(self.session, self.address, self.shape, self.dtype, self.owner)
 
     def copy(self) -> DeviceArray:
-        """A copy on the device."""
-        block = self.session.pool.take(self.nbytes)
-        if self.size:
-            with self.session.lock, self.session.reporting():
+        """A copy on the device.
+
+        Raises `errors.DeviceFaultError`, and `errors.DeviceMemoryError` where it has no room.
+        """
+        with self.session.lock, self.session.reporting():
+            block = self.session.pool.take(self.nbytes)
+            if self.size:
                 self.session.device.copy(block.address, self.address, self.nbytes)
         return DeviceArray(self.session, block.address, self.shape, self.dtype, block)
 
