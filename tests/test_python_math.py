@@ -44,6 +44,23 @@ def flat(values):
     return [x for value in values for x in (value if isinstance(value, tuple) else (value,))]
 
 
+@pytest.mark.parametrize(
+    "point",
+    [(1e200, 2.0, -1e200), (3e-200, 4e-200, 0.0), (4_000_000_000, 1, 7), (-2.5,), (1.0, -2.0, 2.0)],
+)
+def test_lengths_whose_squares_are_out_of_range(point):
+    def lengths(*x):
+        return math.hypot(*x), math.dist(x, [0] * len(x)), math.dist([0.0] * len(x), x)
+
+    got, expected = gc.compile(lengths)(*point), lengths(*point)
+    np.testing.assert_allclose([float(x) for x in got], expected, rtol=1e-15)
+
+
+def test_points_of_different_dimensions():
+    with pytest.raises(ValueError, match="the same number of dimensions"):
+        gc.compile(lambda x: math.dist([x, x], [x]))(X)
+
+
 def test_they_promote_nothing():
     def scaled(array, x):
         return array * math.gamma(x) + math.modf(x)[0] + math.dist([x], [1.0])

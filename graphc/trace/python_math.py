@@ -7,6 +7,7 @@ OverflowError, they give NumPy's NaN or infinity.
 from __future__ import annotations
 
 import cmath
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -77,9 +78,18 @@ def _ldexp(x: Any, exponent: Any) -> Any:
     return _as_number(emit_ufunc(np.ldexp, [number, lift(exponent)]))
 
 
+def _hypot(*coordinates: Any) -> Any:
+    """The length of a vector, whose square may be too large or too small for a float."""
+    if len(coordinates) < 2:
+        return _of_number(np.absolute)(*coordinates or (0.0,))
+    return functools.reduce(_of_number(np.hypot), coordinates)
+
+
 def _dist(p: Any, q: Any) -> Any:
     """The distance of two points, each a sequence of numbers."""
-    return _of_number(np.sqrt)(sum((a - b) * (a - b) for a, b in zip(p, q, strict=True)))
+    if len(p) != len(q):
+        raise ValueError("both points must have the same number of dimensions")
+    return _hypot(*map(_of_number(np.subtract), p, q))
 
 
 # ---- complex numbers -----------------------------------------------------------------------------
@@ -119,7 +129,7 @@ _MATH = {
     "pow": np.power,
     **{
         name: getattr(np, name)
-        for name in "cbrt cos cosh degrees exp exp2 expm1 fmod hypot isfinite isinf isnan"
+        for name in "cbrt cos cosh degrees exp exp2 expm1 fmod isfinite isinf isnan"
         " log10 log1p log2 radians sin sinh sqrt tan tanh".split()
         if hasattr(math, name)
     },
@@ -144,6 +154,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     math.erf: lambda x: _as_number(wrap(ew.erf(_numbers("erf", (x,))[0].value()))),
     math.erfc: _of_special("erfc"),
     math.frexp: _frexp,
+    math.hypot: _hypot,
     math.gamma: _of_special("gamma"),
     math.ldexp: _ldexp,
     math.lgamma: _of_special("gammaln"),
