@@ -521,24 +521,31 @@ def test_steps_share_the_memory_that_holds_nothing_between_them(emulated):
             np.testing.assert_allclose(np.asarray(step(x)), wanted, rtol=1e-9, atol=1e-9)
 
 
-def test_a_step_within_a_step(device):
-    """It has memory of its own: the temporaries of the outer one, which may be the same, stay."""
-    depths = []
+def sorted_and_given_to(function):
+    """A step that has a function of this machine work on sorted values, and adds their sums."""
 
     @ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
     def outside(operand, result):
         given, made = ((ctypes.c_double * 300).from_address(a) for a in (operand, result))
-        depths.append(len(depths))
-        values = np.array(given)
-        within = step(values[::-1].copy()) if len(depths) % 3 else np.cumsum(values)
-        made[:] = np.asarray(within).tolist()
+        made[:] = np.asarray(function(np.array(given))).tolist()
 
     @on_device
     def step(x):
         ordered = np.sort(x)
         return gc.call(outside, gc.Spec((300,), "f64"), ordered) + np.cumsum(ordered)
 
-    x = normal(300)
+    return step
+
+
+def test_a_step_within_a_step(device):
+    """It has memory of its own: the temporaries of the outer one, which may be the same, stay."""
+    depths = []
+
+    def within(values):
+        depths.append(len(depths))
+        return step(values[::-1].copy()) if len(depths) % 3 else np.cumsum(values)
+
+    step, x = sorted_and_given_to(within), normal(300)
     for _ in range(4):
         got = np.asarray(step(x))
         np.testing.assert_allclose(got, 4 * np.cumsum(np.sort(x)), rtol=1e-9, atol=1e-9)
@@ -549,21 +556,14 @@ def test_a_function_that_waits_for_a_step_of_another_thread(device):
     """It must not wait forever, and afterwards steps share their memory as before."""
     within = on_device(lambda x: np.cumsum(np.sort(x)))
 
-    @ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
-    def outside(operand, result):
-        given, made = ((ctypes.c_double * 300).from_address(a) for a in (operand, result))
+    def waits(values):
         found = []
-        thread = threading.Thread(target=lambda: found.append(within(np.array(given))), daemon=True)
+        thread = threading.Thread(target=lambda: found.append(within(values)), daemon=True)
         thread.start()
         thread.join(timeout=60)
-        made[:] = np.asarray(found[0]).tolist()
+        return found[0]
 
-    @on_device
-    def step(x):
-        ordered = np.sort(x)
-        return gc.call(outside, gc.Spec((300,), "f64"), ordered) + np.cumsum(ordered)
-
-    x = normal(300)
+    step, x = sorted_and_given_to(waits), normal(300)
     for _ in range(4):
         got = np.asarray(step(x))
         np.testing.assert_allclose(got, 2 * np.cumsum(np.sort(x)), rtol=1e-9, atol=1e-9)
