@@ -56,6 +56,14 @@ def test_lengths_whose_squares_are_out_of_range(point):
     np.testing.assert_allclose([float(x) for x in got], expected, rtol=1e-15)
 
 
+@pytest.mark.parametrize("function", [math.floor, math.ceil, math.trunc])
+@pytest.mark.parametrize("number", [2**53 + 1, -(2**62) - 1, True, 2.5, -2.5])
+def test_integers_keep_all_their_digits(function, number):
+    got = gc.compile(lambda x: function(x))(number)
+    assert got == function(number)
+    assert np.asarray(got).dtype == np.int64
+
+
 def test_points_of_different_dimensions():
     with pytest.raises(ValueError, match="the same number of dimensions"):
         gc.compile(lambda x: math.dist([x, x], [x]))(X)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from graphc import errors
+from graphc.ir import INTS
 from graphc.ops import elementwise as ew
 from graphc.trace import numpy_logic, numpy_making, special
 from graphc.trace.promotion import cast_to
@@ -55,7 +56,15 @@ def _of_special(name: str) -> Callable[..., Any]:
 
 
 def _integer(ufunc: Any) -> Callable[..., Any]:
-    return lambda x: wrap(cast_to(_of_number(ufunc)(x).value(), "i64"), weak=True)
+    """A function of `math` that gives an integer; an integer is given back with all its digits."""
+
+    def apply(x: Any) -> Any:
+        number = lift(x)
+        is_whole = not number.ndim and number.dtype_name in INTS | {"bool"}
+        result = number if is_whole else _of_number(ufunc)(number)
+        return wrap(cast_to(result.value(), "i64"), weak=True)
+
+    return apply
 
 
 def _log(x: Any, base: Any = None) -> Any:
