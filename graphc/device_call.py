@@ -181,14 +181,7 @@ def run_on_device(entry: Specialised, leaves: Sequence[Any]) -> Any:
         leaf if isinstance(leaf, DeviceArray) else as_array(leaf, type.numpy_dtype, name)
         for leaf, type, name in zip(leaves, types, entry.names, strict=True)
     ]
-    session = current_session()
-    for leaf, name in zip(leaves, entry.names, strict=True):
-        if type(leaf) is DeviceArray and leaf.session is not session:
-            raise errors.ArgumentError(
-                f"argument {name} was made on a device that has stopped since, or on another one;"
-                " make it again",
-                user_loc(),
-            )
+    _expect_there(leaves, entry.names, current_session())
     for i in step.program.updated:
         _expect_ours(i, leaves, entry.names)
     on_host = {i for i in step.program.updated if isinstance(leaves[i], np.ndarray)}
@@ -216,6 +209,17 @@ def run_on_device(entry: Specialised, leaves: Sequence[Any]) -> Any:
         for r in entry.traced.results
     ]
     return tree.unflatten(entry.traced.structure, returned)
+
+
+def _expect_there(leaves: Sequence[Any], names: Sequence[str], session: Session) -> None:
+    """Arrays of a device are of this one."""
+    for leaf, name in zip(leaves, names, strict=True):
+        if type(leaf) is DeviceArray and leaf.session is not session:
+            raise errors.ArgumentError(
+                f"argument {name} was made on a device that has stopped since, or on another one;"
+                " make it again",
+                user_loc(),
+            )
 
 
 def _expect_ours(i: int, leaves: Sequence[Any], names: Sequence[str]) -> None:
