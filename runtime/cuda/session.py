@@ -51,8 +51,8 @@ class Session:
     def shared(self, nbytes: int) -> Block:
         """Memory that holds nothing from one step to the next: all have the same.
 
-        Steps run one after the other, so that a large one and a small one need no more than the
-        large one.  Who was given a block before keeps it.
+        Steps run one after the other, so that a large one and a small one after it need no more
+        than the large one.  Who was given a smaller block before keeps it.
         """
         if self._shared is None or self._shared.size < nbytes:
             self._shared = self.pool.take(nbytes)
