@@ -19,6 +19,7 @@ from graphc.passes.products import PRODUCTS
 from graphc.passes.reshaped_products import RESHAPED_PRODUCTS
 from graphc.passes.rewrite import Result, Rewriter, Rule, rewrite, table
 from graphc.passes.rules import ALGEBRA
+from graphc.passes.window_sums import WINDOW_SUMS
 
 
 def simplify(graph: Graph) -> Graph:
@@ -87,4 +88,6 @@ def _select(at: Rewriter, predicate: Atom, choice: Choice) -> Atom:
 
 CONDITIONALS: tuple[tuple[str, Rule], ...] = (("cond", select_instead_of_branch),)
 
-RULES = table((*FOLDING, *ALGEBRA, *MOVEMENT, *PRODUCTS, *RESHAPED_PRODUCTS, *CONDITIONALS))
+RULES = table(
+    (*FOLDING, *ALGEBRA, *MOVEMENT, *PRODUCTS, *RESHAPED_PRODUCTS, *WINDOW_SUMS, *CONDITIONALS)
+)
