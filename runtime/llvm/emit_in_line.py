@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from graphc.dims import Size
-from graphc.ir import Lit, Type
+from graphc.ir import Type
 from graphc.runtime.kernel import (
     Access,
     Accumulator,
@@ -34,6 +34,7 @@ from graphc.runtime.kernel import (
 from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.elements import memory_elem
 from graphc.runtime.llvm.math import ELEMS, SCALARS
+from graphc.runtime.llvm.operands import operand_of, operands_of
 from graphc.runtime.llvm.registers import Reg, constant
 from graphc.runtime.llvm.target import HostTarget
 from graphc.runtime.program import Call, Item, Pop, Push, Repeat, Root
@@ -128,9 +129,7 @@ class _Kernel:
         self.values: dict[int, Reg] = {}
 
     def operand(self, x: Operand) -> Reg:
-        if isinstance(x, Lit):
-            return constant(x.value, ELEMS[x.type.dtype])
-        return self.values[x.number]
+        return operand_of(self.values, x)
 
     def statements(self, statements: Sequence[Statement], lanes: int) -> None:
         for statement in statements:
@@ -138,9 +137,7 @@ class _Kernel:
                 case Load(out, access):
                     self.values[out.number] = self.load(access, lanes)
                 case Compute(out, op, ins, attrs):
-                    operands = [self.operand(x) for x in ins]
-                    most = max((x.lanes for x in operands), default=1)
-                    operands = [self.f.splat(x, most) for x in operands]
+                    operands = operands_of(self.f, self.values, ins)
                     self.values[out.number] = SCALARS[op](self.f, *operands, **dict(attrs))
                 case Store(access, value):
                     self.store(access, self.operand(value), lanes)

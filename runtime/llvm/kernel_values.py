@@ -6,7 +6,6 @@ A value that is the same for all lanes stays a scalar until it meets a vector.
 from __future__ import annotations
 
 from graphc.dims import Dim, Size
-from graphc.ir import Lit
 from graphc.runtime.kernel import (
     Access,
     AddAt,
@@ -26,6 +25,7 @@ from graphc.runtime.llvm.interleaved import (
     taken_apart,
 )
 from graphc.runtime.llvm.math import ELEMS, SCALARS
+from graphc.runtime.llvm.operands import operand_of, operands_of
 from graphc.runtime.llvm.prefetch import LINE, rows_ahead
 from graphc.runtime.llvm.registers import BITS, Reg, constant, lane_constants, type_name
 from graphc.runtime.llvm.target import HostTarget
@@ -66,9 +66,7 @@ class ValueEmitter:
     # ---- values ----------------------------------------------------------------------------------
 
     def operand(self, operand: Operand) -> Reg:
-        if isinstance(operand, Lit):
-            return constant(operand.value, ELEMS[operand.type.dtype])
-        return self.values[operand.number]
+        return operand_of(self.values, operand)
 
     def known(self, condition: Operand | None) -> bool | None:
         """The answer of a condition, where it is one for all indices of this part of a loop."""
@@ -77,9 +75,7 @@ class ValueEmitter:
     def compute(self, statement: Compute) -> Reg:
         if statement.op == "where" and (answer := self.known(statement.ins[0])) is not None:
             return self.operand(statement.ins[1 if answer else 2])
-        ins = [self.operand(x) for x in statement.ins]
-        lanes = max((x.lanes for x in ins), default=1)
-        ins = [self.f.splat(x, lanes) for x in ins]
+        ins = operands_of(self.f, self.values, statement.ins)
         return SCALARS[statement.op](self.f, *ins, **dict(statement.attrs))
 
     def index(self, axis: int) -> Reg:

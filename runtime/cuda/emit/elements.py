@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from graphc.ir import Lit
 from graphc.runtime.cuda.emit.approximations import scalar_row
 from graphc.runtime.cuda.emit.simt import together
 from graphc.runtime.cuda.plan.device_kernel import VECTOR_BYTES
@@ -22,8 +21,9 @@ from graphc.runtime.kernel import (
 )
 from graphc.runtime.llvm.builder import Function
 from graphc.runtime.llvm.elements import memory_elem
-from graphc.runtime.llvm.math import ELEMS, SCALARS
+from graphc.runtime.llvm.math import SCALARS
 from graphc.runtime.llvm.math._lanes import is_float
+from graphc.runtime.llvm.operands import operand_of, operands_of
 from graphc.runtime.llvm.registers import BITS, Reg, constant, lane_constants, type_name
 
 I64 = "i64"
@@ -76,14 +76,10 @@ class ElementEmitter:
     # ---- values ----------------------------------------------------------------------------------
 
     def operand(self, operand: Operand) -> Reg:
-        if isinstance(operand, Lit):
-            return constant(operand.value, ELEMS[operand.type.dtype])
-        return self.values[operand.number]
+        return operand_of(self.values, operand)
 
     def compute(self, statement: Compute) -> Reg:
-        ins = [self.operand(x) for x in statement.ins]
-        lanes = max((x.lanes for x in ins), default=1)
-        ins = [self.f.splat(x, lanes) for x in ins]
+        ins = operands_of(self.f, self.values, statement.ins)
         elem = ins[0].elem if ins else ""
         row = scalar_row(self.f, statement.op, elem, SCALARS[statement.op])
         return row(self.f, *ins, **dict(statement.attrs))
