@@ -8,6 +8,7 @@ import platform
 import numpy as np
 import pytest
 
+import graphc as gc
 from graphc.runtime.llvm.emulated import emulations
 from graphc.runtime.llvm.gemm_assembly import is_assembled
 from graphc.runtime.llvm.gemm_kernels import MatmulShape, tile_kernel
@@ -75,6 +76,16 @@ def test_each_size_gives_the_bits_that_llvm_gives(
             found.append(room)
         assert (found[0] == found[1]).all()
         np.testing.assert_allclose(found[0][1:-1, 1:-2], sides[0] @ sides[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rows, inner, columns", [(3, 0, 4), (64, 0, 64), (64, 1, 64), (0, 3, 4)])
+def test_products_of_no_terms(dtype, rows: int, inner: int, columns: int) -> None:
+    """A kernel would count down from 0; for all sizes it is only known when the step runs."""
+    product = gc.compile(lambda x, y: x @ y)
+    for m, k, n in ((rows, inner, columns), (17, 19, 18), (70, 190, 80), (rows, inner, columns)):
+        found = product(np.full((m, k), 2.0, dtype), np.full((k, n), 3.0, dtype))
+        np.testing.assert_array_equal(found, np.full((m, n), 6.0 * k, dtype))
 
 
 def test_what_is_written_in_assembly() -> None:

@@ -70,6 +70,8 @@ class Tile(NamedTuple):
 def assemble(f: Function, tile: Tile, pointers: Sequence[Reg], ahead: bool) -> None:
     """The body of a kernel with the parameters of `gemm_kernels.KERNEL_NAMES`, and with `ahead`
     those of `AHEAD_NAMES`; there is a pointer for each three rows of left.
+
+    The loop ends where `inner`, counted down, is 0: a product of no terms does not come here.
     """
     _, row_stride, left_step, right, right_step, inner, out, out_stride, *coming = f.parameters
     moving = [*pointers, right, inner, out, *coming[:1]]
