@@ -73,7 +73,19 @@ def _instrumented(lines: list[str]) -> Iterator[str]:
             yield _check(found[2], _size_of(found[1]))
         elif found := _ATOMIC.match(line):
             yield _check(found[1], BITS[found[2]] // 8)
-        yield _WAITING.sub(rf"call \1 @{_OWN}\2(i32 {number}, \3)", line).replace(", )", ")")
+        yield _numbered(line, number)
+
+
+def _numbered(line: str, number: int) -> str:
+    """A call that waits is told where it is.
+
+    No pattern to fill in: `re` would read one anew for each line of a long text.
+    """
+    found = _WAITING.search(line)
+    if found is None:
+        return line
+    given = f"i32 {number}, {found[3]}" if found[3] else f"i32 {number}"
+    return f"{line[: found.start()]}call {found[1]} @{_OWN}{found[2]}({given})"
 
 
 def _check(pointer: str, nbytes: int) -> str:
