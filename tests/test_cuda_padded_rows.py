@@ -56,7 +56,8 @@ def test_against_the_interpreter(length: int, dtype: str, limits: Limits | None)
 
 
 def test_rows_begin_at_multiples_of_16_bytes() -> None:
-    padded = with_padded_rows(kernel_of(197))
+    kernel = kernel_of(197)
+    padded = with_padded_rows(kernel, [2 * b.size for b in kernel.buffers])
     scratch = {i for i, b in enumerate(padded.buffers) if b.role == "scratch"}
     read = [p for p in inner(padded.body) if isinstance(p, Product) and p.left.buffer in scratch]
     assert [p.left_strides for p in read] == [(200, 1)]
@@ -64,7 +65,18 @@ def test_rows_begin_at_multiples_of_16_bytes() -> None:
 
 def test_even_rows_stay_as_they_are() -> None:
     kernel = kernel_of(200)
-    assert with_padded_rows(kernel) is kernel
+    assert with_padded_rows(kernel, [2 * b.size for b in kernel.buffers]) is kernel
+
+
+def test_rows_stay_in_the_memory_that_there_is() -> None:
+    """A block that is the only one has its scratch memory where the program has put it."""
+    kernel = kernel_of(197)
+    assert with_padded_rows(kernel, [b.size for b in kernel.buffers]) is kernel
+    x, w = np.arange(960.0).reshape(3, 5, 8, 8), np.arange(35.0).reshape(7, 5)
+    einsum = gc.compile(lambda x, w: np.einsum("nchw,oc->no", x, w), target="cuda")
+    for limits in (None, SMALL):
+        (got,) = Emulated(einsum.graph(x, w, stage="fused"), limits)([x, w])
+        np.testing.assert_allclose(got, x.sum((2, 3)) @ w.T)
 
 
 # ---- what is no row ------------------------------------------------------------------------------
@@ -97,7 +109,8 @@ def written_and_read(fill: Access, guard: Name | None = None) -> Kernel:
 
 
 def test_only_what_is_rows_gets_longer_ones() -> None:
-    rows = with_padded_rows(written_and_read(Access(2, 0, (TERMS, 1, 0))))
+    room = [64] * 4
+    rows = with_padded_rows(written_and_read(Access(2, 0, (TERMS, 1, 0))), room)
     assert rows.buffers[2].size == ROWS * 8
     for kernel in (
         written_and_read(Access(2, 0, (1, ROWS, 0))),  # as columns
@@ -105,4 +118,4 @@ def test_only_what_is_rows_gets_longer_ones() -> None:
         written_and_read(Access(2, 0, (TERMS, 1, 1))),  # beyond the end of a row
         written_and_read(Access(2, 0, (TERMS, 1, 0)), Name(9, "bool")),
     ):
-        assert with_padded_rows(kernel) is kernel
+        assert with_padded_rows(kernel, room) is kernel

@@ -58,7 +58,7 @@ class DeviceModule:
         if key not in self._known:
             name = f"{kernel.name}_{len(self._known)}"
             changed = with_vectors_as_sums(with_smaller_blocks(kernel, self.settings.limits))
-            named = with_padded_rows(changed)._replace(name=name)
+            named = with_padded_rows(changed, [b.size for b in kernel.buffers])._replace(name=name)
             emitter = KernelEmitter(self.module, named, roots, key[1], self.settings)
             self._known[key] = emitter.emit()
         return self._known[key]

@@ -4,7 +4,9 @@ Before:  scratch f16[64 * 197], row i at 197 * i     (read element by element)
 After:   scratch f16[64 * 200], row i at 200 * i     (copied 16 bytes at a time)
 
 Sound where every access says that the buffer is rows: it moves by 1 within one and by the length of
-a row from one to the next, and along nothing else.
+a row from one to the next, and along nothing else; and where there is room for longer ones, as
+there is once blocks have fewer rows (`smaller_blocks.py`).  Scratch memory is not always a team's
+own: what only one block uses lies where the program has put it.
 """
 
 from __future__ import annotations
@@ -34,19 +36,21 @@ Moves = tuple[int, tuple[tuple[int, int], ...]]
 """How statements touch a buffer: from where, and by how many elements how often."""
 
 
-def with_padded_rows(kernel: Kernel) -> Kernel:
-    """The kernel with longer rows in scratch memory that products read."""
+def with_padded_rows(kernel: Kernel, room: Sequence[Size]) -> Kernel:
+    """The kernel with longer rows in scratch memory that products read; `room` is how many elements
+    the memory of each buffer has."""
     pitches = {
         buffer: pitch
         for buffer in sorted(_operands(kernel))
         if (pitch := _uneven_pitch(kernel, buffer)) is not None
     }
-    if not pitches:
+    longer = {b: (pitch, _padded(kernel, b, pitch)) for b, pitch in pitches.items()}
+    sizes = {b: whole(kernel.buffers[b].size) // old * new for b, (old, new) in longer.items()}
+    padded = {b: both for b, both in longer.items() if sizes[b] <= whole(room[b])}
+    if not padded:
         return kernel
-    padded = {b: (pitch, _padded(kernel, b, pitch)) for b, pitch in pitches.items()}
     buffers = tuple(
-        own._replace(size=whole(own.size) // padded[i][0] * padded[i][1]) if i in padded else own
-        for i, own in enumerate(kernel.buffers)
+        own._replace(size=sizes[i]) if i in padded else own for i, own in enumerate(kernel.buffers)
     )
     body = tuple(_moved(statement, padded) for statement in kernel.body)
     return kernel._replace(buffers=buffers, body=body)
