@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 import graphc as gc
 from graphc.build import Builder
 from graphc.dims import dim
-from graphc.errors import ShapeError
+from graphc.errors import ReadOnlyError, ShapeError
 from graphc.ir import Type
 from graphc.ops import shape
 
@@ -79,6 +79,28 @@ def test_an_argument_written_in_place_gives_its_old_windows() -> None:
     gc.compile(smooth)(x)
     smooth(y)
     np.testing.assert_array_equal(x, y)
+
+
+def test_windows_see_what_is_assigned_to_their_array_later() -> None:
+    def function(x: Any) -> Any:
+        values = x * 1.0
+        windows = sliding_window_view(values, 3)
+        values[2:4] = 100.0
+        return windows.sum(axis=-1), windows.reshape(-1)
+
+    x = np.arange(8.0)
+    for got, expected in zip(gc.compile(function)(x), function(x), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_windows_are_read_only() -> None:
+    def function(x: Any) -> Any:
+        windows = sliding_window_view(x * 1.0, 3)
+        windows[0] = 1.0
+        return windows
+
+    with pytest.raises(ReadOnlyError, match="windows share elements"):
+        gc.compile(function)(np.arange(8.0))
 
 
 def test_a_window_of_computed_values_sees_all_of_them() -> None:

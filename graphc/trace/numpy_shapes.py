@@ -25,6 +25,7 @@ from graphc.trace.views import (
     ReshapeView,
     SliceView,
     TransposeView,
+    WindowView,
     is_contiguous,
     reshape_is_view,
 )
@@ -249,6 +250,7 @@ def sliding_window_view(
 ) -> Tracer:
     """Windows along axes, which get axes of their own at the end."""
     array = lift(x)
+    ndim = array.ndim
     extents = window_shape if isinstance(window_shape, (tuple, list)) else (window_shape,)
     axes = normalise_axes(None, array.ndim) if axis is None else axis
     axes = axes if isinstance(axes, (tuple, list)) else (axes,)
@@ -259,11 +261,12 @@ def sliding_window_view(
             user_loc(),
         )
     for size, along in zip(map(operator.index, extents), axes, strict=True):
-        at = normalise_axis(along, x.ndim)
+        at = normalise_axis(along, ndim)
         count = array.shape[at] - size + 1
         if size < 1 or count < 1:
             raise errors.ShapeError(f"no window of {size} fits {array.type}", user_loc())
-        array = wrap(shape_ops.windows(array.value(), at, size))
+        shape = (*array.shape[:at], count, *array.shape[at + 1 :], size)
+        array = array.through(WindowView(at, size), shape)
     return array
 
 

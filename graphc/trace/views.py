@@ -90,6 +90,24 @@ class BroadcastView(NamedTuple):
         return np.broadcast_to(dummy, self.shape)
 
 
+class WindowView(NamedTuple):
+    """Windows of some `size` along an axis, which get an axis of their own; read-only."""
+
+    axis: int
+    size: int
+
+    def get(self, base: Value) -> Value:
+        return shape_ops.windows(base, self.axis, self.size)
+
+    def put(self, base: Value, new: Value) -> Value:
+        raise errors.ReadOnlyError(
+            "assignment destination is read-only: windows share elements; assign to a copy"
+        )
+
+    def apply(self, dummy: np.ndarray) -> np.ndarray:
+        return np.lib.stride_tricks.sliding_window_view(dummy, self.size, self.axis)
+
+
 class PartView(NamedTuple):
     """The real parts (0) or the imaginary ones (1) of complex numbers."""
 
@@ -150,7 +168,7 @@ def _side_by_side(x: Value) -> Value:
     return shape_ops.reshape(both, shape=(*x.shape[:-1], 2 * x.shape[-1]))
 
 
-View = SliceView | ReshapeView | TransposeView | BroadcastView | PartView | NumbersView
+View = SliceView | ReshapeView | TransposeView | BroadcastView | WindowView | PartView | NumbersView
 
 
 def dtype_through(dtype: str, views: tuple[View, ...]) -> str:
