@@ -19,6 +19,7 @@ from graphc.device_call import DeviceCompiled
 from graphc.errors import GraphcError
 from graphc.runtime.cuda.arrays import DeviceArray
 from graphc.runtime.cuda.current import use
+from graphc.runtime.cuda.device import Device
 from graphc.runtime.cuda.driver import open_device
 from graphc.runtime.cuda.emulated.host import HostDevice
 from graphc.runtime.cuda.step import CudaStep
@@ -51,15 +52,15 @@ def _kind_for(options: Options) -> type[Compiled]:
     return OnDevice if options.target == "cpu" else DeviceCompiled
 
 
-def everything_on_a_device() -> ExitStack:
-    """Until it is closed, functions are compiled for a GPU, or for the emulated device where there
-    is none."""
+def everything_on_a_device(device: Device | None = None) -> ExitStack:
+    """Until it is closed, functions are compiled for a device: a GPU, or the emulated device where
+    there is none."""
     stack = ExitStack()
     stack.enter_context(mock.patch.object(api, "_kind_for", _kind_for))
     for module in (derivatives, transforms):
         stack.enter_context(mock.patch.object(module, "Compiled", OnDevice))
     stack.enter_context(mock.patch.object(running, "Step", StepOnDevice))
-    stack.enter_context(use(HostDevice() if no_gpu() else open_device()))
+    stack.enter_context(use(device or (HostDevice() if no_gpu() else open_device())))
     return stack
 
 

@@ -14,7 +14,7 @@ from running import build, compiled, op
 import graphc as gc
 from graphc.compiled import Compiled
 from graphc.ir import Type
-from graphc.runtime.cuda.current import current_session
+from graphc.runtime.cuda.emulated.host import HostDevice
 
 X = np.array([0.5, -1.0, 2.0])
 
@@ -25,8 +25,8 @@ def twice(x: Any) -> Any:
 
 @pytest.mark.cpu_only("all of it runs on the device then")
 def test_functions_gradients_and_graphs_run_on_the_device_until_it_is_closed() -> None:
-    with everything_on_a_device():
-        device: Any = current_session().device
+    device = HostDevice()
+    with everything_on_a_device(device):
         for call in (
             lambda: gc.compile(lambda x: x * 2.0)(X),
             lambda: gc.compile(twice, threads=2)(X),

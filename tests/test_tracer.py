@@ -29,7 +29,7 @@ class Leak:
         ),
         (lambda x: x[0].__int__(), r"int\(\) of a traced value f64\[\] .* use .astype\(int\)"),
         (lambda x: complex(x[:2]), r"complex\(\) takes single numbers"),
-        (lambda x: bool(x[0]), "call gc.cond"),
+        (lambda x: x[0].__bool__(), "call gc.cond"),
         (lambda x: np.zeros(x.astype(int)[0]), "Python int argument of its own"),
         (lambda x: ["a", "b", "c"][x.astype(int)[0]], "Python int argument of its own"),
         (lambda x: f"{x[0]:.2f}".upper(), "format the function's result"),
