@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphc.build import literal
-from graphc.dims import surely_less
+from graphc.dims import Size, surely_less
 from graphc.ir import FLOATS, Atom, Eqn, Lit
 from graphc.ops import elementwise, reduce, shape
 from graphc.ops.reduce import without
@@ -221,15 +221,20 @@ def take_as_slice(at: Rewriter, eqn: Eqn) -> Result:
     first = _first_of_run(at, eqn.ins[1])
     if first is None or first < 0 or first + size > x.type.shape[axis]:
         return None
+    part = run_along(at, x, axis, first, size)
+    return at.make(shape.reshape, part, shape=eqn.out.type.shape)
+
+
+def run_along(at: Rewriter, x: Atom, axis: int, first: int, size: Size) -> Atom:
+    """x[..., first : first + size, ...]"""
     rank = x.type.rank
-    part = at.make(
+    return at.make(
         shape.slice,
         x,
         starts=tuple(first if i == axis else 0 for i in range(rank)),
         sizes=tuple(size if i == axis else n for i, n in enumerate(x.type.shape)),
         steps=(1,) * rank,
     )
-    return at.make(shape.reshape, part, shape=eqn.out.type.shape)
 
 
 def _first_of_run(at: Rewriter, positions: Atom) -> int | None:

@@ -10,11 +10,11 @@ Sound because both add up the same elements in the same order, beginning with 0.
 
 from __future__ import annotations
 
-from typing import Any
-
 from graphc.build import literal
 from graphc.ir import Atom, Eqn
 from graphc.ops import elementwise, shape
+from graphc.ops.reduce import without
+from graphc.passes.movement import run_along
 from graphc.passes.rewrite import Result, Rewriter, Rule
 
 MOST_TERMS = 4
@@ -43,7 +43,7 @@ def sum_of_returning_windows(at: Rewriter, eqn: Eqn) -> Result:
         start = i * step + (farthest if step < 0 else 0)
         ends = {"low": low[axis] - start, "high": high[axis] + start - farthest}
         widths = {
-            name: _without(by, [ends[name] if k == axis else n for k, n in enumerate(old)])
+            name: without(tuple(ends[name] if k == axis else n for k, n in enumerate(old)), (by,))
             for name, old in (("low", low), ("high", high))
         }
         part = _at(at, padded.ins[0], by, i)
@@ -54,19 +54,8 @@ def sum_of_returning_windows(at: Rewriter, eqn: Eqn) -> Result:
 
 def _at(at: Rewriter, x: Atom, axis: int, index: int) -> Atom:
     """x[..., index, ...]"""
-    rank, sizes = x.type.rank, x.type.shape
-    part = at.make(
-        shape.slice,
-        x,
-        starts=tuple(index if k == axis else 0 for k in range(rank)),
-        sizes=tuple(1 if k == axis else n for k, n in enumerate(sizes)),
-        steps=(1,) * rank,
-    )
-    return at.make(shape.reshape, part, shape=_without(axis, sizes))
-
-
-def _without(axis: int, items: Any) -> tuple[Any, ...]:
-    return tuple(item for k, item in enumerate(items) if k != axis)
+    part = run_along(at, x, axis, index, 1)
+    return at.make(shape.reshape, part, shape=without(x.type.shape, (axis,)))
 
 
 WINDOW_SUMS: tuple[tuple[str, Rule], ...] = (("sum", sum_of_returning_windows),)

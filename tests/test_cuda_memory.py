@@ -7,7 +7,8 @@ import pytest
 from graphc import errors
 from graphc.runtime.cuda import memory
 from graphc.runtime.cuda.emulated.host import HostDevice
-from graphc.runtime.cuda.memory import ALIGNMENT, Pool, Slot, rounded
+from graphc.runtime.cuda.memory import Pool, Slot, rounded
+from graphc.runtime.cuda.plan.device_kernel import ALIGNMENT
 
 
 def test_a_block_is_used_again_once_nobody_holds_it():

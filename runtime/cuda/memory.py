@@ -16,11 +16,9 @@ from typing import TypeVar
 
 from graphc import errors
 from graphc.runtime.cuda.device import Device, Fault, OutOfMemory
+from graphc.runtime.cuda.plan.device_kernel import ALIGNMENT
 
 Made = TypeVar("Made")
-
-ALIGNMENT = 256
-"""Bytes: what a device aligns its own blocks to."""
 
 
 class Block:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from graphc.dims import Size
-from graphc.runtime.cuda.memory import ALIGNMENT, Block
+from graphc.runtime.cuda.memory import Block
+from graphc.runtime.cuda.plan.device_kernel import ALIGNMENT, aligned
 from graphc.runtime.cuda.session import Session
 from graphc.runtime.program import Pop, Push, Root
 
@@ -77,5 +78,5 @@ def _offsets(sizes: tuple[Size, ...]) -> tuple[list[int], int]:
     offsets, at = [], ALIGNMENT
     for size in sizes:
         offsets.append(at)
-        at += -(-int(size) // ALIGNMENT) * ALIGNMENT
+        at += aligned(int(size))
     return offsets, at

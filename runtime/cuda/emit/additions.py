@@ -14,11 +14,12 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 from graphc.runtime.cuda.emit.branches import digits, in_turns, only_if
-from graphc.runtime.cuda.emit.launches import WORK, LaunchEmitter, rounded
+from graphc.runtime.cuda.emit.launches import WORK, LaunchEmitter
 from graphc.runtime.cuda.emit.simt import place_in
 from graphc.runtime.cuda.emit.sort import Array, Run, Sorter
 from graphc.runtime.cuda.emit.statements import ThreadEmitter
 from graphc.runtime.cuda.plan.additions import STRETCH, Additions, count_of
+from graphc.runtime.cuda.plan.device_kernel import aligned
 from graphc.runtime.cuda.plan.mapping import Unit
 from graphc.runtime.cuda.plan.whole import whole
 from graphc.runtime.kernel import Statement
@@ -83,7 +84,7 @@ class AdditionsEmitter:
     def spare(self, elem: str, count: int, step: int = 1) -> Array:
         """Workspace for `count` rows of `step` elements."""
         start = self.stop
-        self.stop += rounded(count * step * BITS[elem] // 8)
+        self.stop += aligned(count * step * BITS[elem] // 8)
         return Array(lambda e: e.f.offset(WORK, "i8", constant(start, I64)), elem, step)
 
     # ---- entries ---------------------------------------------------------------------------------

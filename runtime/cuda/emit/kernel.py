@@ -26,7 +26,7 @@ from graphc.runtime.cuda.emit.affine import AffineScanner
 from graphc.runtime.cuda.emit.branches import digits, in_turns, only_if
 from graphc.runtime.cuda.emit.elements import I64, Target
 from graphc.runtime.cuda.emit.last_writer import emit_last_writer
-from graphc.runtime.cuda.emit.launches import WORK, Inherited, rounded
+from graphc.runtime.cuda.emit.launches import WORK, Inherited
 from graphc.runtime.cuda.emit.placement import (
     RESERVED_SHARED,
     Placement,
@@ -44,6 +44,7 @@ from graphc.runtime.cuda.plan.device_kernel import (
     VECTOR_BYTES,
     WARP,
     Launches,
+    aligned,
 )
 from graphc.runtime.cuda.plan.forms import (
     Form,
@@ -270,7 +271,7 @@ class KernelEmitter(TilesEmitter):
         numbers = range(len(self.kernel.buffers), len(divided.buffers))
         for number in numbers:
             parts[number] = place
-            place += rounded(nbytes_of(divided, number))
+            place += aligned(nbytes_of(divided, number))
         emitter = KernelEmitter(
             self.module,
             divided,
@@ -290,7 +291,7 @@ class KernelEmitter(TilesEmitter):
         place = self.extra
         for number in range(len(self.kernel.buffers), len(first.buffers)):
             parts[number] = place
-            place += rounded(nbytes_of(second, number))
+            place += aligned(nbytes_of(second, number))
         roots = [*self.roots, *(part_root(first, number) for number in parts)]
         alignments = [*self.alignments, *(VECTOR_BYTES for _ in parts)]
         emitter = KernelEmitter(

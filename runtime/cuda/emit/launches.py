@@ -17,11 +17,11 @@ from graphc.runtime.cuda.emit.statements import ThreadEmitter
 from graphc.runtime.cuda.emit.team import block_team, warp_team
 from graphc.runtime.cuda.emit.team_work import TeamEmitter
 from graphc.runtime.cuda.plan.device_kernel import (
-    ALIGNMENT,
     WARP,
     DeviceKernel,
     Launches,
     Limits,
+    aligned,
 )
 from graphc.runtime.cuda.plan.forms import Form
 from graphc.runtime.cuda.plan.mapping import Unit
@@ -87,7 +87,7 @@ class LaunchEmitter:
         self.pointers = known.pointers
         self.parts = known.parts
         self.slots_at = known.stop
-        self.extra = known.stop + rounded(SLOT * len(self.slots))
+        self.extra = known.stop + aligned(SLOT * len(self.slots))
         self.workspace_bytes = self.extra
         self.products: list[str] = []
         """How the function that is being written multiplies matrices."""
@@ -199,7 +199,7 @@ class LaunchEmitter:
         return stack
 
     def reserve(self, nbytes: int) -> None:
-        self.workspace_bytes = max(self.workspace_bytes, rounded(nbytes))
+        self.workspace_bytes = max(self.workspace_bytes, aligned(nbytes))
 
     def team_emitter(self, f: Function, form: Form, placed: Placement) -> tuple[TeamEmitter, Reg]:
         """The emitter of a team, and the number of this thread's team in the grid."""
@@ -219,7 +219,3 @@ class LaunchEmitter:
     def grid_of_threads(self, count: int) -> tuple[int, int]:
         threads = min(self.limits.threads, -(-count // WARP) * WARP)
         return min(-(-count // threads), self.limits.most_blocks), threads
-
-
-def rounded(nbytes: int) -> int:
-    return -(-nbytes // ALIGNMENT) * ALIGNMENT

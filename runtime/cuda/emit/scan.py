@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from graphc.runtime.cuda.emit.branches import digits, in_turns
-from graphc.runtime.cuda.emit.launches import WORK, LaunchEmitter, rounded
+from graphc.runtime.cuda.emit.launches import WORK, LaunchEmitter
 from graphc.runtime.cuda.emit.simt import place_in
 from graphc.runtime.cuda.emit.statements import ThreadEmitter
+from graphc.runtime.cuda.plan.device_kernel import aligned
 from graphc.runtime.cuda.plan.running import COMBINE
 from graphc.runtime.cuda.plan.scans import LAST, Scan
 from graphc.runtime.cuda.plan.whole import whole
@@ -103,7 +104,7 @@ class Scanner:
     def spare(self, elem: str, rows: int) -> Columns:
         """Workspace for some rows."""
         start, step = self.stop, rows * self.scan.columns
-        self.stop += rounded(self.scan.units * step * BITS[elem] // 8)
+        self.stop += aligned(self.scan.units * step * BITS[elem] // 8)
         return Columns(
             lambda e: e.f.offset(WORK, "i8", constant(start, I64)),
             elem,

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from graphc.runtime.cuda.emit.branches import in_turns
-from graphc.runtime.cuda.emit.launches import WORK, LaunchEmitter, rounded
+from graphc.runtime.cuda.emit.launches import WORK, LaunchEmitter
 from graphc.runtime.cuda.emit.simt import place_in
 from graphc.runtime.cuda.emit.sort_tile import TileEmitter
 from graphc.runtime.cuda.emit.statements import ThreadEmitter
+from graphc.runtime.cuda.plan.device_kernel import aligned
 from graphc.runtime.cuda.plan.sorting import Sorting, tiles_of
 from graphc.runtime.cuda.plan.whole import whole
 from graphc.runtime.llvm.elements import memory_elem
@@ -102,7 +103,7 @@ class Sorter:
     def spare(self, elem: str) -> Array:
         """Workspace for an element for each."""
         tiles, start = self.tiles, self.stop
-        self.stop += rounded(tiles.rows * tiles.size * BITS[elem] // 8)
+        self.stop += aligned(tiles.rows * tiles.size * BITS[elem] // 8)
         return Array(lambda e: e.f.offset(WORK, "i8", constant(start, I64)), elem, tiles.size)
 
     # ---- launches --------------------------------------------------------------------------------

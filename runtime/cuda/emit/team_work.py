@@ -37,7 +37,7 @@ from graphc.runtime.cuda.plan.spreading import (
     touches_of,
 )
 from graphc.runtime.cuda.plan.tensor_tiling import described, team_tiling
-from graphc.runtime.cuda.plan.tiling import tiling_of
+from graphc.runtime.cuda.plan.tiling import tile_counts, tiling_of
 from graphc.runtime.kernel import (
     Access,
     AddAt,
@@ -213,7 +213,7 @@ class TeamEmitter(ThreadEmitter):
         self.meet(touches_of(self.kernel, (product,), None))
         size = self.team.size
         tiling = team_tiling(self.kernel, product, size, self.tensor_elems) or tiling_of(size)
-        down, across = tiling.tiles(product)
+        down, across = tile_counts(tiling, product)
         if not across * down:
             return
         self.products.append(described(self.kernel, product, tiling, self.tensor_elems))

@@ -20,7 +20,7 @@ from graphc.runtime.cuda.emit.tensor import write_tile
 from graphc.runtime.cuda.plan.forms import Form, is_repeatable
 from graphc.runtime.cuda.plan.phases import Phase
 from graphc.runtime.cuda.plan.tensor_tiling import TensorTiling, described, tensor_tiling
-from graphc.runtime.cuda.plan.tiling import DEPTH, ENOUGH_TILES, Tiling, tiling_of
+from graphc.runtime.cuda.plan.tiling import DEPTH, ENOUGH_TILES, Tiling, tile_counts, tiling_of
 from graphc.runtime.cuda.plan.whole import whole, wholes
 from graphc.runtime.kernel import Product
 from graphc.runtime.llvm.builder import Function
@@ -57,7 +57,7 @@ class TilesEmitter(PartsEmitter):
         assert isinstance(product, Product)
         tiling = self.tiling(form, product)
         form = form._replace(team=tiling.threads)
-        down, across = tiling.tiles(product)
+        down, across = tile_counts(tiling, product)
         count = nest.size * down * across
         if not count:
             return
@@ -82,7 +82,7 @@ class TilesEmitter(PartsEmitter):
         split: Split,
     ) -> None:
         nest, f = form.nest, self.function()
-        down, across = tiling.tiles(product)
+        down, across = tile_counts(tiling, product)
         elems = self.limits.tensor_elems
         self.products.append(described(self.kernel, product, tiling, elems))
         counts = [split.parts, nest.size, down, across]

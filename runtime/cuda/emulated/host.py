@@ -27,8 +27,7 @@ from graphc.runtime.cuda.device import Fault, OutOfMemory, Work
 from graphc.runtime.cuda.dlpack import CPU
 from graphc.runtime.cuda.emulated.module import EmulatedModule
 from graphc.runtime.cuda.library import CublasLt
-from graphc.runtime.cuda.memory import ALIGNMENT
-from graphc.runtime.cuda.plan.device_kernel import DeviceKernel
+from graphc.runtime.cuda.plan.device_kernel import ALIGNMENT, DeviceKernel
 from graphc.runtime.cuda.plan.products import MatrixProduct
 
 

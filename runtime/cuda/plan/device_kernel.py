@@ -49,6 +49,12 @@ ALIGNMENT = 256
 """Of the arena and of what lies in it, of constants, arguments and results, in bytes.  The code
 relies on `VECTOR_BYTES`; a device's allocator gives this."""
 
+
+def aligned(nbytes: int) -> int:
+    """The bytes of a place behind which the next one is aligned."""
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+
+
 VECTOR_BYTES = 16
 """The widest access of one thread.  Memory of the kinds "argument", "result", "constant" and
 "arena" begins at a multiple of this many bytes; of no other memory is anything assumed."""

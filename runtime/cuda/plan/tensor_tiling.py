@@ -9,7 +9,7 @@ from typing import NamedTuple
 from graphc.runtime.cuda.plan.device_kernel import SHARED_BYTES, WARP, Limits
 from graphc.runtime.cuda.plan.fragments import MMA_16, MMA_32, MMA_64, Mma
 from graphc.runtime.cuda.plan.panel_shapes import Panel
-from graphc.runtime.cuda.plan.tiling import ENOUGH_TILES, Tiling, tile_bytes, tiling_of
+from graphc.runtime.cuda.plan.tiling import ENOUGH_TILES, Tiling, tile_bytes, tile_counts, tiling_of
 from graphc.runtime.cuda.plan.whole import whole, wholes
 from graphc.runtime.kernel import Kernel, Product, Statement, inner
 from graphc.runtime.llvm.elements import memory_elem
@@ -88,11 +88,6 @@ class TensorTiling(NamedTuple):
     def threads(self) -> int:
         return WARP * self.shape.down * self.shape.across
 
-    def tiles(self, product: Product) -> tuple[int, int]:
-        """How many rows and columns of tiles a product has."""
-        rows, columns = wholes((product.rows, product.columns))
-        return -(-rows // self.rows), -(-columns // self.columns)
-
     def panels(self, product: Product) -> tuple[Panel, Panel]:
         """How the two operands lie in shared memory."""
         left_row, left_step = wholes(product.left_strides)
@@ -126,9 +121,8 @@ def tensor_tiling(
         return None
     tilings = [TensorTiling(shape, INSTRUCTIONS[elem], elem) for shape in SHAPES[elem]]
     tilings = [t for t in tilings if t.threads <= threads]
-    enough = (
-        t for t in _fitting(tilings, product) if units * math.prod(t.tiles(product)) >= ENOUGH_TILES
-    )
+    fitting = _fitting(tilings, product)
+    enough = (t for t in fitting if units * math.prod(tile_counts(t, product)) >= ENOUGH_TILES)
     return next(enough, tilings[-1] if tilings else None)
 
 
@@ -148,7 +142,7 @@ def team_tiling(
 
     def cost(tiling: TensorTiling) -> tuple[int, int]:
         own = tiling.rows * tiling.columns
-        return math.prod(tiling.tiles(product)) * own, -own
+        return math.prod(tile_counts(tiling, product)) * own, -own
 
     return min(fitting, key=cost, default=None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from graphc.runtime.cuda.plan.whole import wholes
 from graphc.runtime.kernel import Product
@@ -18,6 +18,22 @@ DEPTH = 8
 PADDING = 4
 """Elements between the columns of the left panel: threads side by side store in other banks, and
 what a thread reads is still aligned."""
+
+
+class Tile(Protocol):
+    """How large a tile of a product is, whoever makes it."""
+
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def columns(self) -> int: ...
+
+
+def tile_counts(tile: Tile, product: Product) -> tuple[int, int]:
+    """How many rows and columns of such tiles a product has."""
+    rows, columns = wholes((product.rows, product.columns))
+    return -(-rows // tile.rows), -(-columns // tile.columns)
 
 
 class Tiling(NamedTuple):
@@ -44,11 +60,6 @@ class Tiling(NamedTuple):
         """Inner products are taken in steps of so many terms."""
         return DEPTH
 
-    def tiles(self, product: Product) -> tuple[int, int]:
-        """How many rows and columns of tiles a product has."""
-        rows, columns = wholes((product.rows, product.columns))
-        return -(-rows // self.rows), -(-columns // self.columns)
-
 
 def tiling_of(threads: int, product: Product | None = None, units: int = 1) -> Tiling:
     """The tile of a block of so many threads: as square as may be, and large; smaller where `units`
@@ -57,7 +68,7 @@ def tiling_of(threads: int, product: Product | None = None, units: int = 1) -> T
     tilings = [Tiling(threads // across, across, square) for square in SQUARES]
     if product is None:
         return tilings[0]
-    enough = (t for t in tilings if units * math.prod(t.tiles(product)) >= ENOUGH_TILES)
+    enough = (t for t in tilings if units * math.prod(tile_counts(t, product)) >= ENOUGH_TILES)
     return next(enough, tilings[-1])
 
 
